@@ -1,0 +1,1 @@
+"""Pairs of Markov chains: a small library for an interactive course on generative models."""
