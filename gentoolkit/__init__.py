@@ -1,1 +1,51 @@
-"""Pairs of Markov chains: a small library for an interactive course on generative models."""
+"""Deep generative models as pairs of Markov chains: the library under the course.
+
+`gentoolkit.core` holds the chain and its account; the families, targets, nets and pictures are
+subpackages, imported by name. Importing `gentoolkit` itself has no side effect.
+"""
+
+from gentoolkit.core import (
+    Bernoulli,
+    Bijection,
+    Categorical,
+    Chain,
+    Density,
+    Gaussian,
+    Kernel,
+    Law,
+    Reversible,
+    Step,
+    Trajectory,
+    elbo,
+    ess,
+    log_variance,
+    log_z,
+    log_z_error,
+    residuals,
+    standard_normal,
+    trajectory_balance,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Bernoulli",
+    "Bijection",
+    "Categorical",
+    "Chain",
+    "Density",
+    "Gaussian",
+    "Kernel",
+    "Law",
+    "Reversible",
+    "Step",
+    "Trajectory",
+    "elbo",
+    "ess",
+    "log_variance",
+    "log_z",
+    "log_z_error",
+    "residuals",
+    "standard_normal",
+    "trajectory_balance",
+]

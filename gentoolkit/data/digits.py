@@ -1,0 +1,78 @@
+"""The course's real data: scikit-learn's 1,797 handwritten digits of 8 x 8 pixels."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from sklearn.datasets import load_digits
+from torch import Generator, Tensor
+
+from gentoolkit.core import validate
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Images and their classes, split into a part to learn from and a part to test on.
+
+    Arguments:
+        train: (1500, 64) images.
+        test: (297, 64) images.
+        train_labels: (1500,) classes 0..9.
+        test_labels: (297,) classes 0..9.
+    """
+
+    train: Tensor
+    test: Tensor
+    train_labels: Tensor
+    test_labels: Tensor
+
+
+def digits(binary: bool = True, seed: int = 0) -> Digits:
+    """Load the digits from scikit-learn's own copy; nothing is downloaded.
+
+    Arguments:
+        binary: black and white, pixel = 1 where the ink is at least half (8 of 16); otherwise the
+            ink in [0, 1].
+        seed: of the shuffle that splits 1,500 training images from 297 test images.
+
+    Returns:
+        Images as rows of 64 pixels in torch's default dtype, with their classes.
+
+    Reference: Alpaydin and Kaynak 1998, Optical recognition of handwritten digits, UCI.
+    """
+    images, labels = load_digits(return_X_y=True)
+    ink = torch.as_tensor(images) / 16.0
+    x = ((ink >= 0.5) if binary else ink).to(torch.get_default_dtype())
+    y = torch.as_tensor(labels)
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
+    train, test = order[:1500], order[1500:]
+    return Digits(x[train], x[test], y[train], y[test])
+
+
+def batches(
+    x: Tensor, size: int, steps: int, generator: Generator | None = None
+) -> Iterator[Tensor]:
+    """Yield `steps` batches of `size` rows of `x`, reshuffled each time the data runs out.
+
+    Arguments:
+        x: data, (N, *event).
+        size: rows of a batch, at most N.
+        steps: how many batches.
+        generator: source of randomness.
+
+    Raises:
+        ValueError: the data is empty or not finite, or `size` exceeds N.
+    """
+    n = validate.batch("x", x).shape[0]
+    if validate.positive_count("size", size) > n:
+        raise ValueError(f"a batch cannot exceed the data; got size {size} of {n} rows; lower it")
+    return _batches(x, size, validate.positive_count("steps", steps), generator)
+
+
+def _batches(x: Tensor, size: int, steps: int, generator: Generator | None) -> Iterator[Tensor]:
+    order, used = torch.empty(0, dtype=torch.long), 0
+    for _ in range(steps):
+        if used + size > len(order):
+            order, used = torch.randperm(len(x), generator=generator), 0
+        yield x[order[used : used + size]]
+        used += size

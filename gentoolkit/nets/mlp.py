@@ -1,0 +1,102 @@
+"""Multilayer perceptrons, with or without a time input."""
+
+from collections.abc import Callable, Sequence
+from math import log
+
+import torch
+from torch import Tensor, nn
+
+from gentoolkit.core import validate
+
+
+class MLP(nn.Sequential):
+    """A fully connected network, (B, in_features) -> (B, out_features).
+
+    Arguments:
+        in_features: width of the input.
+        out_features: width of the output.
+        hidden: widths of the hidden layers.
+        activation: makes the nonlinearity between layers.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        hidden: Sequence[int] = (64, 64),
+        activation: Callable[[], nn.Module] = nn.SiLU,
+    ) -> None:
+        widths = [in_features, *hidden, out_features]
+        for width in widths:
+            validate.positive_count("layer width", width)
+        layers: list[nn.Module] = []
+        for i, (fan_in, fan_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+            layers += [activation()] if i else []
+            layers += [nn.Linear(fan_in, fan_out)]
+        super().__init__(*layers)
+
+
+class TimeEmbedding(nn.Module):
+    """Cosines and sines of a time at geometrically spaced frequencies, (B,) -> (B, features).
+
+        [cos(w_k t), sin(w_k t)],   w_k from 1 to max_frequency
+
+    Arguments:
+        features: even number of outputs.
+        max_frequency: largest angular frequency, in radians per unit of time; for t in [0, 1] the
+            embedding tells times apart down to about `1 / max_frequency`.
+
+    Raises:
+        ValueError: `features` is odd or below 4.
+
+    Reference: Vaswani et al. 2017 (arXiv 1706.03762).
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, features: int = 32, max_frequency: float = 1000.0) -> None:
+        super().__init__()
+        if features < 4 or features % 2:
+            raise ValueError(
+                f"features must be even and at least 4; got {features}; "
+                "half are cosines, half are sines"
+            )
+        exponents = torch.linspace(0.0, log(max_frequency), features // 2)
+        self.register_buffer("frequencies", exponents.exp())
+
+    def forward(self, t: Tensor) -> Tensor:
+        """Embed times of shape (B,)."""
+        if t.ndim != 1:
+            raise ValueError(f"t must have shape (B,); got {tuple(t.shape)}; use t.expand(B)")
+        angles = t[:, None] * self.frequencies  # (B, features / 2)
+        return torch.cat([angles.cos(), angles.sin()], -1)
+
+
+class TimeMLP(nn.Module):
+    """An MLP that sees a state and a time, (B, in_features), (B,) -> (B, out_features).
+
+    Arguments:
+        in_features: width of the state.
+        out_features: width of the output.
+        hidden: widths of the hidden layers.
+        time_features: width of the time embedding.
+        activation: makes the nonlinearity between layers.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        hidden: Sequence[int] = (64, 64),
+        time_features: int = 32,
+        activation: Callable[[], nn.Module] = nn.SiLU,
+    ) -> None:
+        super().__init__()
+        self.embed = TimeEmbedding(time_features)
+        self.net = MLP(in_features + time_features, out_features, hidden, activation)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        """Return the output for states `x` (B, in_features) at times `t` (B,), or one time ()."""
+        if x.ndim != 2:
+            raise ValueError(f"x must have shape (B, D); got {tuple(x.shape)}; use x.flatten(1)")
+        return self.net(torch.cat([x, self.embed(t.expand(x.shape[0]))], -1))

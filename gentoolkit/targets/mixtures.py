@@ -1,0 +1,112 @@
+"""Gaussian mixtures: the course's shared target, with an exact normaliser, score and sampler."""
+
+from dataclasses import dataclass, field
+from math import log, pi
+
+import torch
+from torch import Generator, Tensor
+
+from gentoolkit.core import validate
+
+
+@dataclass(frozen=True)
+class GaussianMixture:
+    """An unnormalised mixture of isotropic Gaussians.
+
+        log_prob(x) = log_z + log sum_k weights_k N(x; means_k, stds_k^2 I)
+
+    Arguments:
+        means: (K, D).
+        stds: standard deviations, (K,).
+        weights: probabilities of the components, (K,).
+        log_z: log of the normaliser that `log_prob` carries.
+
+    Raises:
+        ValueError: shapes do not match, a deviation is not positive, or the weights are not
+            probabilities.
+    """
+
+    means: Tensor
+    stds: Tensor
+    weights: Tensor
+    log_z: float = 0.0
+    _log_coefficients: Tensor = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if validate.batch("means", self.means).ndim != 2:
+            raise ValueError(f"means must have shape (K, D); got {tuple(self.means.shape)}")
+        components, dimensions = self.means.shape
+        for name, value in (("stds", self.stds), ("weights", self.weights)):
+            if value.shape != (components,):
+                raise ValueError(
+                    f"{name} must have shape ({components},), one per row of means; got "
+                    f"{tuple(value.shape)}; use torch.full(({components},), value)"
+                )
+        validate.positive("stds", self.stds)
+        total = float(self.weights.sum())
+        if bool((self.weights < 0).any()) or not abs(total - 1.0) < 1e-5:
+            raise ValueError(
+                f"weights must be >= 0 and sum to 1; got sum {total}; divide by the sum"
+            )
+        coefficients = self.weights.log() - dimensions * (self.stds.log() + 0.5 * log(2.0 * pi))
+        object.__setattr__(self, "_log_coefficients", coefficients + self.log_z)
+
+    def _log_joint(self, x: Tensor) -> Tensor:
+        """Return `log_z + log weights_k N(x; ...)` for each component, (B, K)."""
+        if x.ndim != 2 or x.shape[1] != self.means.shape[1]:
+            raise ValueError(
+                f"x must have shape (B, {self.means.shape[1]}); got {tuple(x.shape)}; "
+                "add a batch dimension with x[None]"
+            )
+        squares = (x[:, None, :] - self.means).square().sum(-1)  # (B, K)
+        return self._log_coefficients - 0.5 * squares / self.stds.square()
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return the unnormalised log-density of `x` (B, D), shape (B,)."""
+        return self._log_joint(x).logsumexp(-1)
+
+    def responsibilities(self, x: Tensor) -> Tensor:
+        """Return the posterior probability of each component, (B, K)."""
+        return self._log_joint(x).softmax(-1)
+
+    def score(self, x: Tensor) -> Tensor:
+        """Return `grad_x log_prob = sum_k r_k(x) (means_k - x) / stds_k^2`, (B, D)."""
+        pull = (self.means - x[:, None, :]) / self.stds.square()[:, None]  # (B, K, D)
+        return (self.responsibilities(x)[..., None] * pull).sum(1)
+
+    def sample(self, n: int, generator: Generator | None = None) -> Tensor:
+        """Draw `n` exact samples, (n, D)."""
+        validate.positive_count("n", n)
+        k = torch.multinomial(self.weights, n, replacement=True, generator=generator)
+        noise = torch.randn(
+            n,
+            self.means.shape[1],
+            dtype=self.means.dtype,
+            device=self.means.device,
+            generator=generator,
+        )
+        return self.means[k] + self.stds[k, None] * noise
+
+
+def eight_gaussians(
+    radius: float = 2.0,
+    std: float = 0.2,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+) -> GaussianMixture:
+    """Return eight equal Gaussian bumps of height one on a circle: the course's shared target.
+
+        log_prob(x) = log sum_k exp(-|x - m_k|^2 / (2 std^2)),   log_z = log(8 * 2 pi std^2)
+
+    Arguments:
+        radius: distance of the bumps from the origin.
+        std: standard deviation of each bump.
+        dtype: floating-point type.
+        device: where the target lives.
+    """
+    validate.positive("radius", radius)
+    validate.positive("std", std)
+    angles = torch.arange(8, dtype=dtype or torch.get_default_dtype(), device=device) * (pi / 4)
+    means = radius * torch.stack([angles.cos(), angles.sin()], -1)
+    equal = torch.ones_like(angles)
+    return GaussianMixture(means, std * equal, equal / 8, log(8 * 2 * pi * std**2))
