@@ -1,6 +1,6 @@
 """Training as a generator: a loop can show a bar, drive a picture, or stop."""
 
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Generator, Iterable, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -57,7 +57,7 @@ def fit(
     checkpoint: str | Path | None = None,
     keep_every: int = 100,
     accelerator: "Accelerator | None" = None,
-) -> Iterator[Record]:
+) -> Generator[Record, None, None]:
     """Train `model` on `batches`, one `Record` a step.
 
     Nothing happens until the generator is run; leaving the loop early stops the training and
@@ -124,7 +124,7 @@ def _fit(
     checkpoint: Path | None,
     keep_every: int,
     accelerator: "Accelerator | None",
-) -> Iterator[Record]:
+) -> Generator[Record, None, None]:
     main = accelerator is None or accelerator.is_main_process
     if accelerator is not None:
         loss_of, optimizer = accelerator.prepare(loss_of, optimizer)
@@ -142,7 +142,7 @@ def _fit(
             optimizer.zero_grad(set_to_none=True)
             if accelerator is None:
                 value.backward()
-                shown = float(value)
+                shown = float(value.detach())
             else:
                 accelerator.backward(value)
                 reduced = accelerator.reduce(value.detach(), "mean")

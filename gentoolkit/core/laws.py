@@ -88,13 +88,14 @@ class Gaussian(Law):
             raise ValueError("mean needs a batch dimension; got a scalar; use mean[None]")
         validate.positive("std", self.std)
         if isinstance(self.std, Tensor) and self.std.shape != self.mean.shape:
-            shape = torch.broadcast_shapes(self.std.shape, self.mean.shape)
-            if shape != self.mean.shape:
+            try:
+                std = self.std.expand(self.mean.shape)
+            except RuntimeError as error:
                 raise ValueError(
                     f"std must broadcast to mean {tuple(self.mean.shape)}; got "
                     f"{tuple(self.std.shape)}; give std the shape of mean, or of its last part"
-                )
-            object.__setattr__(self, "std", self.std.expand(shape))
+                ) from error
+            object.__setattr__(self, "std", std)
 
     def sample(self, n: int | None = None, generator: Generator | None = None) -> Tensor:
         """Draw `mean + std * noise`: the gradient flows through (reparameterisation)."""

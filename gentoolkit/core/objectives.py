@@ -24,6 +24,17 @@ def _log_weights(log_w: Tensor) -> Tensor:
     return log_w
 
 
+def _scaled(log_w: Tensor) -> Tensor:
+    """Return the weights over their largest one: a common factor cancels in what follows."""
+    largest = log_w.max()
+    if bool(largest == -torch.inf):
+        raise ValueError(
+            "some weight must be positive; got log_w = -inf throughout; "
+            "the source never reaches the target's support"
+        )
+    return (log_w - largest).exp()
+
+
 def elbo(log_w: Tensor) -> Tensor:
     """Return the mean of the log-weights: the lower bound `E[log w] <= log Z`, shape ().
 
@@ -57,13 +68,8 @@ def ess(log_w: Tensor) -> Tensor:
 
     Reference: Kong 1992; Liu 2001.
     """
-    log_w = _log_weights(log_w)
-    if bool((log_w == -torch.inf).all()):
-        raise ValueError(
-            "some weight must be positive; got log_w = -inf throughout; "
-            "the source never reaches the target's support"
-        )
-    return (2 * log_w.logsumexp(0) - (2 * log_w).logsumexp(0)).exp()
+    w = _scaled(_log_weights(log_w))
+    return w.sum(0).square() / w.square().sum(0)
 
 
 def log_z_error(log_w: Tensor) -> Tensor:
@@ -80,9 +86,8 @@ def log_z_error(log_w: Tensor) -> Tensor:
     n = _log_weights(log_w).shape[0]
     if n < 2:
         raise ValueError(f"a standard error needs two weights or more; got {n}; draw more paths")
-    # var(w)/mean(w)^2 = n/ess - 1 with the biased variance; clamp the rounding of equal weights.
-    relative_variance = (n / ess(log_w) - 1.0).clamp(min=0.0)
-    return (relative_variance / (n - 1)).sqrt()
+    w = _scaled(log_w)
+    return w.std(0) / (w.mean(0) * n**0.5)
 
 
 def log_variance(log_w: Tensor) -> Tensor:

@@ -65,8 +65,10 @@ def positive(name: str, value: Tensor | float) -> None:
         ValueError: some entry is zero, negative, NaN or infinite.
     """
     if isinstance(value, Tensor):
+        if value.numel() == 0:
+            raise ValueError(f"{name} is empty; got shape {tuple(value.shape)}; pass some values")
         # One fused reduction: NaN fails every comparison, so it is caught too.
-        low, high = torch.aminmax(value) if value.numel() else (value.sum(), value.sum())
+        low, high = torch.aminmax(value.detach())
         smallest, largest = float(low), float(high)
     else:
         smallest = largest = float(value)

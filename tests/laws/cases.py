@@ -1,0 +1,132 @@
+"""What the shared suite runs on: one entry a step, density or chain.
+
+A new step joins by one entry in STEPS: a name, and a function of dtype that makes the step *from
+perturbed parameters* and a batch of states on its source side. A new density joins DENSITIES, a
+new model joins MODELS.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor, nn
+
+from gentoolkit import (
+    Bernoulli,
+    Bijection,
+    Categorical,
+    Chain,
+    Density,
+    Gaussian,
+    Kernel,
+    Step,
+    standard_normal,
+)
+from gentoolkit.targets import DoubleWell, Funnel, GaussianMixture, eight_gaussians
+from gentoolkit.vi import VAE, HierarchicalVAE
+from tests.laws.examples import Affine, Metropolis, Sinh, linear_gaussian, lopsided
+
+
+def discrete(dtype: torch.dtype) -> Kernel:
+    """A table each way: 4 states -> 5 states."""
+    torch.manual_seed(2)
+    f, b = torch.randn(4, 5, dtype=dtype), torch.randn(5, 4, dtype=dtype)
+    return Kernel(lambda x: Categorical(f[x]), lambda y: Categorical(b[y]))
+
+
+def pixels(dtype: torch.dtype) -> Kernel:
+    """A latent point decoded to six black or white pixels."""
+    torch.manual_seed(3)
+    f, b = torch.randn(6, 2, dtype=dtype), torch.randn(2, 6, dtype=dtype)
+    return Kernel(lambda x: Bernoulli(x @ f.T), lambda y: Gaussian(y @ b.T, 0.5))
+
+
+def affine(dtype: torch.dtype) -> Affine:
+    torch.manual_seed(4)
+    return Affine(torch.randn(3, 3, dtype=dtype), torch.randn(3, dtype=dtype))
+
+
+STEPS: dict[str, Callable[[torch.dtype], tuple[Step, Tensor]]] = {
+    "gaussian kernel": lambda d: (linear_gaussian(d), torch.randn(16, 2, dtype=d)),
+    "categorical kernel": lambda d: (discrete(d), torch.randint(4, (16,))),
+    "bernoulli kernel": lambda d: (pixels(d), torch.randn(16, 2, dtype=d)),
+    "affine bijection": lambda d: (affine(d), torch.randn(16, 3, dtype=d)),
+    "sinh bijection": lambda d: (Sinh(), torch.randn(16, 2, dtype=d)),
+    "metropolis": lambda d: (Metropolis(eight_gaussians(dtype=d)), torch.randn(16, 2, dtype=d)),
+}
+
+BIJECTIONS: dict[str, Callable[[], tuple[Bijection, Tensor]]] = {
+    "affine": lambda: (affine(torch.float64), torch.randn(6, 3)),
+    "sinh": lambda: (Sinh(), torch.randn(6, 2)),
+}
+
+
+@dataclass(frozen=True)
+class Normalised:
+    """A target divided by its own normaliser: what must integrate to one."""
+
+    target: GaussianMixture | Funnel | DoubleWell
+
+    def sample(self, n: int, generator: Generator | None = None) -> Tensor:
+        """Draw exact samples."""
+        return self.target.sample(n, generator)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return log_prob - log_z."""
+        return self.target.log_prob(x) - self.target.log_z
+
+
+DENSITIES: dict[str, Callable[[], Density]] = {
+    "standard normal": lambda: standard_normal(3),
+    "gaussian": lambda: Gaussian(torch.tensor([[1.0, -2.0]]), torch.tensor([[0.3, 2.0]])),
+    "eight gaussians": lambda: Normalised(eight_gaussians()),
+    "lopsided mixture": lambda: Normalised(lopsided()),
+    "funnel": lambda: Normalised(Funnel(3, 1.5)),
+    "double well": lambda: Normalised(DoubleWell(2, 3.0)),
+}
+
+
+@dataclass(frozen=True)
+class Journey:
+    """A chain towards a target of known normaliser, with exact samples of that target."""
+
+    chain: Chain
+    target: GaussianMixture
+
+
+def _noise_and_back(target: GaussianMixture) -> Chain:
+    """Pull: add noise of deviation 1. Push: a rough guess of its removal, wide enough to cover."""
+    source = Gaussian(torch.zeros(1, 2), 2.5)
+    return Chain(
+        source, [Kernel(lambda x: Gaussian(0.6 * x, 1.2), lambda y: Gaussian(y, 1.0))]
+    )
+
+
+def _mixed(target: GaussianMixture) -> Chain:
+    """Every kind of step in one chain."""
+    stretch = Affine(torch.tensor([[1.5, 0.2], [-0.1, 1.2]]), torch.tensor([0.1, 0.0]))
+    blur = Kernel(lambda x: Gaussian(0.9 * x, 0.8), lambda y: Gaussian(0.8 * y, 0.9))
+    return Chain(standard_normal(2), [stretch, blur, Metropolis(target, 0.4)])
+
+
+JOURNEYS: dict[str, Callable[[], Journey]] = {
+    "empty": lambda: Journey(Chain(Gaussian(torch.zeros(1, 2), 2.5)), lopsided()),
+    "kernel": lambda: Journey(_noise_and_back(lopsided()), lopsided()),
+    "mixed": lambda: Journey(_mixed(lopsided()), lopsided()),
+}
+
+
+def _perturbed(model: nn.Module, scale: float = 0.1) -> nn.Module:
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += scale * torch.randn_like(parameter)
+    return model
+
+
+MODELS: dict[str, Callable[[], tuple[nn.Module, Tensor]]] = {
+    "vae": lambda: (_perturbed(VAE(6, 2, hidden=(8,))), torch.randint(2, (7, 6)).double()),
+    "hierarchical vae": lambda: (
+        _perturbed(HierarchicalVAE(6, (3, 2), hidden=(8,))),
+        torch.randint(2, (7, 6)).double(),
+    ),
+}

@@ -1,0 +1,96 @@
+"""Targets: their normalisers by quadrature, their scores by autograd."""
+
+from math import log
+
+import pytest
+import torch
+from scipy.integrate import quad
+
+from gentoolkit.targets import DoubleWell, Funnel, GaussianMixture, eight_gaussians
+from tests.laws.examples import lopsided
+
+
+def _grid_log_z(target, half, n=801):
+    line = torch.linspace(-half, half, n)
+    x = torch.cartesian_prod(line, line)
+    return float(target.log_prob(x).logsumexp(0)) + 2 * log(2 * half / (n - 1))
+
+
+@pytest.mark.parametrize("make", [eight_gaussians, lopsided, DoubleWell])
+def test_log_z_by_quadrature_in_the_plane(make):
+    """Catches a missing 2 pi, a missing weight, a Bessel function of the wrong order."""
+    target = make()
+    assert _grid_log_z(target, 8.0) == pytest.approx(target.log_z, abs=1e-6)
+
+
+@pytest.mark.parametrize("depth", [0.5, 4.0, 200.0])
+def test_double_well_line_by_quadrature(depth):
+    """Catches the factor 1/2 and the exponent of the closed form, also for deep wells."""
+    target = DoubleWell(1, depth)
+    exact = quad(
+        lambda x: float(target.log_prob(torch.tensor([[x]])).exp()), -4, 4, points=[-1, 1],
+        epsabs=1e-13, limit=200,
+    )[0]
+    assert target.log_z == pytest.approx(log(exact), abs=1e-9)
+
+
+@pytest.mark.parametrize("dimensions", [2, 5])
+def test_funnel_by_its_conditionals(dimensions):
+    """Catches a lost D or the neck's width taken as variance: integrated analytically over rest."""
+    target = Funnel(dimensions, 2.0)
+
+    def slice_mass(neck):
+        # With x_1 fixed the rest is Gaussian of variance exp(x_1): its mass is density(0) / peak.
+        at_zero = torch.zeros(1, dimensions)
+        at_zero[0, 0] = neck
+        peak = (2 * torch.pi * torch.tensor(neck).exp()) ** (-(dimensions - 1) / 2)
+        return float(target.log_prob(at_zero).exp() / peak)
+
+    assert log(quad(slice_mass, -25, 25)[0]) == pytest.approx(target.log_z, abs=1e-8)
+
+
+def test_funnel_conditional_is_gaussian_of_variance_exp_x1():
+    """Catches exp(x_1/2) for exp(x_1) in the exponent."""
+    x = torch.tensor([[1.2, 0.7], [1.2, 0.0]])
+    a, b = Funnel().log_prob(x)
+    assert float(a - b) == pytest.approx(-0.5 * 0.49 / torch.tensor(1.2).exp().item(), abs=1e-14)
+
+
+def test_mixture_score_is_the_gradient():
+    """Catches a deviation in place of a variance, and responsibilities of the wrong points."""
+    target = lopsided()
+    x = torch.randn(20, 2, requires_grad=True)
+    gradient = torch.autograd.grad(target.log_prob(x).sum(), x)[0]
+    torch.testing.assert_close(target.score(x.detach()), gradient, rtol=0, atol=1e-12)
+    torch.testing.assert_close(target.responsibilities(x).sum(1), torch.ones(20))
+
+
+def test_eight_bumps_of_height_one():
+    """Catches hidden normalisation: the shared target is unnormalised on purpose."""
+    target = eight_gaussians()
+    heights = target.log_prob(target.means).exp()
+    torch.testing.assert_close(heights, torch.ones(8), rtol=0, atol=1e-6)
+    assert target.log_z == pytest.approx(log(16 * torch.pi * 0.04), abs=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: GaussianMixture(torch.zeros(2), torch.ones(2), torch.ones(2) / 2), r"\(K, D\)"),
+        (lambda: GaussianMixture(torch.zeros(2, 2), torch.ones(3), torch.ones(2) / 2), "stds"),
+        (lambda: GaussianMixture(torch.zeros(2, 2), -torch.ones(2), torch.ones(2) / 2), "stds"),
+        (lambda: GaussianMixture(torch.zeros(2, 2), torch.ones(2), torch.ones(2)), "sum to 1"),
+        (lambda: eight_gaussians(std=0.0), "std"),
+        (lambda: eight_gaussians().log_prob(torch.zeros(3, 3)), r"\(B, 2\)"),
+        (lambda: eight_gaussians().log_prob(torch.zeros(2)), r"\(B, 2\)"),
+        (lambda: Funnel(1), "at least 2"),
+        (lambda: Funnel(2, -1.0), "scale"),
+        (lambda: Funnel().log_prob(torch.zeros(3)), r"\(B, 2\)"),
+        (lambda: DoubleWell(depth=0.0), "depth"),
+        (lambda: DoubleWell().sample(0), "at least 1"),
+    ],
+)
+def test_bad_targets_are_refused(make, words):
+    """Catches parameters that would give a silent wrong density."""
+    with pytest.raises(ValueError, match=words):
+        make()

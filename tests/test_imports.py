@@ -1,0 +1,105 @@
+"""The house rules: who may import whom, and what an import may load."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "gentoolkit"
+FAMILIES = {"vi", "flows", "stochastic", "diffusion", "jumps", "gflownet", "adversarial", "graphs"}
+BASE = {"core", "nets", "numerics"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "core": set(),
+    "nets": {"core"},  # only its argument checks
+    "numerics": {"core"},
+    "targets": {"core", "numerics"},
+    "data": {"core"},
+    **dict.fromkeys(FAMILIES, BASE),
+    "train": {"core"},
+    "metrics": {"core"},
+    "viz": {"core", "metrics"},
+    "widgets": {"viz", "core"},
+    "teach": {"core", "nets", "targets", "data", "metrics", "train", "viz", "widgets"},
+    "__init__": {"core"},
+}
+OUTSIDE: dict[str, set[str]] = {"core": {"torch"}, "nets": {"torch"}, "numerics": {"torch"}}
+STANDARD = sys.stdlib_module_names
+
+
+def _modules():
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def _house(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(source: str) -> set[str]:
+    """Every module that a file imports, also inside functions and type checks."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute, so that this test can read them"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def breaches(house: str, names: set[str]) -> list[str]:
+    """Which imports a house may not make."""
+    allowed = MAY_IMPORT[house] | {house}
+    bad = []
+    for name in sorted(names):
+        parts = name.split(".")
+        if parts[0] == "gentoolkit":
+            inner = parts[1] if len(parts) > 1 else ""
+            # A bare `from gentoolkit import Chain` reaches the core's public names.
+            if inner[:1].isupper() or inner in {"elbo", "log_z", "ess", "standard_normal"}:
+                inner = "core"
+            if inner not in allowed:
+                bad.append(name)
+        elif house in OUTSIDE and parts[0] not in STANDARD and parts[0] not in OUTSIDE[house]:
+            bad.append(name)
+    return bad
+
+
+@pytest.mark.parametrize("path", _modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_the_rows_of_the_house_hold(path):
+    """Catches a family that leans on another family, on targets or on data."""
+    assert breaches(_house(path), imports(path.read_text())) == []
+
+
+def test_a_breach_is_seen():
+    """The control: each of these must be caught."""
+    for house, line in [
+        ("vi", "from gentoolkit.targets import Funnel"),
+        ("vi", "import gentoolkit.flows"),
+        ("core", "import numpy"),
+        ("core", "from gentoolkit.nets import MLP"),
+        ("viz", "def f():\n    from gentoolkit.vi import VAE"),
+    ]:
+        assert breaches(house, imports(line)) != [], line
+    assert breaches("vi", imports("from gentoolkit.core import Chain\nimport torch")) == []
+
+
+@pytest.mark.parametrize("path", _modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_files_stay_small(path):
+    """Catches a module that grew past what one evening reads."""
+    assert len(path.read_text().splitlines()) <= 300
+
+
+def test_import_is_light_and_silent():
+    """Catches an import that loads plotly or widgets, prints, or changes torch's settings."""
+    code = (
+        "import sys, torch; before = (torch.get_num_threads(), torch.get_default_dtype(), "
+        "torch.initial_seed()); import gentoolkit; "
+        "assert before == (torch.get_num_threads(), torch.get_default_dtype(), "
+        "torch.initial_seed()); "
+        "heavy = {'plotly', 'ipywidgets', 'anywidget', 'sklearn', 'scipy', 'IPython'}; "
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]" and done.stderr == ""
