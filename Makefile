@@ -1,0 +1,104 @@
+# make lab: open the course. make test: run every check. The rest: make help.
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+PIP_ARGS ?=
+BIN := $(VENV)/bin
+COURSE := $(wildcard course/*.md)
+NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+# JupyterLab refuses to run as root without being told; containers are root.
+ROOT_FLAG := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
+# Lessons are executed as they were built, so that their outputs can be compared.
+NBVAL_ENV := GENTOOLKIT_OUTPUT=poster GENTOOLKIT_PROFILE=cpu GENTOOLKIT_SOLUTIONS=0 \
+	OMP_NUM_THREADS=1 PYTHONHASHSEED=0 TQDM_DISABLE=1
+
+# rfc3987-syntax is an optional part of jsonschema; nothing here needs it, and it costs three
+# seconds of CPU at each start of a Jupyter process.
+define install
+	$(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS) \
+		-c constraints.txt -e ".[$(1)]"
+	$(BIN)/python -m pip uninstall --quiet --yes rfc3987-syntax
+	touch $@
+endef
+
+.PHONY: help lab test notebooks claims bench format constraints clean
+
+help:
+	@echo "make lab          install what the lessons need and open the first one in JupyterLab"
+	@echo '                  (make lab ARGS="--no-browser --port 8899" passes arguments on)'
+	@echo "make test         install what the checks need and run them all"
+	@echo "make notebooks    build notebooks/ from course/ (ARGS='--only 01' for one lesson)"
+	@echo "make claims       repeat the experiments behind the papers' claims, as a table"
+	@echo "make bench        measure against other libraries"
+	@echo "make format       format code and lessons"
+	@echo "make constraints  pin every dependency anew"
+	@echo "make clean        remove the environment and the caches"
+	@echo "Variables: PYTHON (3.11 or newer), VENV, PIP_ARGS (more options for pip), ARGS"
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "The course needs Python 3.11 or newer; $(PYTHON) is" \
+			"$$($(PYTHON) --version 2>&1). Run: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; \
+		exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.lab: $(VENV)/.made pyproject.toml constraints.txt
+	$(call install,lab)
+
+$(VENV)/.test: $(VENV)/.made pyproject.toml constraints.txt
+	$(call install,test)
+
+$(VENV)/.bench: $(VENV)/.made pyproject.toml constraints.txt
+	$(call install,test$(comma)bench)
+
+comma := ,
+
+# Text lessons open as notebooks, for this environment only.
+$(VENV)/.settings: binder/overrides.json $(VENV)/.lab
+	mkdir -p $(VENV)/share/jupyter/lab/settings
+	cp binder/overrides.json $(VENV)/share/jupyter/lab/settings/overrides.json
+	touch $@
+
+# Without trust JupyterLab hides what the stored notebooks show.
+$(VENV)/.trusted: $(NOTEBOOKS) $(VENV)/.lab
+	$(BIN)/jupyter trust $(NOTEBOOKS)
+	touch $@
+
+lab: $(VENV)/.lab $(VENV)/.settings $(VENV)/.trusted
+	$(BIN)/jupyter lab $(ROOT_FLAG) --ServerApp.root_dir="$(CURDIR)" \
+		--LabApp.default_url=/lab/tree/notebooks/00_start.ipynb $(ARGS)
+
+test: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser" $(ARGS)
+	$(BIN)/python -m pytest -m browser $(ARGS)
+	$(NBVAL_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile -p tests.nbval_budget \
+		--nbval-lax --nbval-current-env --nbval-cell-timeout=60 \
+		--nbval-sanitize-with=tests/nbval_sanitize.cfg notebooks $(ARGS)
+
+notebooks: $(VENV)/.test
+	$(BIN)/python -m tools.build_notebooks $(ARGS)
+
+claims: $(VENV)/.test
+	$(BIN)/python -m tests.claims $(ARGS)
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+format: $(VENV)/.test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format gentoolkit tests tools
+	$(BIN)/python -m tools.sources
+
+constraints:
+	rm -rf build/constraints
+	$(PYTHON) -m venv build/constraints
+	build/constraints/bin/python -m pip install $(PIP_ARGS) -e ".[lab,test,bench,cluster]"
+	build/constraints/bin/python -m tools.constraints
+
+clean:
+	rm -rf $(VENV) build .pytest_cache .ruff_cache
+	find gentoolkit tests tools -name __pycache__ -prune -exec rm -rf {} +

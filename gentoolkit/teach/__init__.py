@@ -1,0 +1,25 @@
+"""What a lesson calls: the opening line, exercises, predictions, training that can be watched."""
+
+from gentoolkit.teach.exercises import check, hint, solution
+from gentoolkit.teach.lessons import LESSONS, Lesson, course_map
+from gentoolkit.teach.predict import Prediction, predict
+from gentoolkit.teach.profiles import PROFILES, Profile, device, profile, start
+from gentoolkit.teach.watch import Watched, watch
+
+__all__ = [
+    "LESSONS",
+    "PROFILES",
+    "Lesson",
+    "Prediction",
+    "Profile",
+    "Watched",
+    "check",
+    "course_map",
+    "device",
+    "hint",
+    "predict",
+    "profile",
+    "solution",
+    "start",
+    "watch",
+]

@@ -1,0 +1,62 @@
+"""Variational inference: the posterior replaced by the nearest member of a simple family."""
+
+from gentoolkit.vi.conditional import GaussianMLP, GaussianNoise
+from gentoolkit.vi.gaussian import (
+    cavi_error,
+    cavi_gaussian,
+    forward_fit,
+    gaussian_kl,
+    gibbs_error,
+    gibbs_gaussian,
+    reverse_fit,
+)
+from gentoolkit.vi.hierarchy import HierarchicalVAE
+from gentoolkit.vi.linear import PPCA
+from gentoolkit.vi.meanfield import (
+    CholeskyGaussian,
+    FullGaussian,
+    MeanFieldGaussian,
+    score_function_loss,
+)
+from gentoolkit.vi.mixture import MixtureState, cavi_mixture, mixture_elbo, mixture_evidence
+from gentoolkit.vi.probit import (
+    ProbitMoments,
+    ProbitState,
+    cavi_probit,
+    gibbs_probit,
+    probit_data,
+    probit_moments,
+)
+from gentoolkit.vi.race import ProbitRace, probit_race
+from gentoolkit.vi.vae import VAE
+
+__all__ = [
+    "CholeskyGaussian",
+    "FullGaussian",
+    "GaussianMLP",
+    "GaussianNoise",
+    "HierarchicalVAE",
+    "MeanFieldGaussian",
+    "MixtureState",
+    "PPCA",
+    "ProbitMoments",
+    "ProbitRace",
+    "ProbitState",
+    "VAE",
+    "cavi_error",
+    "cavi_gaussian",
+    "cavi_mixture",
+    "cavi_probit",
+    "forward_fit",
+    "gaussian_kl",
+    "gibbs_error",
+    "gibbs_gaussian",
+    "gibbs_probit",
+    "mixture_elbo",
+    "mixture_evidence",
+    "probit_data",
+    "probit_moments",
+    "probit_race",
+    "reverse_fit",
+    "score_function_loss",
+]

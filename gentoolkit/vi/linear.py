@@ -1,0 +1,152 @@
+"""The linear VAE, probabilistic PCA: the VAE whose likelihood and posterior are known.
+
+    z ~ N(0, I_d),   x = mean + weight z + noise,   noise ~ N(0, variance I_D)
+    z | x ~ N(P^-1 weight' (x - mean) / variance, P^-1),   P = I + weight' weight / variance
+"""
+
+from dataclasses import dataclass
+from math import log, pi, sqrt
+from typing import Self
+
+import torch
+from torch import Generator, Tensor
+
+from gentoolkit.core import Chain, Gaussian, Kernel, standard_normal, validate
+
+
+@dataclass(frozen=True)
+class PPCA:
+    """A linear Gaussian model with d latent and D observed numbers, with everything in closed form.
+
+    Arguments:
+        mean: (D,).
+        weight: (D, d).
+        variance: of the noise.
+
+    Raises:
+        ValueError: shapes do not match or the variance is not positive.
+
+    Reference: Tipping and Bishop 1999.
+    """
+
+    mean: Tensor
+    weight: Tensor
+    variance: float
+
+    def __post_init__(self) -> None:
+        validate.batch("mean", self.mean)
+        validate.batch("weight", self.weight)
+        if self.mean.ndim != 1 or self.weight.shape[:-1] != self.mean.shape:
+            raise ValueError(
+                "mean and weight must have shape (D,) and (D, d); got "
+                f"{tuple(self.mean.shape)} and {tuple(self.weight.shape)}; transpose the weight?"
+            )
+        validate.positive("variance", self.variance)
+
+    @classmethod
+    def fit(cls, x: Tensor, latent: int) -> Self:
+        """Return the maximum-likelihood model of the data.
+
+            weight = U (diag(lam) - variance I)^(1/2),   variance = mean of the discarded lam
+
+        with lam, U the largest eigenvalues and their vectors of the covariance (divided by n).
+
+        Arguments:
+            x: data, (n, D), n > D.
+            latent: d < D.
+
+        Raises:
+            ValueError: bad data, too few rows, or `latent` out of range.
+        """
+        validate.positive_count("latent", latent)
+        if validate.batch("x", x).ndim != 2 or x.shape[0] <= x.shape[1]:
+            raise ValueError(
+                f"x must have shape (n, D) with more rows than columns; got {tuple(x.shape)}; "
+                "with fewer the likelihood has no maximum"
+            )
+        if latent >= x.shape[1]:
+            raise ValueError(
+                f"latent must be below the {x.shape[1]} columns; got {latent}; some direction "
+                "must be left for the noise"
+            )
+        values, vectors = torch.linalg.eigh(torch.cov(x.T, correction=0))  # ascending
+        variance = float(values[:-latent].mean())
+        scale = (values[-latent:] - variance).clamp(min=0.0).sqrt()
+        return cls(x.mean(0), (vectors[:, -latent:] * scale).flip(1), variance)
+
+    def rotated(self, rotation: Tensor) -> Self:
+        """Return the same likelihood with the latent space turned: `weight @ rotation`.
+
+        Arguments:
+            rotation: orthogonal, (d, d).
+
+        Raises:
+            ValueError: `rotation` is not orthogonal.
+        """
+        eye = torch.eye(self.weight.shape[1], dtype=rotation.dtype, device=rotation.device)
+        if rotation.shape != eye.shape or not torch.allclose(
+            rotation.T @ rotation, eye, atol=1e-5
+        ):
+            raise ValueError(
+                f"rotation must be orthogonal, of shape {tuple(eye.shape)}; got "
+                f"{tuple(rotation.shape)}; use torch.linalg.qr to make one"
+            )
+        return type(self)(self.mean, self.weight @ rotation, self.variance)
+
+    def _centred(self, x: Tensor) -> Tensor:
+        if validate.batch("x", x).ndim != 2 or x.shape[1] != self.mean.shape[0]:
+            raise ValueError(
+                f"x must have shape (B, {self.mean.shape[0]}); got {tuple(x.shape)}; "
+                "add a batch dimension with x[None]"
+            )
+        return x - self.mean
+
+    def _precision(self) -> Tensor:
+        like = {"dtype": self.weight.dtype, "device": self.weight.device}
+        return torch.eye(self.weight.shape[1], **like) + self.weight.T @ self.weight / self.variance
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the exact posterior of z given each row of `x` (B, D).
+
+        Returns:
+            Its means (B, d), and its precision P (d, d), the same for every row.
+        """
+        precision = self._precision()
+        projected = self._centred(x) @ self.weight / self.variance  # (B, d)
+        return torch.linalg.solve(precision, projected.T).T, precision
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return the exact log-likelihood of each row of `x` (B, D), shape (B,)."""
+        means, precision = self.posterior(x)
+        residual = self._centred(x)
+        # Woodbury: the explained part of the square is z' P z.
+        squares = residual.square().sum(1) / self.variance - ((means @ precision) * means).sum(1)
+        size = self.mean.shape[0]
+        log_det = size * log(2 * pi * self.variance) + torch.logdet(precision)
+        return -0.5 * (squares + log_det)
+
+    def mean_field_gap(self) -> Tensor:
+        """Return what the best diagonal q loses, log p(x) - ELBO, the same for every x; shape ().
+
+            (sum_j log P_jj - log det P) / 2
+        """
+        precision = self._precision()
+        return 0.5 * (precision.diagonal().log().sum() - torch.logdet(precision))
+
+    def chain(self) -> Chain:
+        """Return the model with the best diagonal posterior as its pull.
+
+        At the optimum of `fit` the posterior is diagonal: every pulled path has the evidence
+        log p(x) and no other.
+        """
+        like = {"dtype": self.weight.dtype, "device": self.weight.device}
+        spread = self._precision().diagonal().rsqrt()
+        decode = Kernel(
+            f=lambda z: Gaussian(self.mean + z @ self.weight.T, sqrt(self.variance)),
+            b=lambda x: Gaussian(self.posterior(x)[0], spread),
+        )
+        return Chain(standard_normal(self.weight.shape[1], **like), [decode])
+
+    def sample(self, n: int, generator: Generator | None = None) -> Tensor:
+        """Draw `n` data, (n, D)."""
+        return self.chain().push(n, generator).states[-1]

@@ -1,0 +1,12 @@
+"""Pictures: a scene of moving layers that any page can play, and what it is drawn with.
+
+Charts that stand still are in ``gentoolkit.viz.charts``, which loads plotly and is therefore not
+imported here.
+"""
+
+from gentoolkit.viz.colors import NEUTRAL, PULL, PUSH
+from gentoolkit.viz.output import mode
+from gentoolkit.viz.panel import Panel
+from gentoolkit.viz.scene import Scene
+
+__all__ = ["NEUTRAL", "PULL", "PUSH", "Panel", "Scene", "mode"]

@@ -1,0 +1,230 @@
+"""Charts that stand still, drawn by plotly in the look of the players.
+
+This module loads plotly; nothing else in the package does.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+import plotly.graph_objects as go
+from IPython.display import display
+
+from gentoolkit.viz.arrays import as_array
+from gentoolkit.viz.colors import PULL, PUSH
+from gentoolkit.viz.output import mode
+
+INK = "#1B1F24"
+LINES = (
+    (PUSH, "solid"),
+    (PULL, "dash"),
+    ("#00795A", "dot"),
+    ("#7B5AA6", "dashdot"),
+    (INK, "longdash"),
+)
+"""Colour and dash of the first, second, ... line: no two differ by colour alone."""
+
+_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
+_AXIS = {
+    "showline": True,
+    "linecolor": "#8A939C",
+    "gridcolor": "#E7EAED",
+    "zeroline": False,
+    "ticks": "outside",
+    "tickcolor": "#8A939C",
+    "title": {"standoff": 8},
+    "automargin": True,
+}
+TEMPLATE = go.layout.Template(
+    layout={
+        "font": {"family": _FONT, "size": 14, "color": INK},
+        "title": {"font": {"size": 17}, "x": 0.01, "xanchor": "left", "y": 0.97, "yanchor": "top"},
+        "colorway": [color for color, _ in LINES],
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
+        "margin": {"l": 64, "r": 24, "t": 56, "b": 56},
+        "xaxis": _AXIS,
+        "yaxis": _AXIS,
+        "legend": {"bgcolor": "rgba(255,255,255,0.85)", "bordercolor": "#DDE1E5", "borderwidth": 1},
+        "colorscale": {"sequential": "Viridis"},
+        "hoverlabel": {"font": {"size": 14}},
+    }
+)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A plotly figure together with the sentence that says what it shows.
+
+    Arguments:
+        figure: the figure; it is given the course's template and loses the cloud button.
+        alt: what a reader who does not see it should know, at least 20 characters.
+        width: pixels.
+        height: pixels.
+
+    Raises:
+        ValueError: the sentence is too short.
+    """
+
+    figure: go.Figure
+    alt: str
+    width: int = 760
+    height: int = 420
+
+    def __post_init__(self) -> None:
+        if len(self.alt.strip()) < 20:
+            raise ValueError(
+                f"alt must say in a sentence what the chart shows; got {self.alt!r}; "
+                "write at least 20 characters"
+            )
+        self.figure.update_layout(template=TEMPLATE, width=self.width, height=self.height)
+
+    def __repr__(self) -> str:
+        return self.alt
+
+    def bundle(self) -> dict[str, object]:
+        """Return the figure for a notebook, with the sentence as its plain text."""
+        return {
+            "application/vnd.plotly.v1+json": {
+                **json.loads(str(self.figure.to_json())),
+                "config": {"displaylogo": False, "modeBarButtonsToRemove": ["sendDataToCloud"]},
+            },
+            "text/plain": self.alt,
+        }
+
+    def _ipython_display_(self) -> None:
+        display(self.bundle(), raw=True)
+        if mode() == "live":
+            # plotly offers no place for a description: a line that only screen readers meet.
+            hidden = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)"
+            text = f'<p style="{hidden}">Chart: {escape(self.alt)}</p>'
+            display({"text/html": text, "text/plain": ""}, raw=True)
+
+
+def line_style(index: int, width: float = 2.5) -> dict[str, object]:
+    """Return plotly's line settings for the line number `index`: a colour and a dash."""
+    color, dash = LINES[index % len(LINES)]
+    return {"color": color, "dash": dash, "width": width}
+
+
+def short(values: object, name: str = "values") -> list[float]:
+    """Round to six significant digits, more than a screen shows, so that notebooks stay small."""
+    return [float(f"{v:.6g}") for v in as_array(values, name).ravel()]
+
+
+def curves(
+    lines: Mapping[str, object],
+    *,
+    alt: str,
+    x: object | None = None,
+    references: Mapping[str, float] | None = None,
+    title: str = "",
+    x_label: str = "step",
+    y_label: str = "",
+    log_x: bool = False,
+    log_y: bool = False,
+    height: int = 420,
+) -> Chart:
+    """Draw named curves over a common axis, with exact values as horizontal lines.
+
+    Arguments:
+        lines: name -> (N,) values.
+        alt: what the chart shows, in a sentence.
+        x: (N,) positions; 1, 2, ... if left out.
+        references: name -> a height drawn as a thin line across.
+        title: one short line.
+        x_label: what x is, with its unit.
+        y_label: what the curves are, with their unit.
+        log_x: use a logarithmic x axis.
+        log_y: use a logarithmic y axis.
+        height: pixels.
+
+    Raises:
+        ValueError: there is no curve, a curve is empty, or its length is not that of `x`.
+    """
+    if not lines:
+        raise ValueError("lines must hold at least one curve; got none; pass {'name': values}")
+    figure = go.Figure()
+    for i, (name, values) in enumerate(lines.items()):
+        y = short(values, name)
+        at = list(range(1, len(y) + 1)) if x is None else short(x)
+        if len(at) != len(y):
+            raise ValueError(
+                f"a curve needs one x for each y; got {len(at)} x and {len(y)} y for {name!r}; "
+                "pass arrays of one length"
+            )
+        figure.add_scatter(x=at, y=y, name=name, mode="lines", line=line_style(i))
+    for name, value in (references or {}).items():
+        figure.add_hline(
+            y=float(value),
+            line={"color": INK, "width": 1.5, "dash": "dot"},
+            annotation={"text": name, "font": {"size": 14}, "bgcolor": "rgba(255,255,255,0.8)"},
+        )
+    figure.update_layout(title=title, xaxis_title=x_label, yaxis_title=y_label)
+    figure.update_xaxes(type="log" if log_x else "linear")
+    figure.update_yaxes(type="log" if log_y else "linear")
+    return Chart(figure, alt, height=height)
+
+
+def plane(
+    log_density: object,
+    extent: tuple[float, float, float, float],
+    *,
+    alt: str,
+    points: Mapping[str, object] | None = None,
+    paths: Mapping[str, object] | None = None,
+    title: str = "",
+    labels: Sequence[str] = ("x₁", "x₂"),
+    height: int = 480,
+) -> Chart:
+    """Draw a density over the plane as a heat map, with points and outlines on it.
+
+    Arguments:
+        log_density: (H, W) log-density on a grid; row 0 is the lowest y.
+        extent: (left, right, bottom, top) of the grid's outer points.
+        alt: what the chart shows, in a sentence.
+        points: name -> (N, 2) points.
+        paths: name -> (N, 2) corners of a line, for example an ellipse.
+        title: one short line.
+        labels: names of the two axes.
+        height: pixels.
+
+    Raises:
+        ValueError: the grid is not two-dimensional or not finite.
+    """
+    grid = as_array(log_density, "log_density", ndim=(2,))
+    left, right, bottom, top = extent
+    shade = np.exp(grid - grid.max())
+    figure = go.Figure(
+        go.Heatmap(
+            z=[[float(f"{v:.3g}") for v in row] for row in shade],
+            x0=left,
+            dx=(right - left) / (grid.shape[1] - 1),
+            y0=bottom,
+            dy=(top - bottom) / (grid.shape[0] - 1),
+            colorscale=[[0, "#FFFFFF"], [0.25, "#C9DDE8"], [0.6, "#5FA3C4"], [1, "#123F5A"]],
+            showscale=False,
+            hoverinfo="skip",
+        )
+    )
+    for i, (name, corners) in enumerate((paths or {}).items()):
+        xy = as_array(corners, name, ndim=(2,))
+        figure.add_scatter(
+            x=short(xy[:, 0]), y=short(xy[:, 1]), name=name, mode="lines", line=line_style(i, 3)
+        )
+    symbols = ("circle", "diamond", "square", "cross")
+    for i, (name, xy) in enumerate((points or {}).items()):
+        array = as_array(xy, name, ndim=(2,))
+        figure.add_scatter(
+            x=short(array[:, 0]),
+            y=short(array[:, 1]),
+            name=name,
+            mode="markers",
+            marker={"size": 6, "color": LINES[i][0], "symbol": symbols[i % 4], "opacity": 0.7},
+        )
+    figure.update_layout(title=title, xaxis_title=labels[0], yaxis_title=labels[1])
+    figure.update_xaxes(range=[left, right], showgrid=False)
+    figure.update_yaxes(range=[bottom, top], scaleanchor="x", scaleratio=1, showgrid=False)
+    return Chart(figure, alt, width=640, height=height)

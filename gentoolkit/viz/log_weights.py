@@ -1,0 +1,189 @@
+"""The log-weight panel: what a sample of log-weights says about log Z, in one picture."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import plotly.graph_objects as go
+import torch
+from plotly.subplots import make_subplots
+
+from gentoolkit.core import elbo, ess, log_z, log_z_error
+from gentoolkit.viz.charts import INK, Chart, short
+from gentoolkit.viz.colors import NEUTRAL, PULL, PUSH
+
+
+@dataclass(frozen=True)
+class LogWeights:
+    """What a sample of log-weights says about log Z.
+
+    Arguments:
+        elbo: mean of log w, a lower bound in expectation.
+        log_z: log mean w.
+        error: standard error of `log_z` by the delta method.
+        ess: effective sample size.
+        n: number of weights.
+    """
+
+    elbo: float
+    log_z: float
+    error: float
+    ess: float
+    n: int
+
+    @classmethod
+    def of(cls, log_w: object) -> Self:
+        """Summarise log-weights of shape (B,), B >= 2.
+
+        Raises:
+            ValueError: fewer than two weights, NaN, or none above zero.
+        """
+        w = torch.as_tensor(log_w, dtype=torch.float64).detach().flatten()
+        return cls(float(elbo(w)), float(log_z(w)), float(log_z_error(w)), float(ess(w)), len(w))
+
+    def sentence(self, exact: float | None = None, symbol: str = "log Z") -> str:
+        """Return the four numbers in a sentence, with the exact value if it is known."""
+        truth = "" if exact is None else f"; exact {symbol} = {exact:.3f}"
+        return (
+            f"ELBO = {self.elbo:.3f}; importance-sampled {symbol} = {self.log_z:.3f} "
+            f"± {self.error:.3f}{truth}; effective sample size {self.ess:.0f} of {self.n}"
+        )
+
+
+def log_weight_panel(
+    log_w: object | Mapping[str, object],
+    exact: float | None = None,
+    *,
+    title: str = "Log-weights",
+    symbol: str = "log Z",
+    bins: int = 60,
+    span: float = 15.0,
+) -> Chart:
+    """Draw the log-weight panel: one histogram of log w for each named sample.
+
+    Each histogram carries the ELBO (dashed), the importance-sampled log Z with a band of two
+    standard errors (solid), the exact value if known (black), and the effective sample size.
+
+    Arguments:
+        log_w: (B,) log-weights, or name -> (B,) for several panels on one axis.
+        exact: the exact value, if known.
+        title: one short line.
+        symbol: what is estimated: "log Z", or "log p(x)" for evidences.
+        bins: number of bars.
+        span: nats shown below the largest estimate of log Z; what lies lower piles up in the first
+            bar, and an ELBO down there is written under the panel and not drawn.
+
+    Raises:
+        ValueError: a sample has fewer than two weights, a NaN, or no finite weight.
+    """
+    samples = dict(log_w) if isinstance(log_w, Mapping) else {"": log_w}
+    if not samples:
+        raise ValueError("log_w must hold at least one sample; got an empty mapping; add one")
+    summaries = {name: LogWeights.of(value) for name, value in samples.items()}
+    # Weights of zero (log w = -inf) count in the numbers and pile up in the first bar.
+    arrays = {
+        name: torch.as_tensor(value, dtype=torch.float64).detach().flatten().numpy()
+        for name, value in samples.items()
+    }
+    finite = np.concatenate([value[np.isfinite(value)] for value in arrays.values()])
+    marks = [s.log_z for s in summaries.values()] + ([] if exact is None else [exact])
+    low, high = (float(v) for v in np.quantile(finite, [0.002, 0.998]))
+    high = max(high, *marks) + 0.3
+    low = max(min(low, *marks) - 0.3, high - span)
+    edges = np.linspace(low, high, bins + 1)
+    figure = make_subplots(
+        rows=1,
+        cols=len(arrays),
+        shared_yaxes=True,
+        horizontal_spacing=0.04,
+        subplot_titles=[name or " " for name in arrays],
+    )
+    for column, (name, values) in enumerate(arrays.items(), 1):
+        _one_panel(figure, column, len(arrays) == 1, values, summaries[name], edges, exact, symbol)
+    figure.update_layout(
+        title=title,
+        bargap=0.0,
+        margin={"t": 112, "b": 92 if len(arrays) == 1 else 144},
+        legend={"orientation": "h", "x": 0.0, "y": 1.12, "yanchor": "bottom"},
+    )
+    figure.update_xaxes(title_text="log w", range=[low, high])
+    figure.update_yaxes(title_text="density", col=1)
+    said = [
+        f"{name}: {summary.sentence(exact, symbol)}" if name else summary.sentence(exact, symbol)
+        for name, summary in summaries.items()
+    ]
+    return Chart(figure, f"{title}. Histogram of log w. {'. '.join(said)}.", height=470)
+
+
+def _one_panel(
+    figure: go.Figure,
+    column: int,
+    alone: bool,
+    values: np.ndarray,
+    summary: LogWeights,
+    edges: np.ndarray,
+    exact: float | None,
+    symbol: str,
+) -> None:
+    heights, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
+    density = heights / (len(values) * np.diff(edges))
+    first = column == 1
+    figure.add_bar(
+        x=short((edges[:-1] + edges[1:]) / 2),
+        y=short(density),
+        width=float(edges[1] - edges[0]),
+        marker={"color": "#C4CAD0", "line": {"width": 0}},
+        name="log w of one path",
+        showlegend=False,
+        row=1,
+        col=column,
+    )
+    top = float(density.max()) * 1.12
+    band = 2 * summary.error
+    figure.add_scatter(
+        x=[summary.log_z - band, summary.log_z - band, summary.log_z + band, summary.log_z + band],
+        y=[0, top, top, 0],
+        fill="toself",
+        mode="none",
+        fillcolor="rgba(0,114,178,0.18)",
+        showlegend=False,
+        hoverinfo="skip",
+        row=1,
+        col=column,
+    )
+    lines = [
+        ("ELBO", summary.elbo, {"color": PULL, "dash": "dash", "width": 2.5}),
+        (f"{symbol}, importance-sampled", summary.log_z, {"color": PUSH, "width": 2.5}),
+    ]
+    if exact is not None:
+        lines.append((f"{symbol}, exact", exact, {"color": INK, "dash": "dot", "width": 3}))
+    for label, at, line in lines:
+        if not edges[0] <= at <= edges[-1]:
+            continue
+        figure.add_scatter(
+            x=[at, at],
+            y=[0, top],
+            mode="lines",
+            line=line,
+            name=label,
+            legendgroup=label,
+            showlegend=first,
+            row=1,
+            col=column,
+        )
+    said = [f"ELBO {summary.elbo:.3f}", f"{symbol} ≈ {summary.log_z:.3f} ± {summary.error:.3f}"]
+    said += [] if exact is None else [f"exact {exact:.3f}"]
+    said += [f"ESS {summary.ess:.0f} of {summary.n}"]
+    figure.add_annotation(
+        text=(" · " if alone else "<br>").join(said).replace("-", "−"),
+        xref="x domain" if first else f"x{column} domain",
+        yref="y domain" if first else f"y{column} domain",
+        x=0.0,
+        y=-0.24,
+        xanchor="left",
+        yanchor="top",
+        align="left",
+        showarrow=False,
+        font={"size": 14, "color": NEUTRAL},
+    )

@@ -1,0 +1,184 @@
+"""One frame of a scene as a PNG, for pages that can play nothing (and for committed notebooks)."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gentoolkit.viz import colors
+from gentoolkit.viz.arrays import unpack
+from gentoolkit.viz.place import Place, layout
+from gentoolkit.viz.raster import Raster
+
+_FAINT, _GRID, _FRAME = "#52606D", "#E9EDF1", "#B8C2CC"
+
+
+class _Drawing:
+    """The layers of one frame on a raster; one method per kind of layer."""
+
+    def __init__(self, raster: Raster, spec: dict[str, Any], buffer: bytes, frame: int) -> None:
+        self.raster = raster
+        self._spec = spec
+        self._buffer = buffer
+        self._frame = frame
+
+    def _all(self, name: str) -> np.ndarray:
+        return unpack(self._spec["arrays"], self._buffer, name)
+
+    def _now(self, name: str) -> np.ndarray:
+        array = self._all(name)
+        return array[self._frame] if self._spec["arrays"][name]["moving"] else array
+
+    def _shades(self, layer: dict[str, Any]) -> np.ndarray:
+        return self._all(layer["colormap"]).astype(np.float32)[self._now(layer["values"])]
+
+    def _stroke(self, layer: dict[str, Any], lines: list[np.ndarray], alpha: float = 1.0) -> None:
+        width = layer["width"]
+        dash = (3.5 * width + 2, 2.5 * width + 1) if layer["dash"] else None
+        self.raster.strokes(lines, layer["color"], width, alpha * layer["alpha"], dash)
+
+    def heat(self, place: Place, layer: dict[str, Any]) -> None:
+        box = (place.left, place.top, place.width, place.height)
+        self.raster.picture(self._shades(layer)[::-1], box, smooth=True, alpha=layer["alpha"])
+
+    def images(self, place: Place, layer: dict[str, Any]) -> None:
+        columns = round(place.panel["x"][1])
+        cell = place.width / columns
+        inset = max(1.0, cell * 0.04)
+        for i, image in enumerate(self._shades(layer)):
+            left = round(place.left + (i % columns) * cell + inset)
+            top = round(place.top + (i // columns) * cell + inset)
+            side = round(cell - 2 * inset)
+            self.raster.rectangle((left - 1, top - 1, side + 2, side + 2), "#CFD6DD")
+            self.raster.picture(image, (left, top, side, side))
+
+    def points(self, place: Place, layer: dict[str, Any]) -> None:
+        at = place.pixels(self._now(layer["xy"]))
+        flat = np.array(colors.rgb(layer["color"]), dtype=np.float32)
+        shades = self._shades(layer) if "values" in layer else np.tile(flat, (len(at), 1))
+        self.raster.discs(at, layer["size"] / 2, shades, layer["alpha"])
+
+    def lines(self, place: Place, layer: dict[str, Any]) -> None:
+        self._stroke(layer, list(place.pixels(self._now(layer["xy"]))))
+
+    def trails(self, place: Place, layer: dict[str, Any]) -> None:
+        first = max(0, self._frame - layer["length"] + 1)
+        path = place.pixels(self._all(layer["xy"])[first : self._frame + 1])
+        self._stroke(layer, list(path.swapaxes(0, 1)))
+
+    def arrows(self, place: Place, layer: dict[str, Any]) -> None:
+        tails = place.pixels(self._now(layer["xy"]))
+        heads = place.pixels(self._now(layer["heads"]))
+        lines = []
+        for tail, head in zip(tails, heads, strict=True):
+            run = head - tail
+            length = float(np.hypot(*run))
+            if length < 0.5:  # no direction to show
+                continue
+            angle, barb = math.atan2(run[1], run[0]), min(7.0, 0.45 * length)
+            sides = [angle + math.pi + turn for turn in (-0.5, 0.5)]
+            ends = [head + barb * np.array([math.cos(a), math.sin(a)]) for a in sides]
+            lines += [np.stack([tail, head]), np.stack([ends[0], head, ends[1]])]
+        self._stroke(layer, lines)
+
+    def graph(self, place: Place, layer: dict[str, Any]) -> None:
+        at = place.pixels(self._now(layer["xy"]))
+        for (start, end), width in zip(layer["edges"], self._now(layer["widths"]), strict=True):
+            if width > 0:
+                self.raster.strokes([at[[start, end]]], layer["color"], float(width), 0.55)
+        flat = np.array(colors.rgb(layer["color"]), dtype=np.float32)
+        shades = self._shades(layer) if "values" in layer else np.tile(flat, (len(at), 1))
+        white = np.full((len(at), 3), 255.0, dtype=np.float32)
+        self.raster.discs(at, layer["size"] / 2 + 1, white, 1.0)
+        self.raster.discs(at, layer["size"] / 2 - 1, shades, 1.0)
+
+    def bars(self, place: Place, layer: dict[str, Any]) -> None:
+        centres, heights = self._now(layer["positions"]), self._now(layer["heights"])
+        half = layer["width"] / 2
+        foot = place.pixels(np.stack([centres - half, np.zeros_like(heights)], axis=1))
+        tip = place.pixels(np.stack([centres + half, heights], axis=1))
+        for (x0, y0), (x1, y1) in zip(foot, tip, strict=True):
+            self.raster.rectangle((x0, y0, x1 - x0, y1 - y0), layer["color"], layer["alpha"])
+
+    def curve(self, place: Place, layer: dict[str, Any]) -> None:
+        path = place.pixels(self._now(layer["xy"]))
+        if not layer["marker"]:
+            self._stroke(layer, [path])
+            return
+        self._stroke(layer, [path], alpha=0.28)
+        self._stroke(layer, [path[: self._frame + 1]])
+        here = path[[self._frame]]
+        self.raster.discs(here, 7, np.full((1, 3), 255.0, dtype=np.float32), 1.0)
+        self.raster.discs(here, 5, np.array([colors.rgb(layer["color"])], dtype=np.float32), 1.0)
+
+    def text(self, place: Place, layer: dict[str, Any]) -> None:
+        (x, y), size = place.pixels(self._now(layer["xy"]))[0], layer["size"]
+        words = layer["texts"][min(self._frame, len(layer["texts"]) - 1)]
+        style = {"size": size, "color": layer["color"], "anchor": layer["anchor"]}
+        self.raster.text(words, x, y + 0.36 * size, bold=True, halo=True, **style)
+
+
+def _axes(raster: Raster, place: Place) -> Callable[[], None]:
+    """Draw the grid now; return what draws the frame and the labels above the layers."""
+    panel, left, top = place.panel, place.left, place.top
+    right, bottom = left + place.width, top + place.height
+    across, up = place.x_ticks(), place.y_ticks()
+    xs = [round(float(place.pixels(np.array([v, 0.0]))[0])) for v, _ in across]
+    ys = [round(float(place.pixels(np.array([0.0, v]))[1])) for v, _ in up]
+    if panel["axes"]:
+        for x in xs:
+            raster.rectangle((x, top, 1, place.height), _GRID)
+        for y in ys:
+            raster.rectangle((left, y, place.width, 1), _GRID)
+
+    def finish() -> None:
+        if panel["title"]:
+            raster.text(panel["title"], left, top - 11, size=15, bold=True, room=place.room)
+        if not panel["axes"]:
+            return
+        for side in ((left, top, place.width, 1), (left, bottom - 1, place.width, 1)):
+            raster.rectangle(side, _FRAME)
+        for side in ((left, top, 1, place.height), (right - 1, top, 1, place.height)):
+            raster.rectangle(side, _FRAME)
+        for x, (_, text) in zip(xs, across, strict=True):
+            raster.rectangle((x, bottom, 1, 4), _FRAME)
+            raster.text(text, x, bottom + 20, color=_FAINT, anchor="center")
+        for y, (_, text) in zip(ys, up, strict=True):
+            raster.rectangle((left - 4, y, 4, 1), _FRAME)
+            raster.text(text, left - 7, y + 5, color=_FAINT, anchor="right")
+        raster.text(panel["x_label"], (left + right) / 2, bottom + 41, anchor="center")
+        middle = (top + bottom) / 2
+        raster.text(panel["y_label"], left - place.margin + 12, middle, anchor="center",
+                    upright=True)  # fmt: skip
+
+    return finish
+
+
+def draw_poster(spec: dict[str, Any], buffer: bytes, frame: int) -> bytes:
+    """Draw one frame of a scene.
+
+    Arguments:
+        spec: the scene's description.
+        buffer: its numbers.
+        frame: index of the frame, at least 0.
+
+    Returns:
+        A PNG file.
+    """
+    places, width, height = layout(spec["panels"])
+    raster = Raster(width, height)
+    drawing = _Drawing(raster, spec, buffer, frame)
+    painters: dict[str, Callable[[Place, dict[str, Any]], None]] = {
+        "heat": drawing.heat, "images": drawing.images, "points": drawing.points,
+        "lines": drawing.lines, "trails": drawing.trails, "arrows": drawing.arrows,
+        "graph": drawing.graph, "bars": drawing.bars, "curve": drawing.curve, "text": drawing.text,
+    }  # fmt: skip
+    for place in places:
+        finish = _axes(raster, place)
+        raster.clip((place.left, place.top, place.width, place.height))
+        for layer in place.panel["layers"]:
+            painters[layer["kind"]](place, layer)
+        raster.clip(None)
+        finish()
+    return raster.png()

@@ -1,0 +1,294 @@
+"""A picture that moves, described once: drawn live, on a page without a kernel, and as a PNG."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from gentoolkit.viz import colors, output
+from gentoolkit.viz.arrays import Pack, as_array, as_range
+from gentoolkit.viz.motion import between_states, extent
+from gentoolkit.viz.page import bundle, fragment
+from gentoolkit.viz.panel import Panel
+from gentoolkit.viz.poster import draw_poster
+
+
+class Scene:
+    """A JSON description of panels and layers, and one buffer with their quantised numbers.
+
+    A scene needs neither a browser nor torch. ``gentoolkit.widgets.Player`` plays it.
+
+    Arguments:
+        frames: number of frames, at least 1.
+        alt: the alternative text: what the picture shows, at least 20 characters.
+        fps: frames a second at normal speed.
+        times: (frames,) value shown for each frame; the frame's number if None.
+        time_label: the name of that value, such as ``t``.
+        notes: one sentence per frame, shown under the picture and read out when it stops.
+        group: players of one page whose scenes name the same group move together.
+        smooth: glide between frames while playing; False for states that jump.
+
+    Raises:
+        ValueError: an argument out of its range, or not one entry per frame.
+    """
+
+    def __init__(
+        self,
+        frames: int,
+        *,
+        alt: str,
+        fps: float = 20.0,
+        times: object = None,
+        time_label: str = "t",
+        notes: Sequence[str] | None = None,
+        group: str | None = None,
+        smooth: bool = True,
+    ) -> None:
+        if frames != int(frames) or frames < 1:
+            raise ValueError(
+                f"A scene has no frames: got frames={frames!r}. Pass a whole number above 0."
+            )
+        if len(alt.strip()) < 20:
+            raise ValueError(
+                f"The alternative text is too short to describe the picture: got {alt!r}. "
+                "Write a sentence of at least 20 characters."
+            )
+        if not 0 < fps <= 60:
+            raise ValueError(f"The frame rate is out of range: got {fps}. Pass 0 < fps <= 60.")
+        self.frames = int(frames)
+        self._pack = Pack()
+        self._spec: dict[str, Any] = {
+            "version": 1,
+            "frames": self.frames,
+            "fps": float(fps),
+            "times": None if times is None else self._per_frame_times(times),
+            "time_label": time_label,
+            "alt": alt.strip(),
+            "notes": None if notes is None else self._per_frame(notes, "notes"),
+            "group": group,
+            "smooth": bool(smooth),
+            "panels": [],
+        }
+
+    @classmethod
+    def from_trajectory(
+        cls,
+        trajectory: Any,  # noqa: ANN401 - anything with .states, so that viz need not import core
+        x: Sequence[float] | None = None,
+        y: Sequence[float] | None = None,
+        *,
+        alt: str,
+        between: int = 0,
+        title: str = "",
+        color: str = colors.PUSH,
+        size: float = 4.0,
+        heat: object = None,
+        colormap: str = "greys",
+        fps: float = 20.0,
+        times: object = None,
+        time_label: str = "step",
+        notes: Sequence[str] | None = None,
+        group: str | None = None,
+    ) -> "Scene":
+        """Show the states of a trajectory as moving particles, state 0 first.
+
+        Arguments:
+            trajectory: an object whose ``states`` are T + 1 arrays or tensors of shape (B, 2).
+            x: horizontal range; the states' own extent if None.
+            y: vertical range; the states' own extent if None.
+            alt: the alternative text.
+            between: frames added between two states, on the straight line that joins them.
+            title: the panel's title.
+            color: the particles' colour.
+            size: the particles' diameter in pixels.
+            heat: (H, W) numbers drawn behind, such as the target's density.
+            colormap: the colour map of ``heat``.
+            fps: frames a second at normal speed.
+            times: (T + 1,) value of each state; its number if None.
+            time_label: the name of that value.
+            notes: T + 1 sentences, one per state.
+            group: the name under which players of one page move together.
+
+        Returns:
+            A scene of T (between + 1) + 1 frames.
+
+        Raises:
+            ValueError: states that are not (B, 2) or of changing B, or an argument out of range.
+        """
+        motion = between_states(trajectory.states, between, times, notes)
+        scene = cls(
+            len(motion.points),
+            alt=alt,
+            fps=fps,
+            times=motion.times,
+            time_label=time_label,
+            notes=motion.notes,
+            group=group,
+        )
+        panel = scene.panel(
+            extent(motion.points[..., 0]) if x is None else x,
+            extent(motion.points[..., 1]) if y is None else y,
+            title=title,
+        )
+        if heat is not None:
+            panel.heat(heat, colormap=colormap)
+        panel.points(motion.points, color=color, size=size)
+        return scene
+
+    def panel(
+        self,
+        x: Sequence[float],
+        y: Sequence[float],
+        *,
+        title: str = "",
+        x_label: str = "",
+        y_label: str = "",
+        equal: bool = True,
+        axes: bool = True,
+        weight: float = 1.0,
+    ) -> Panel:
+        """Add a coordinate system to the right of the earlier ones.
+
+        Arguments:
+            x: (lowest, highest) of the horizontal axis.
+            y: (lowest, highest) of the vertical axis.
+            title: shown above.
+            x_label: name of the horizontal axis.
+            y_label: name of the vertical axis.
+            equal: one unit has the same length on both axes; False for curves and bars.
+            axes: draw ticks and labels.
+            weight: share of the width relative to the other panels.
+
+        Returns:
+            The panel, whose methods add layers.
+
+        Raises:
+            ValueError: a range that is no interval, or a weight that is not positive.
+        """
+        if not 0 < weight < math.inf:
+            raise ValueError(f"A panel's weight is not positive: got {weight}. Pass one above 0.")
+        spec: dict[str, Any] = {
+            "x": list(as_range(x, "x")),
+            "y": list(as_range(y, "y")),
+            "title": title,
+            "x_label": x_label,
+            "y_label": y_label,
+            "equal": bool(equal),
+            "axes": bool(axes),
+            "weight": float(weight),
+            "layers": [],
+        }
+        self._spec["panels"].append(spec)
+        return Panel(spec, self._pack, self.frames)
+
+    def image_panel(
+        self,
+        values: object,
+        *,
+        columns: int | None = None,
+        title: str = "",
+        limits: Sequence[float] = (0.0, 1.0),
+        colormap: str = "greys",
+        weight: float = 1.0,
+    ) -> Panel:
+        """Add a panel that shows N small images in a grid.
+
+        Arguments:
+            values: (N, H, W) or (frames, N, H, W) pixels, row 0 at the top.
+            columns: images in a row; about the square root of N if None.
+            title: shown above.
+            limits: pixel values of the two ends of the colour map.
+            colormap: one of ``colors.COLORMAPS``; ``greys`` shows ink on white.
+            weight: share of the width relative to the other panels.
+
+        Returns:
+            The panel; its cell (column c, row r from below) spans c..c+1 and r..r+1.
+
+        Raises:
+            ValueError: wrong shapes, not finite, or no columns.
+        """
+        pixels = as_array(values, "images", ndim=(3, 4))
+        count = pixels.shape[-3]
+        wide = math.ceil(math.sqrt(count)) if columns is None else columns
+        if wide < 1:
+            raise ValueError(f"The grid has no columns: got {columns}. Pass at least 1.")
+        panel = self.panel(
+            (0, wide), (0, math.ceil(count / wide)), title=title, axes=False, weight=weight
+        )
+        return panel.images(pixels, limits=limits, colormap=colormap)
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The JSON description; ``arrays`` says how to read the buffer."""
+        return self._spec | {"arrays": self._pack.table}
+
+    @property
+    def buffer(self) -> bytes:
+        """The quantised numbers, end to end."""
+        return self._pack.buffer()
+
+    @property
+    def alt(self) -> str:
+        """The alternative text."""
+        return str(self._spec["alt"])
+
+    def poster(self, frame: int = -1) -> bytes:
+        """Draw one frame.
+
+        Arguments:
+            frame: its index; negative counts from the end.
+
+        Returns:
+            A PNG file.
+
+        Raises:
+            ValueError: no panel, or no such frame.
+        """
+        self.check()
+        if not -self.frames <= frame < self.frames:
+            raise ValueError(
+                f"There is no such frame: got {frame}. Pass one of 0 to {self.frames - 1}."
+            )
+        return draw_poster(self.spec, self.buffer, frame % self.frames)
+
+    def to_html(self) -> str:
+        """Write the scene as a fragment of a page that plays without kernel or network.
+
+        Returns:
+            HTML with the drawing module, the numbers and a poster inside; the same scene gives
+            the same text.
+
+        Raises:
+            ValueError: no panel.
+        """
+        return fragment("player", self.spec, self.buffer, self.poster(), self.alt)
+
+    def _repr_mimebundle_(self, **_options: object) -> tuple[dict[str, Any], dict[str, Any]]:
+        # A scene shown by itself plays without a widget, so live and static are the same.
+        mode = "poster" if output.mode() == "poster" else "static"
+        return bundle(mode, self.alt, self.to_html, self.poster)
+
+    def check(self) -> None:
+        """Check that there is something to draw.
+
+        Raises:
+            ValueError: the scene has no panel.
+        """
+        if not self._spec["panels"]:
+            raise ValueError("The scene is empty: got no panel. Add one with scene.panel(...).")
+
+    def _per_frame(self, entries: Sequence[str], name: str) -> list[str]:
+        if isinstance(entries, str) or len(entries) != self.frames:
+            raise ValueError(
+                f"{name} do not fit the frames: got {len(entries)} entries for {self.frames} "
+                "frames. Pass a list with one entry per frame."
+            )
+        return [str(entry) for entry in entries]
+
+    def _per_frame_times(self, times: object) -> list[float]:
+        array = as_array(times, "times", ndim=(1,))
+        if len(array) != self.frames:
+            raise ValueError(
+                f"times do not fit the frames: got {len(array)} times for {self.frames} frames. "
+                "Pass one time per frame."
+            )
+        return array.tolist()

@@ -1,0 +1,181 @@
+"""Layers made of lines: polylines, trails, arrows, curves."""
+
+from typing import Any, Self
+
+import numpy as np
+
+from gentoolkit.viz import colors
+from gentoolkit.viz.arrays import Pack, Range, as_array
+from gentoolkit.viz.style import positive, stroke
+
+
+class StrokePanel:
+    """The half of ``Panel`` that draws lines, and the checks that both halves share."""
+
+    def __init__(self, spec: dict[str, Any], pack: Pack, frames: int) -> None:
+        self._spec = spec
+        self._pack = pack
+        self._frames = frames
+        self._x: Range = (spec["x"][0], spec["x"][1])
+        self._y: Range = (spec["y"][0], spec["y"][1])
+
+    def lines(
+        self,
+        xy: object,
+        *,
+        color: str = colors.PUSH,
+        width: float = 1.5,
+        dash: bool = False,
+        alpha: float = 1.0,
+    ) -> Self:
+        """Draw polylines, such as a grid that a map bends.
+
+        Arguments:
+            xy: (P, V, 2) vertices of P polylines.
+            color: line colour.
+            width: line width in pixels.
+            dash: dashed, the sign of ``pull``.
+            alpha: opacity in (0, 1].
+
+        Returns:
+            This panel.
+
+        Raises:
+            ValueError: wrong shapes, not finite, or a style out of its range.
+        """
+        vertices = self._positions(self._pairs(xy, "lines", 3), 3)
+        return self._add({"kind": "lines", "xy": vertices} | stroke(color, width, dash, alpha))
+
+    def trails(
+        self,
+        xy: object,
+        *,
+        color: str = colors.PUSH,
+        width: float = 1.5,
+        dash: bool = False,
+        alpha: float = 0.5,
+        length: int | None = None,
+    ) -> Self:
+        """Draw the path of each particle up to the current frame.
+
+        Arguments:
+            xy: (F, N, 2) positions.
+            color: line colour.
+            width: line width in pixels.
+            dash: dashed, the sign of ``pull``.
+            alpha: opacity in (0, 1].
+            length: frames kept of each path; None keeps all.
+
+        Returns:
+            This panel.
+
+        Raises:
+            ValueError: wrong shapes, not finite, or a style out of its range.
+        """
+        points = self._pairs(xy, "trails", 2)
+        if points.ndim != 3:
+            raise ValueError(
+                f"Trails do not move: got shape {points.shape}. Pass (frames, N, 2) positions."
+            )
+        layer: dict[str, Any] = {"kind": "trails", "xy": self._positions(points, 2)}
+        layer["length"] = self._frames if length is None else int(positive(length, "length"))
+        return self._add(layer | stroke(color, width, dash, alpha))
+
+    def arrows(
+        self,
+        xy: object,
+        vectors: object,
+        *,
+        color: str = colors.NEUTRAL,
+        width: float = 1.5,
+        alpha: float = 1.0,
+    ) -> Self:
+        """Draw arrows, such as a velocity field.
+
+        Arguments:
+            xy: (N, 2) tails.
+            vectors: (N, 2) displacements in the units of the axes.
+            color: line colour.
+            width: line width in pixels.
+            alpha: opacity in (0, 1].
+
+        Returns:
+            This panel.
+
+        Raises:
+            ValueError: wrong or different shapes, not finite, or a style out of its range.
+        """
+        tails = self._pairs(xy, "arrows", 2)
+        moves = self._pairs(vectors, "vectors", 2)
+        if tails.shape[-2] != moves.shape[-2]:
+            raise ValueError(
+                f"Each arrow needs one vector: got {tails.shape} tails and {moves.shape} vectors. "
+                "Pass as many vectors as tails."
+            )
+        heads = self._positions(tails + moves, 2)
+        layer: dict[str, Any] = {"kind": "arrows", "xy": self._positions(tails, 2), "heads": heads}
+        return self._add(layer | stroke(color, width, False, alpha))
+
+    def curve(
+        self,
+        x: object,
+        y: object,
+        *,
+        color: str = colors.PUSH,
+        width: float = 2.0,
+        dash: bool = False,
+        marker: bool = True,
+    ) -> Self:
+        """Draw a still curve with one vertex per frame and a marker that runs along it.
+
+        Arguments:
+            x: (F,) horizontal coordinates; any number of vertices if ``marker`` is False.
+            y: (F,) vertical coordinates.
+            color: line colour.
+            width: line width in pixels.
+            dash: dashed, the sign of ``pull``.
+            marker: draw the part not yet reached pale, and a dot at the current frame.
+
+        Returns:
+            This panel.
+
+        Raises:
+            ValueError: different lengths, not one vertex per frame, or not finite.
+        """
+        across, up = as_array(x, "x", ndim=(1,)), as_array(y, "y", ndim=(1,))
+        expected = self._frames if marker else len(across)
+        if not len(across) == len(up) == expected:
+            raise ValueError(
+                f"The curve does not fit: got {len(across)} x and {len(up)} y for {expected} "
+                "vertices. Pass one x and one y per frame, or marker=False."
+            )
+        xy = self._positions(np.stack([across, up], axis=1), 2)
+        layer: dict[str, Any] = {"kind": "curve", "xy": xy, "marker": bool(marker)}
+        return self._add(layer | stroke(color, width, dash, 1.0))
+
+    def _add(self, layer: dict[str, Any]) -> Self:
+        self._spec["layers"].append(layer)
+        return self
+
+    def _moving(self, array: np.ndarray, still: int, name: str) -> bool:
+        if array.ndim == still:
+            return False
+        if len(array) != self._frames:
+            raise ValueError(
+                f"{name} does not fit the frames: got {len(array)} frames for a scene of "
+                f"{self._frames}. Pass one array per frame, or a still array of {still} dimensions."
+            )
+        return True
+
+    def _pairs(self, xy: object, name: str, still: int) -> np.ndarray:
+        array = as_array(xy, name, ndim=(still, still + 1))
+        if array.shape[-1] != 2:
+            raise ValueError(
+                f"{name} are not in the plane: got shape {array.shape}. "
+                "Pass coordinates whose last axis has length 2."
+            )
+        self._moving(array, still, name)
+        return array
+
+    def _positions(self, xy: np.ndarray, still: int) -> str:
+        return self._pack.positions(xy, self._x, self._y, xy.ndim > still)

@@ -1,0 +1,1 @@
+"""Speed against named peers, measured in the same run; no time is asserted anywhere."""

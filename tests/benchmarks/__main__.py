@@ -1,0 +1,24 @@
+"""Time the library against its peers: `python -m tests.benchmarks`."""
+
+import platform
+
+import torch
+
+from tests.benchmarks import laws, vae
+from tests.benchmarks.timing import report, time_race
+from tests.claims.claim import table
+
+SUITES = (laws.races, vae.races)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    print(f"torch {torch.__version__}, python {platform.python_version()}, one thread")
+    print("microseconds a call over interleaved rounds; ratio to gentoolkit: median (quartiles)\n")
+    header = ["", "min", "median", "25 %", "75 %", "time / ours"]
+    rows = [row for suite in SUITES for race in suite() for row in report(race, time_race(race))]
+    print("\n".join(table(header, rows)))
+
+
+if __name__ == "__main__":
+    main()

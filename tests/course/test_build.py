@@ -1,0 +1,178 @@
+"""The build: the same bytes twice, pictures with words, and a loud failure for the rest."""
+
+import base64
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from tools import png
+from tools.build_notebooks import BuildError, main, run, settle
+from tools.figures import HEIGHT, SCALE, WIDTH, Painter, chromium
+
+FIXTURE = Path(__file__).parent / "fixture"
+ROOT = Path(__file__).parents[2]
+
+
+def need_chromium() -> None:
+    try:
+        chromium()
+    except RuntimeError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.mark.browser
+def test_two_builds_are_identical_and_charts_become_pictures(tmp_path: Path) -> None:
+    """Catches a time, a random id or a library version in the stored bytes, and a blank chart."""
+    need_chromium()
+    made = []
+    for name in ("first", "second"):
+        assert main(["--course", str(FIXTURE), "--notebooks", str(tmp_path / name)]) == 0
+        made.append((tmp_path / name / "90_tiny.ipynb").read_bytes())
+    assert made[0] == made[1]
+    notebook = nbformat.reads(made[0].decode(), as_version=4)
+    assert [cell.id for cell in notebook.cells] == [f"90-{i:03d}" for i in range(4)]
+    assert "version" not in notebook.metadata.language_info
+    printed, line, hill = (cell.outputs for cell in notebook.cells[1:])
+    assert [output.text for output in printed] == ["one\ntwo\n"]
+    for outputs, said in ((line, "A line that rises"), (hill, "A hill with one top")):
+        data = outputs[0].data
+        assert set(data) == {"image/png", "text/plain"}
+        assert data["text/plain"].startswith(said)
+        picture = base64.b64decode(data["image/png"])
+        assert struct.unpack(">II", picture[16:24]) == (WIDTH * SCALE, HEIGHT * SCALE)
+        assert len(picture) > 2000
+
+
+def cells(*sources: str) -> nbformat.NotebookNode:
+    return new_notebook(cells=[new_code_cell(source) for source in sources])
+
+
+def test_an_error_stops_the_build_and_names_the_cell(tmp_path: Path) -> None:
+    """Catches a build that stores a traceback and goes on."""
+    with pytest.raises(BuildError, match=r"(?s)90_bad, cell 1, failed:.*boom.*ZeroDivisionError"):
+        run(cells("x = 0", "boom = 1 / x"), tmp_path, "90_bad")
+
+
+def test_the_kernel_is_measured_and_told_what_it_runs_for(tmp_path: Path) -> None:
+    """Catches a build in live mode, and a memory figure that is always the same."""
+    source = (
+        "import os; assert os.environ['GENTOOLKIT_OUTPUT'] == 'poster'\n"
+        "block = bytearray(200_000_000)"
+    )
+    _, small = run(cells("1"), tmp_path, "90_small")
+    times, large = run(cells("import time; time.sleep(0.2)", source), tmp_path, "90_large")
+    assert times[0] >= 0.2
+    assert small is not None
+    assert large is not None
+    assert large - small > 150
+
+
+def executed(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    return new_notebook(cells=[new_code_cell("x", outputs=[output])])
+
+
+@pytest.mark.parametrize(
+    ("output", "fault"),
+    [
+        (new_output("stream", name="stderr", text="UserWarning: x"), "stderr: UserWarning"),
+        (
+            new_output("display_data", data={"application/vnd.jupyter.widget-view+json": {}}),
+            "live widget",
+        ),
+        (
+            new_output("display_data", data={"application/vnd.plotly.v1+json": {"data": []}}),
+            "no words",
+        ),
+    ],
+)
+def test_what_cannot_be_stored_stops_the_build(output: nbformat.NotebookNode, fault: str) -> None:
+    """Catches a warning, a dead widget or a chart without words in a stored notebook."""
+    with Painter() as painter, pytest.raises(BuildError, match=f"lesson 90, cell 0.*{fault}"):
+        settle(executed(output), "90", painter)
+
+
+def test_a_missing_browser_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a build that dies inside the driver's own error."""
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("GENTOOLKIT_CHROMIUM", raising=False)
+    with pytest.raises(RuntimeError, match="needs Chromium; got no program"):
+        chromium()
+
+
+def decoded(data: bytes) -> np.ndarray:
+    """Read an indexed PNG back, by the format's own rules."""
+    width, height = struct.unpack(">II", data[16:24])
+    place, colours, packed = 8, np.zeros(0, np.uint8), b""
+    while place < len(data):
+        length = struct.unpack(">I", data[place : place + 4])[0]
+        kind, body = data[place + 4 : place + 8], data[place + 8 : place + 8 + length]
+        assert struct.unpack(">I", data[place + 8 + length : place + 12 + length])[0] == zlib.crc32(
+            kind + body
+        )
+        if kind == b"PLTE":
+            colours = np.frombuffer(body, np.uint8).reshape(-1, 3)
+        if kind == b"IDAT":
+            packed += body
+        place += 12 + length
+    rows = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(height, width + 1)
+    assert not rows[:, 0].any()
+    return colours[rows[:, 1:]]
+
+
+def test_few_colours_are_kept_exactly() -> None:
+    """Catches swapped channels, swapped sides, and a palette that bends the course's colours."""
+    pixels = np.full((5, 9, 3), 255, np.uint8)
+    pixels[2, :4] = (0, 114, 178)
+    pixels[3:, 7] = (213, 94, 0)
+    assert (decoded(png.write(pixels)) == pixels).all()
+
+
+def test_many_colours_come_close() -> None:
+    """Catches a palette that loses the common colours or throws smooth shades far off."""
+    ramp = np.linspace(0, 255, 64).astype(np.uint8)
+    pixels = np.full((128, 64, 3), 255, np.uint8)
+    pixels[:64, :, 0], pixels[:64, :, 1], pixels[:64, :, 2] = ramp[None], ramp[:, None], 90
+    back = decoded(png.write(pixels))
+    assert (back[64:] == 255).all()
+    assert np.abs(back.astype(int) - pixels.astype(int)).mean() < 12
+    with pytest.raises(ValueError, match="type uint8; got"):
+        png.write(pixels.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("limits", "code", "told"),
+    [
+        ({}, 0, "1 passed"),
+        ({"GENTOOLKIT_KERNEL_MB": "20"}, 1, "more than 20 MB"),
+        ({"GENTOOLKIT_CELL_SECONDS": "0.1"}, 1, "more than 0.1 s"),
+    ],
+)
+def test_the_budget_of_a_lesson_is_enforced(
+    tmp_path: Path, limits: dict[str, str], code: int, told: str
+) -> None:
+    """Catches a plugin that measures nothing: each limit, set low, must fail a harmless lesson."""
+    notebook = new_notebook(
+        cells=[new_code_cell("import time; time.sleep(0.3)", execution_count=1)]
+    )
+    nbformat.write(notebook, tmp_path / "90_cost.ipynb")
+    command = [sys.executable, "-m", "pytest", "-p", "tests.nbval_budget", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, "--nbval-lax", "--nbval-current-env", str(tmp_path / "90_cost.ipynb")],
+        cwd=ROOT,
+        env={**os.environ, **limits},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout
+    assert told in done.stdout

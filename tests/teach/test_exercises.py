@@ -1,0 +1,190 @@
+"""The exercises: solvable, and each typical mistake gets its own answer."""
+
+import inspect
+import re
+from typing import Any
+
+import pytest
+import torch
+
+from gentoolkit.teach import check, hint, solution
+from gentoolkit.teach.exercise import Exercise, close, judge
+from gentoolkit.teach.exercises import exercises, find, known_lessons, names
+
+ALL = [find(name) for name in names()]
+CODE = [exercise for exercise in ALL if exercise.code]
+WRONG = [
+    pytest.param(exercise, answer, phrase, id=f"{exercise.name}-{i}")
+    for exercise in ALL
+    for i, (answer, phrase) in enumerate(exercise.wrong)
+]
+
+
+def named(items: list[Exercise]) -> list:
+    return [pytest.param(exercise, id=exercise.name) for exercise in items]
+
+
+def test_every_lesson_has_named_exercises() -> None:
+    """Catches a lesson's file whose exercises carry another lesson's number, or a lost export."""
+    assert known_lessons()[:3] == ("00", "01", "02")
+    for number in known_lessons():
+        found = [exercise.name for exercise in exercises(number)]
+        assert found == [f"ex{number}_{k}" for k in range(1, len(found) + 1)]
+        assert len(found) >= 3
+
+
+@pytest.mark.parametrize("exercise", named(ALL))
+def test_the_stored_solution_passes(exercise: Exercise) -> None:
+    """Catches an exercise that nobody can solve."""
+    assert judge(exercise, exercise.answer()).word == "PASS"
+
+
+@pytest.mark.parametrize(("exercise", "answer", "phrase"), WRONG)
+def test_a_typical_wrong_answer_is_recognised(
+    exercise: Exercise, answer: object, phrase: str
+) -> None:
+    """Catches an oracle that accepts a mistake, or blames another one."""
+    verdict = judge(exercise, answer)
+    assert verdict.word == "NOT YET"
+    assert phrase in verdict.message
+
+
+@pytest.mark.parametrize("exercise", named(ALL))
+def test_three_wrong_answers_are_known(exercise: Exercise) -> None:
+    """Catches an exercise whose judge was never fed the mistakes that learners make."""
+    assert len(exercise.wrong) >= 3
+    assert len({phrase for _, phrase in exercise.wrong}) == len(exercise.wrong)
+
+
+@pytest.mark.parametrize("exercise", named(ALL))
+def test_the_stub_is_not_attempted(exercise: Exercise) -> None:
+    """Catches a check that calls an untouched exercise wrong, or raises on it."""
+    assert judge(exercise, ...).word == "not attempted"
+    if exercise.code:
+        assert judge(exercise, lambda *arguments: ...).word == "not attempted"
+
+
+@pytest.mark.parametrize("exercise", named(CODE))
+def test_an_answer_that_raises_is_reported(exercise: Exercise) -> None:
+    """Catches a traceback thrown at the learner instead of the line to mend."""
+
+    def broken(*arguments: object) -> object:
+        return 1 / 0
+
+    verdict = judge(exercise, broken)
+    assert verdict.word == "NOT YET"
+    line = inspect.getsourcelines(broken)[1] + 1
+    assert "ZeroDivisionError" in verdict.message
+    assert f"line {line} " in verdict.message
+    assert "return 1 / 0" in verdict.message
+
+
+@pytest.mark.parametrize("exercise", named(CODE))
+@pytest.mark.parametrize(
+    "answer",
+    [lambda: 1, lambda *a: None, lambda *a: "x", lambda *a: torch.zeros(2, 9), 3.0],
+    ids=["arguments", "none", "text", "shape", "no-function"],
+)
+def test_unusable_functions_are_reported(exercise: Exercise, answer: object) -> None:
+    """Catches a check that lets the learner's own mistake escape as an exception."""
+    assert judge(exercise, answer).word == "NOT YET"
+
+
+@pytest.mark.parametrize("exercise", named([e for e in ALL if not e.code]))
+@pytest.mark.parametrize("answer", [None, "a", True, float("nan"), torch.ones(3, 3), [], print])
+def test_unusable_values_are_reported(exercise: Exercise, answer: object) -> None:
+    """Catches a check that raises on an answer of another type, or takes NaN for a number."""
+    assert judge(exercise, answer).word == "NOT YET"
+
+
+@pytest.mark.parametrize("exercise", named(ALL))
+def test_hints_do_not_give_the_answer(exercise: Exercise) -> None:
+    """Catches a hint that holds the number that is asked for."""
+    assert len(set(exercise.hints)) == 3
+    if not exercise.code:
+        answer = exercise.answer()
+        for number in answer if isinstance(answer, tuple) else (answer,):
+            written = re.compile(rf"(?<![\d.]){re.escape(f'{number:.4g}')}(?![\d.])")
+            trivial = number in (0, 1)  # 0 and 1 stand in many formulas
+            assert trivial or not any(written.search(hint) for hint in exercise.hints)
+
+
+@pytest.mark.parametrize("exercise", named(ALL))
+def test_the_random_state_of_the_lesson_is_kept(exercise: Exercise) -> None:
+    """Catches a check after which the next training run of the lesson comes out differently."""
+    torch.manual_seed(4)
+    before = torch.random.get_rng_state()
+    judge(exercise, exercise.answer())
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_function_that_works_in_place_cannot_bend_the_oracle() -> None:
+    """Catches an oracle that compares with inputs the learner has overwritten."""
+
+    def in_place(log_w: torch.Tensor) -> torch.Tensor:
+        return log_w.zero_()[0]
+
+    assert judge(find("ex02_3"), in_place).word == "NOT YET"
+
+
+def test_the_sheet_numbers_hold() -> None:
+    """Catches a drift of the exercises' truths from the numbers that were measured for them."""
+    assert find("ex00_1").answer() == 0.0
+    assert find("ex00_2").answer() == (1, 24)
+    assert find("ex01_1").answer() == 68
+    assert find("ex01_2").answer() == pytest.approx(-17.670350, abs=1e-6)
+
+
+def test_check_prints_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches a check that returns its verdict too, so that a cell shows it twice."""
+    assert check.ex01_1(135) is None
+    out = capsys.readouterr().out
+    assert out.startswith("NOT YET: you give 135. ")
+    assert out.count("\n") == 1
+
+
+def test_check_uses_the_solutions_when_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches a switch that leaves stubs unsolved, or that is always on."""
+    check.ex00_2(...)
+    assert capsys.readouterr().out.startswith("not attempted")
+    monkeypatch.setenv("GENTOOLKIT_SOLUTIONS", "1")
+    check.ex00_2(...)
+    assert capsys.readouterr().out.startswith("PASS")
+    monkeypatch.setenv("GENTOOLKIT_SOLUTIONS", "yes")
+    with pytest.raises(ValueError, match="got 'yes'; set it to 1 or 0"):
+        check.ex00_2(...)
+
+
+def test_hint_and_solution_print(capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches a hint of the wrong level and a solution without its source or its reason."""
+    hint.ex01_4(2)
+    assert capsys.readouterr().out == f"Hint 2 of 3: {find('ex01_4').hints[1]}\n"
+    with pytest.raises(ValueError, match="three hints; got 4"):
+        hint.ex01_4(4)
+    solution.ex01_4()
+    out = capsys.readouterr().out
+    assert "def cavi_sweep(" in out
+    assert find("ex01_4").why in out
+
+
+@pytest.mark.parametrize("asked", [check, hint, solution], ids=["check", "hint", "solution"])
+def test_unknown_exercises_are_named_and_known_ones_complete(asked: Any) -> None:
+    """Catches an unhelpful AttributeError and a broken tab completion."""
+    with pytest.raises(AttributeError, match="got 'ex99_1'; use one of ex00_1, "):
+        asked.ex99_1  # noqa: B018
+    with pytest.raises(AttributeError, match="got 'ex01_77'"):
+        asked.ex01_77  # noqa: B018
+    assert dir(asked) == sorted(names())
+
+
+def test_close_knows_its_neighbours() -> None:
+    """Catches a tolerance that is ignored, or a known mistake that shadows the truth."""
+
+    def word(answer: float) -> str:
+        return str(close(answer, 1.0, 0.1, "right", {1.05: "near", 2.0: "double"}, "other"))
+
+    assert word(1.05) == "PASS: right"
+    assert word(2.05) == "NOT YET: you give 2.05. double"
+    assert word(1.5) == "NOT YET: you give 1.5. other"

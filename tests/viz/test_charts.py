@@ -1,0 +1,115 @@
+"""Charts: numbers in the figure, a sentence beside it."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from gentoolkit.viz.charts import Chart, curves, plane
+from gentoolkit.viz.log_weights import LogWeights, log_weight_panel
+
+
+def _json(chart):
+    return chart.bundle()["application/vnd.plotly.v1+json"]
+
+
+def test_the_summary_is_the_four_numbers():
+    """Catches a panel that shows the mean of w for its log, or the error of the ELBO."""
+    w = torch.tensor([1.0, 2.0, 5.0])
+    summary = LogWeights.of(w.log())
+    assert summary.elbo == pytest.approx(np.log(10) / 3)
+    assert summary.log_z == pytest.approx(np.log(8 / 3))
+    assert summary.error == pytest.approx(w.std().item() / (w.mean().item() * 3**0.5))
+    assert summary.ess == pytest.approx(64 / 30) and summary.n == 3
+
+
+def test_the_panel_draws_its_lines_at_the_numbers():
+    """Catches lines drawn at other places than the numbers under them."""
+    torch.manual_seed(0)
+    log_w = 0.5 * torch.randn(500) - 1.0
+    chart = log_weight_panel(log_w, exact=-0.875)
+    drawn = {t["name"]: t["x"][0] for t in _json(chart)["data"] if t.get("mode") == "lines"}
+    summary = LogWeights.of(log_w)
+    assert drawn["ELBO"] == pytest.approx(summary.elbo)
+    assert drawn["log Z, importance-sampled"] == pytest.approx(summary.log_z)
+    assert drawn["log Z, exact"] == -0.875
+    assert f"{summary.log_z:.3f}" in chart.alt and "exact log Z = -0.875" in chart.alt
+    bars = next(t for t in _json(chart)["data"] if t["type"] == "bar")
+    area = sum(bars["y"]) * bars["width"]
+    assert area == pytest.approx(1.0, abs=1e-4)
+
+
+def test_several_panels_share_one_axis():
+    """Catches panels whose bins differ, so that spreads cannot be compared by eye."""
+    chart = log_weight_panel({"a": torch.randn(50), "b": 3 * torch.randn(50)})
+    bars = [t for t in _json(chart)["data"] if t["type"] == "bar"]
+    assert len(bars) == 2 and bars[0]["x"] == bars[1]["x"]
+
+
+def test_zero_weights_count():
+    """Catches log w = -inf dropped from the mean of w."""
+    log_w = torch.tensor([0.0, -torch.inf, 0.0, -torch.inf])
+    assert LogWeights.of(log_w).log_z == pytest.approx(np.log(0.5))
+    log_weight_panel(log_w)
+
+
+def test_curves_hold_their_values_and_references():
+    """Catches x and y swapped, and a reference line at another height."""
+    chart = curves(
+        {"a": [3.0, 1.0]}, x=[10, 20], references={"exact": 0.5}, alt="a falls from three to one"
+    )
+    figure = _json(chart)
+    assert figure["data"][0]["x"] == [10, 20] and figure["data"][0]["y"] == [3, 1]
+    assert figure["layout"]["shapes"][0]["y0"] == 0.5
+    assert chart.bundle()["text/plain"] == "a falls from three to one"
+    json.dumps(chart.bundle())
+
+
+def test_the_plane_is_the_right_way_up():
+    """Catches rows and columns swapped: the peak is at the right and at the bottom."""
+    grid = np.zeros((3, 5))
+    grid[0, 4] = 5.0
+    heat = _json(plane(grid, (0, 4, 0, 2), alt="a peak at the lower right corner"))["data"][0]
+    assert heat["z"][0][4] == 1.0 and heat["dx"] == 1.0 and heat["dy"] == 1.0
+
+
+@pytest.mark.parametrize("mode", ["live", "poster"])
+def test_display_gives_the_figure_and_the_sentence(mode, monkeypatch):
+    """Catches a chart without a description for those who do not see it."""
+    shown = []
+    monkeypatch.setenv("GENTOOLKIT_OUTPUT", mode)
+    monkeypatch.setattr(
+        "gentoolkit.viz.charts.display", lambda bundle, raw: shown.append((bundle, raw))
+    )
+    chart = curves({"a": [1.0, 2.0]}, alt="a rises <from> one to two")
+    chart._ipython_display_()
+    assert shown[0][0]["text/plain"] == chart.alt
+    assert len(shown) == (2 if mode == "live" else 1)
+    if mode == "live":
+        assert "a rises &lt;from&gt; one to two" in shown[1][0]["text/html"]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: curves({}, alt="nothing to see here at all"), "at least one curve"),
+        (lambda: curves({"a": []}, alt="an empty curve is drawn"), "empty"),
+        (lambda: curves({"a": [1.0]}, x=[1, 2], alt="lengths that do not meet"), "one x for each"),
+        (lambda: curves({"a": [1.0, float("nan")]}, alt="a curve with a hole in it"), "finite"),
+        (lambda: curves({"a": [1.0]}, alt="short"), "20 characters"),
+        (lambda: log_weight_panel({}), "at least one sample"),
+        (lambda: log_weight_panel(torch.zeros(1)), "two weights"),
+        (lambda: log_weight_panel(torch.tensor([0.0, torch.nan])), "NaN"),
+        (lambda: plane(np.zeros(3), (0, 1, 0, 1), alt="a line is not a plane"), "dimensions"),
+    ],
+)
+def test_bad_pictures_are_refused(call, words):
+    """Catches a chart of nothing, of NaN, or without a description."""
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
+def test_a_chart_is_a_chart():
+    """Catches a helper that returns a bare figure, which would be shown without its sentence."""
+    assert isinstance(log_weight_panel(torch.randn(5)), Chart)

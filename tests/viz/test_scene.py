@@ -1,0 +1,183 @@
+"""Scenes: what travels to the browser, and what is refused."""
+
+import json
+import types
+
+import numpy as np
+import pytest
+import torch
+
+from gentoolkit.viz import Scene
+
+ALT = "Points move from the left to the right of a square."
+
+
+def read(scene, name):
+    """Decode an array by hand from spec and bytes, as another program would."""
+    entry = scene.spec["arrays"][name]
+    size = {"uint8": 1, "uint16": 2, "float32": 4}[entry["dtype"]]
+    code = {"uint8": "<u1", "uint16": "<u2", "float32": "<f4"}[entry["dtype"]]
+    count = int(np.prod(entry["shape"]))
+    part = scene.buffer[entry["offset"] : entry["offset"] + count * size]
+    return np.frombuffer(part, code).reshape(entry["shape"]), entry
+
+
+def test_positions_survive_quantisation_within_half_a_step():
+    """Bug: swapped axes, a wrong window, or truncation instead of rounding."""
+    xy = np.random.default_rng(0).uniform([-2, 10], [3, 50], size=(4, 300, 2))
+    scene = Scene(4, alt=ALT)
+    scene.panel((-2, 3), (10, 50), equal=False).points(xy)
+    raw, entry = read(scene, scene.spec["panels"][0]["layers"][0]["xy"])
+    assert raw.dtype == np.dtype("<u2")
+    lo, hi = np.array(entry["lo"]), np.array(entry["hi"])
+    error = np.abs(lo + raw / 65535 * (hi - lo) - xy).max(axis=(0, 1))
+    step = 3 * np.array([5.0, 40.0]) / 65535
+    assert (error <= 0.5 * step * 1.001).all()
+    assert (error >= 0.4 * step).all()  # the bound is reached, so it is no accident
+
+
+def test_points_outside_of_the_panel_stay_outside():
+    """Bug: clipping to the panel's edge, which draws far points on the frame."""
+    scene = Scene(1, alt=ALT)
+    scene.panel((0, 1), (0, 1)).points([[50.0, -50.0]])
+    raw, entry = read(scene, scene.spec["panels"][0]["layers"][0]["xy"])
+    place = np.array(entry["lo"]) + raw[0] / 65535 * np.subtract(entry["hi"], entry["lo"])
+    assert place[0] > 1.5 and place[1] < -0.5
+
+
+def test_heat_values_survive_quantisation_within_half_a_step():
+    """Bug: limits applied the wrong way round, or a flipped grid."""
+    values = np.random.default_rng(1).normal(size=(3, 5, 7))
+    scene = Scene(3, alt=ALT)
+    scene.panel((0, 1), (0, 1)).heat(values, limits=(-2, 2))
+    raw, _ = read(scene, scene.spec["panels"][0]["layers"][0]["values"])
+    assert raw.shape == (3, 5, 7)
+    assert np.abs(-2 + raw / 255 * 4 - np.clip(values, -2, 2)).max() <= 0.5 * 4 / 255 * 1.001
+
+
+def every_kind(frames=5):
+    """A scene with each kind of layer, still and moving."""
+    rng = np.random.default_rng(2)
+    scene = Scene(frames, alt=ALT, times=np.linspace(0, 1, frames), notes=["a note"] * frames)
+    panel = scene.panel((-1, 1), (-1, 1), title="all", x_label="x", y_label="y")
+    panel.heat(rng.random((9, 9)), colormap="cividis").heat(rng.random((frames, 9, 9)), alpha=0.4)
+    panel.points(rng.normal(size=(11, 2)), values=np.arange(11) % 3, colormap="classes")
+    panel.points(torch.from_numpy(rng.normal(size=(frames, 7, 2))), values=rng.random((frames, 7)))
+    panel.lines(rng.normal(size=(3, 6, 2)), dash=True).lines(rng.normal(size=(frames, 3, 6, 2)))
+    panel.trails(rng.normal(size=(frames, 3, 2)), length=2)
+    panel.arrows(rng.normal(size=(4, 2)), rng.normal(size=(frames, 4, 2)))
+    panel.graph([[0, 0], [0.5, 0.5]], [[0, 1]], widths=rng.random((frames, 1)), values=[0, 1])
+    panel.text(0, 0.5, [f"frame {i}" for i in range(frames)]).text(0, -0.5, "still")
+    other = scene.panel((-1, frames), (-1, 1), equal=False)
+    other.bars(rng.normal(size=(frames, 3))).bars([0.5, -0.5], positions=[0, 2])
+    other.curve(np.arange(frames), rng.normal(size=frames))
+    scene.image_panel(rng.random((frames, 5, 8, 8)), columns=3, title="images")
+    return scene
+
+
+def test_arrays_are_aligned_and_do_not_overlap():
+    """Bug: an offset that a typed array cannot start at, or one array over another."""
+    scene = every_kind()
+    spans = []
+    for name in scene.spec["arrays"]:
+        raw, entry = read(scene, name)
+        assert entry["offset"] % 4 == 0
+        spans.append((entry["offset"], entry["offset"] + raw.nbytes))
+    spans.sort()
+    assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:], strict=False))
+    assert spans[-1][1] == len(scene.buffer)
+
+
+def test_every_layer_refers_to_stored_arrays_and_the_spec_is_json():
+    """Bug: a numpy number or a dangling array name in the spec."""
+    scene = every_kind()
+    spec = json.loads(json.dumps(scene.spec))
+    kinds = {layer["kind"] for panel in spec["panels"] for layer in panel["layers"]}
+    assert kinds == {
+        "heat", "points", "lines", "trails", "arrows", "graph", "text", "bars", "curve", "images",
+    }  # fmt: skip
+    for panel in spec["panels"]:
+        for layer in panel["layers"]:
+            for key in {"xy", "values", "heads", "widths", "heights", "colormap"} & set(layer):
+                assert layer[key] in spec["arrays"]
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda s, p: Scene(0, alt=ALT), "frames"),
+        (lambda s, p: Scene(3, alt="too short"), "alternative text"),
+        (lambda s, p: Scene(3, alt=ALT, fps=0), "frame rate"),
+        (lambda s, p: Scene(3, alt=ALT, times=[0, 1]), "times"),
+        (lambda s, p: Scene(3, alt=ALT, notes=["one"]), "notes"),
+        (lambda s, p: s.panel((1, 1), (0, 1)), "x is not an interval"),
+        (lambda s, p: s.panel((0, 1), (2, 1)), "y is not an interval"),
+        (lambda s, p: s.panel((0, np.nan), (0, 1)), "not finite"),
+        (lambda s, p: s.panel((0, 1), (0, 1), weight=0), "weight"),
+        (lambda s, p: p.points(np.zeros((0, 2))), "empty"),
+        (lambda s, p: p.points([[0.0, np.nan]]), "not finite"),
+        (lambda s, p: p.points(np.zeros((4, 3))), "plane"),
+        (lambda s, p: p.points(np.zeros(4)), "dimensions"),
+        (lambda s, p: p.points(np.zeros((2, 4, 2))), "frames"),
+        (lambda s, p: p.points(np.zeros((4, 2)), size=-1), "size"),
+        (lambda s, p: p.points(np.zeros((4, 2)), alpha=1.5), "opacity"),
+        (lambda s, p: p.points(np.zeros((4, 2)), color="blue"), "colour"),
+        (lambda s, p: p.points(np.zeros((4, 2)), values=[1, 2]), "one value"),
+        (lambda s, p: p.heat(np.zeros((2, 5, 5))), "frames"),
+        (lambda s, p: p.heat(np.zeros((5, 5)), limits=(1, 0)), "limits"),
+        (lambda s, p: p.heat(np.zeros((5, 5)), colormap="jet"), "colour map"),
+        (lambda s, p: p.trails(np.zeros((4, 2))), "move"),
+        (lambda s, p: p.arrows(np.zeros((4, 2)), np.zeros((3, 2))), "vector"),
+        (lambda s, p: p.graph(np.zeros((2, 2)), [[0, 2]]), "nodes"),
+        (lambda s, p: p.graph(np.zeros((2, 2)), [[0, 1]], widths=[-1.0]), "widths|Widths"),
+        (lambda s, p: p.bars([1.0, 2.0], positions=[0.0]), "position"),
+        (lambda s, p: p.curve([0, 1], [0, 1]), "curve"),
+        (lambda s, p: p.text(0, 0, ["a", "b"]), "texts"),
+        (lambda s, p: p.text(0, 0, "small", size=9), "style"),
+        (lambda s, p: s.image_panel(np.zeros((4, 8, 8)), columns=0), "columns"),
+        (lambda s, p: s.poster(3), "frame"),
+        (lambda s, p: Scene(3, alt=ALT).to_html(), "panel"),
+    ],
+)
+def test_bad_input_is_refused_in_three_parts(build, words):
+    """Bug: bad input that is drawn as nonsense, or a message that does not help."""
+    scene = Scene(3, alt=ALT)
+    panel = scene.panel((0, 1), (0, 1))
+    with pytest.raises(ValueError, match=words) as caught:
+        build(scene, panel)
+    message = str(caught.value)
+    assert "got" in message and message.endswith(".") and message.count(". ") >= 1
+
+
+def trajectory(*states):
+    return types.SimpleNamespace(states=states)
+
+
+def test_a_trajectory_keeps_its_states_and_gets_straight_lines_between():
+    """Bug: an off-by-one among the frames between two states."""
+    states = [torch.tensor([[0.0, 0.0]]), torch.tensor([[2.0, 1.0]]), torch.tensor([[2.0, 3.0]])]
+    scene = Scene.from_trajectory(
+        trajectory(*states), (-4, 4), (-4, 4), alt=ALT, between=1, notes=["a", "b", "c"]
+    )
+    assert scene.frames == 5
+    raw, entry = read(scene, scene.spec["panels"][0]["layers"][-1]["xy"])
+    shown = np.array(entry["lo"]) + raw / 65535 * np.subtract(entry["hi"], entry["lo"])
+    expected = [[0, 0], [1, 0.5], [2, 1], [2, 2], [2, 3]]
+    np.testing.assert_allclose(shown[:, 0], expected, atol=1e-3)
+    assert scene.spec["times"] == [0, 0.5, 1, 1.5, 2]
+    assert scene.spec["notes"] == ["a", "a", "b", "b", "c"]
+
+
+def test_a_trajectory_that_leaves_the_plane_is_refused_by_the_number_of_its_state():
+    """Bug: states of another event shape drawn in the wrong panel."""
+    bad = trajectory(torch.zeros(4, 2), torch.zeros(4, 3))
+    with pytest.raises(ValueError, match="State 1 cannot be drawn in a plane"):
+        Scene.from_trajectory(bad, (0, 1), (0, 1), alt=ALT)
+
+
+def test_a_tensor_with_a_gradient_is_accepted():
+    """Bug: numpy() of a tensor that requires a gradient raises."""
+    scene = Scene(1, alt=ALT)
+    scene.panel((0, 1), (0, 1)).points(torch.full((3, 2), 0.5, requires_grad=True))
+    raw, _ = read(scene, "a0")
+    assert (raw == 32768).all()

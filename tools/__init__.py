@@ -1,0 +1,1 @@
+"""Commands that build and check the course; nothing here is installed with the package."""
