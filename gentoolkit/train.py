@@ -134,7 +134,14 @@ def _fit(
     start, step, last = perf_counter(), 0, float("nan")
     with tqdm(total=total, disable=not (progress and main), leave=False, desc="fit") as bar:
         for step, batch in enumerate(batches, 1):
-            value = loss_of(batch if accelerator is None else _slice(accelerator, batch))
+            part = batch if accelerator is None else _slice(accelerator, batch)
+            try:
+                value = loss_of(part)
+            except ValueError as error:
+                # Exploded parameters often meet a check inside the model before they make a NaN.
+                if step == 1:
+                    raise
+                raise _diverged(step, f"the loss failed, {error}", last, keep) from error
             if value.shape != ():
                 raise ValueError(
                     f"loss must be one number, shape (); got {tuple(value.shape)}; end in .mean()"
@@ -150,12 +157,7 @@ def _fit(
                 shown = float(reduced)
             norm = float(nn.utils.clip_grad_norm_(parameters, clip))
             if not (abs(shown) < float("inf") and norm < float("inf")):
-                kept = keep.restore()
-                raise FloatingPointError(
-                    f"training diverged at step {step}: loss {shown}, gradient norm {norm} (the "
-                    f"loss before was {last}); the model holds the parameters before step {kept}; "
-                    "lower lr, pass clip=1.0, or check the data for extreme values"
-                )
+                raise _diverged(step, f"loss {shown}, gradient norm {norm}", last, keep)
             # Parameters are known to be good only once a loss came out finite under them.
             if (step - 1) % keep_every == 0:
                 keep.save(step)
@@ -188,6 +190,16 @@ class _Keep:
     def restore(self) -> int:
         self.model.load_state_dict(self.state)
         return self.step
+
+
+def _diverged(step: int, what: str, last: float, keep: _Keep) -> FloatingPointError:
+    """Put the last good parameters back and say where the training went wrong."""
+    kept = keep.restore()
+    return FloatingPointError(
+        f"training diverged at step {step}: {what} (the loss before was {last}); the model holds "
+        f"the parameters before step {kept}; lower lr, pass clip=1.0, or check the data for "
+        "extreme values"
+    )
 
 
 def _slice(accelerator: "Accelerator", batch: Any) -> Any:  # noqa: ANN401

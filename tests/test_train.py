@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from gentoolkit.train import fit, load_checkpoint, save_checkpoint
+from gentoolkit.vi import VAE
 
 
 class Line(nn.Module):
@@ -93,6 +94,19 @@ def test_divergence_stops_with_step_and_loss_and_leaves_good_parameters(tmp_path
     load_checkpoint(again, path)
     for a, b in zip(model.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b) and bool(torch.isfinite(a).all())
+
+
+def test_a_model_that_refuses_its_own_parameters_has_diverged():
+    """Catches a divergence that a check inside the model meets first: no step, no good model."""
+    torch.manual_seed(0)
+    model = VAE(6, 2, hidden=(8,))
+    x = torch.randint(2, (16, 6)).double()
+    with pytest.raises(FloatingPointError, match=r"step \d+: .*the loss before was"):
+        list(fit(model, [x] * 200, lr=500.0, keep_every=1, progress=False))
+    assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
+    assert bool(torch.isfinite(model.loss(x)))
+    with pytest.raises(ValueError, match="zeros and ones"):  # bad data is not divergence
+        list(fit(model, [x + 0.5], progress=False))
 
 
 def test_an_infinite_gradient_is_caught_before_it_spoils_the_model():

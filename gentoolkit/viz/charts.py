@@ -164,6 +164,8 @@ def curves(
         )
     figure.update_layout(title=title, xaxis_title=x_label, yaxis_title=y_label)
     figure.update_xaxes(type="log" if log_x else "linear")
+    if log_x and x is not None and len(short(x, "x")) <= 10:
+        figure.update_xaxes(tickvals=short(x, "x"))
     figure.update_yaxes(type="log" if log_y else "linear")
     return Chart(figure, alt, height=height)
 

@@ -71,8 +71,9 @@ def log_weight_panel(
         title: one short line.
         symbol: what is estimated: "log Z", or "log p(x)" for evidences.
         bins: number of bars.
-        span: nats shown below the largest estimate of log Z; what lies lower piles up in the first
-            bar, and an ELBO down there is written under the panel and not drawn.
+        span: nats shown on either side of the exact value (of the median estimate, if there is
+            none). What lies beyond piles up in the outermost bars, and a line out there is not
+            drawn: its number stands under the panel.
 
     Raises:
         ValueError: a sample has fewer than two weights, a NaN, or no finite weight.
@@ -89,8 +90,9 @@ def log_weight_panel(
     finite = np.concatenate([value[np.isfinite(value)] for value in arrays.values()])
     marks = [s.log_z for s in summaries.values()] + ([] if exact is None else [exact])
     low, high = (float(v) for v in np.quantile(finite, [0.002, 0.998]))
-    high = max(high, *marks) + 0.3
-    low = max(min(low, *marks) - 0.3, high - span)
+    centre = float(np.median(marks)) if exact is None else exact
+    low = max(min(low, *marks) - 0.3, centre - span)
+    high = min(max(high, *marks) + 0.3, centre + span)
     edges = np.linspace(low, high, bins + 1)
     figure = make_subplots(
         rows=1,
@@ -99,8 +101,13 @@ def log_weight_panel(
         horizontal_spacing=0.04,
         subplot_titles=[name or " " for name in arrays],
     )
-    for column, (name, values) in enumerate(arrays.items(), 1):
-        _one_panel(figure, column, len(arrays) == 1, values, summaries[name], edges, exact, symbol)
+    named: set[str] = set()
+    tallest = max(
+        _one_panel(
+            figure, column, len(arrays) == 1, values, summaries[name], edges, exact, symbol, named
+        )
+        for column, (name, values) in enumerate(arrays.items(), 1)
+    )
     figure.update_layout(
         title=title,
         bargap=0.0,
@@ -108,6 +115,7 @@ def log_weight_panel(
         legend={"orientation": "h", "x": 0.0, "y": 1.12, "yanchor": "bottom"},
     )
     figure.update_xaxes(title_text="log w", range=[low, high])
+    figure.update_yaxes(range=[0, 1.15 * tallest])
     figure.update_yaxes(title_text="density", col=1)
     said = [
         f"{name}: {summary.sentence(exact, symbol)}" if name else summary.sentence(exact, symbol)
@@ -125,7 +133,9 @@ def _one_panel(
     edges: np.ndarray,
     exact: float | None,
     symbol: str,
-) -> None:
+    named: set[str],
+) -> float:
+    """Draw one histogram and its lines; return its height without the outermost bars."""
     heights, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
     density = heights / (len(values) * np.diff(edges))
     first = column == 1
@@ -139,7 +149,8 @@ def _one_panel(
         row=1,
         col=column,
     )
-    top = float(density.max()) * 1.12
+    # The outermost bars also hold what lies beyond the axis: they do not set the scale.
+    top = float(density[1:-1].max()) * 1.12
     band = 2 * summary.error
     figure.add_scatter(
         x=[summary.log_z - band, summary.log_z - band, summary.log_z + band, summary.log_z + band],
@@ -168,10 +179,11 @@ def _one_panel(
             line=line,
             name=label,
             legendgroup=label,
-            showlegend=first,
+            showlegend=label not in named,
             row=1,
             col=column,
         )
+        named.add(label)
     said = [f"ELBO {summary.elbo:.3f}", f"{symbol} ≈ {summary.log_z:.3f} ± {summary.error:.3f}"]
     said += [] if exact is None else [f"exact {exact:.3f}"]
     said += [f"ESS {summary.ess:.0f} of {summary.n}"]
@@ -187,3 +199,4 @@ def _one_panel(
         showarrow=False,
         font={"size": 14, "color": NEUTRAL},
     )
+    return float(density[1:-1].max())

@@ -24,7 +24,7 @@ from gentoolkit import (
 )
 from gentoolkit.targets import DoubleWell, Funnel, GaussianMixture, eight_gaussians
 from gentoolkit.vi import VAE, HierarchicalVAE
-from tests.laws.examples import Affine, Metropolis, Sinh, linear_gaussian, lopsided
+from tests.laws.examples import Affine, Flattened, Metropolis, Sinh, linear_gaussian, lopsided
 
 
 def discrete(dtype: torch.dtype) -> Kernel:
@@ -94,25 +94,51 @@ class Journey:
     target: GaussianMixture
 
 
-def _noise_and_back(target: GaussianMixture) -> Chain:
-    """Pull: add noise of deviation 1. Push: a rough guess of its removal, wide enough to cover."""
-    source = Gaussian(torch.zeros(1, 2), 2.5)
-    return Chain(
-        source, [Kernel(lambda x: Gaussian(0.6 * x, 1.2), lambda y: Gaussian(y, 1.0))]
+def bump() -> GaussianMixture:
+    """One Gaussian bump of deviation 0.8 around (1, -1), with log Z = 1.7."""
+    return GaussianMixture(
+        torch.tensor([[1.0, -1.0]]), torch.tensor([0.8]), torch.ones(1), log_z=1.7
     )
 
 
+def _noise_and_back(spread: float) -> Chain:
+    """Pull: shrink to 0.6 y and add noise 0.7. Push: its exact reversal, but `spread` too wide.
+
+    The middle is N(0.6 mu, s^2) with s^2 = 0.36 * 0.64 + 0.49, and the exact reversal has gain
+    0.6 * 0.64 / s^2 and variance 0.64 * 0.49 / s^2.
+    """
+    mean, s2 = torch.tensor([[1.0, -1.0]]), 0.36 * 0.64 + 0.49
+    gain, std = 0.6 * 0.64 / s2, (0.64 * 0.49 / s2) ** 0.5
+    kernel = Kernel(
+        lambda x: Gaussian(mean + gain * (x - 0.6 * mean), spread * std),
+        lambda y: Gaussian(0.6 * y, 0.7),
+    )
+    return Chain(Gaussian(0.6 * mean, spread * s2**0.5), [kernel])
+
+
 def _mixed(target: GaussianMixture) -> Chain:
-    """Every kind of step in one chain."""
+    """Every kind of step in one chain; the move keeps a density that is not the target."""
     stretch = Affine(torch.tensor([[1.5, 0.2], [-0.1, 1.2]]), torch.tensor([0.1, 0.0]))
     blur = Kernel(lambda x: Gaussian(0.9 * x, 0.8), lambda y: Gaussian(0.8 * y, 0.9))
-    return Chain(standard_normal(2), [stretch, blur, Metropolis(target, 0.4)])
+    return Chain(standard_normal(2), [stretch, blur, Metropolis(Flattened(target), 0.4)])
 
 
+# A mean of weights has a finite variance only where the law that is drawn has the heavier tails:
+# pushes are a little too wide for E[w], and a little too narrow for E_pull[1/w].
 JOURNEYS: dict[str, Callable[[], Journey]] = {
     "empty": lambda: Journey(Chain(Gaussian(torch.zeros(1, 2), 2.5)), lopsided()),
-    "kernel": lambda: Journey(_noise_and_back(lopsided()), lopsided()),
+    "kernel": lambda: Journey(_noise_and_back(1.15), bump()),
     "mixed": lambda: Journey(_mixed(lopsided()), lopsided()),
+}
+PULLED_JOURNEYS: dict[str, Callable[[], Journey]] = {
+    "kernel": lambda: Journey(_noise_and_back(0.85), bump()),
+    "move": lambda: Journey(
+        Chain(
+            _noise_and_back(0.85).source,
+            [*_noise_and_back(0.85).steps, Metropolis(Flattened(bump()), 0.4)],
+        ),
+        bump(),
+    ),
 }
 
 

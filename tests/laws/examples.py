@@ -78,3 +78,14 @@ def lopsided() -> GaussianMixture:
         torch.tensor([0.2, 0.5, 0.3]),
         log_z=1.7,
     )
+
+
+@dataclass(frozen=True)
+class Flattened:
+    """The square root of a target: a density that is not the target, for a move to keep."""
+
+    target: GaussianMixture
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return half the log-density."""
+        return 0.5 * self.target.log_prob(x)

@@ -5,7 +5,7 @@ import torch
 
 from gentoolkit import Bijection, Chain, Reversible, log_z, log_z_error
 from gentoolkit.core import checks
-from tests.laws.cases import BIJECTIONS, DENSITIES, JOURNEYS, MODELS, STEPS
+from tests.laws.cases import BIJECTIONS, DENSITIES, JOURNEYS, MODELS, PULLED_JOURNEYS, STEPS
 
 F64 = torch.float64
 
@@ -55,14 +55,27 @@ def test_pushed_weights_average_to_z(name, seed):
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-@pytest.mark.parametrize("name", ["kernel", "mixed"])
+@pytest.mark.parametrize("name", PULLED_JOURNEYS)
 def test_pulled_weights_average_to_one_over_z(name, seed):
     """Catches a pull that samples another law than the one it scores."""
-    journey = JOURNEYS[name]()
+    journey = PULLED_JOURNEYS[name]()
     generator = torch.Generator().manual_seed(seed)
     x = journey.target.sample(40_000, generator)
     log_w = journey.chain.pull(x, generator).log_weight(journey.target)
     result = checks.mean_inverse_weight(log_w, journey.target.log_z)
+    assert result, result
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("name", JOURNEYS)
+def test_push_and_pull_tell_the_same_z(name, seed):
+    """Catches what a mean of heavy weights hides: a flipped sign, a pull of another law."""
+    journey = JOURNEYS[name]()
+    generator = torch.Generator().manual_seed(seed)
+    pushed = journey.chain.push(20_000, generator).log_weight(journey.target)
+    x = journey.target.sample(20_000, generator)
+    pulled = journey.chain.pull(x, generator).log_weight(journey.target)
+    result = checks.bridge(pushed, pulled, journey.target.log_z)
     assert result, result
 
 

@@ -207,3 +207,9 @@ def test_curves_refuse_a_correlation_outside_the_open_interval(r):
         cavi_error(r, torch.ones(1))
     with pytest.raises(ValueError, match="sweeps"):
         gibbs_error(0.5, torch.zeros(1))
+
+
+def test_the_error_curve_does_not_mind_the_sign_of_the_correlation():
+    """Catches a negative number raised to a real exponent, which is NaN without a word."""
+    sweeps = torch.logspace(0, 2, 7)
+    assert torch.equal(cavi_error(-0.8, sweeps), cavi_error(0.8, sweeps))
