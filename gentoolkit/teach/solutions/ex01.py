@@ -166,15 +166,12 @@ def _at_once(m: Tensor, mu: Tensor, precision: Tensor) -> Tensor:
 
 
 def _plus(m: Tensor, mu: Tensor, precision: Tensor) -> Tensor:
-    first = mu[0] + precision[0, 1] / precision[0, 0] * (m[1] - mu[1])
-    second = mu[1] + precision[1, 0] / precision[1, 1] * (first - mu[0])
-    return torch.stack([first, second])
+    return 2.0 * mu - cavi_sweep(m, mu, precision)
 
 
 def _own_denominator_missing(m: Tensor, mu: Tensor, precision: Tensor) -> Tensor:
     first = mu[0] - precision[0, 1] * (m[1] - mu[1])
-    second = mu[1] - precision[1, 0] * (first - mu[0])
-    return torch.stack([first, second])
+    return torch.stack([first, mu[1] - precision[1, 0] * (first - mu[0])])
 
 
 def _by_line_search(m: Tensor, mu: Tensor, precision: Tensor) -> tuple[Tensor, Tensor]:
