@@ -187,8 +187,9 @@ class Chain:
         """Return the exact log-density of `x`, (B,): only for a chain of Bijections.
 
         Raises:
-            ValueError: some step is random, so the density is a sum over paths; the error names
-                the step. Use `objectives.log_z` over several pulled paths for an estimate.
+            ValueError: some step is random, so the density is a sum over paths, or a step only
+                estimates its log-determinant; the error names the step. `objectives.log_z` over
+                several pulled paths gives an estimate.
         """
         for t, step in enumerate(self.steps):
             if not isinstance(step, Bijection):
@@ -196,6 +197,12 @@ class Chain:
                     f"log_prob needs every step to be a Bijection; got steps[{t}], a "
                     f"{type(step).__name__}, whose density is a sum over paths; estimate it with "
                     "log_z of the log_evidence of several pulled paths"
+                )
+            if step.estimated:
+                raise ValueError(
+                    f"log_prob needs exact log-determinants; got steps[{t}], a "
+                    f"{type(step).__name__}, which estimates its own at random; make it exact, or "
+                    "use pull(x).log_evidence(), an estimate whose mean is log p(x)"
                 )
         return self.pull(x).log_evidence()
 

@@ -74,10 +74,13 @@ class Bijection(Step):
 
         log_ratio = log |det dT/dx| at x          in both directions
 
-    A subclass writes `transform` and `inverse`; the rest is derived.
+    A subclass writes `transform` and `inverse`; the rest is derived. One whose log-determinant is
+    a random estimate says so by `estimated = True`: a chain then refuses to call it a density.
 
     Reference: Rezende and Mohamed 2015 (arXiv 1505.05770).
     """
+
+    estimated: bool = False
 
     @abstractmethod
     def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:

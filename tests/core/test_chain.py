@@ -46,6 +46,18 @@ def test_log_prob_refuses_a_random_step_and_names_it():
         chain.log_prob(torch.randn(3, 2))
 
 
+def test_log_prob_refuses_an_estimated_determinant_and_says_why():
+    """Catches a random number passed off as a density."""
+
+    class Noisy(Sinh):
+        estimated = True
+
+    chain = Chain(standard_normal(2), [Sinh(), Noisy()])
+    with pytest.raises(ValueError, match=r"steps\[1\], a Noisy, which estimates its own"):
+        chain.log_prob(torch.randn(3, 2))
+    assert chain.pull(torch.randn(3, 2)).log_evidence().shape == (3,)
+
+
 def test_an_exact_reversal_has_a_constant_evidence():
     """Catches the variance of noise in place of the posterior's: data N(0, 0.3), one step."""
     v, alpha = 0.3, 0.8
