@@ -67,7 +67,8 @@ class Prediction:
             The number with its unit, or the option's letter and text.
         """
         if self.options:
-            return f"{_LETTERS[int(value)]}, {self.options[int(value)]}"
+            letter, option = _LETTERS[int(value)], self.options[int(value)].rstrip(".")
+            return letter if option == letter else f"{letter}, {option}"
         return f"{value:.4g} {self.unit}".strip()
 
     def reveal(self, guess: float | int | None) -> str:

@@ -161,6 +161,7 @@ def curves(
             y=float(value),
             line={"color": INK, "width": 1.5, "dash": "dot"},
             annotation={"text": name, "font": {"size": 14}, "bgcolor": "rgba(255,255,255,0.8)"},
+            annotation_position="top left",
         )
     figure.update_layout(title=title, xaxis_title=x_label, yaxis_title=y_label)
     figure.update_xaxes(type="log" if log_x else "linear")

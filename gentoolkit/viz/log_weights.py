@@ -11,7 +11,7 @@ from plotly.subplots import make_subplots
 
 from gentoolkit.core import elbo, ess, log_z, log_z_error
 from gentoolkit.viz.charts import INK, Chart, short
-from gentoolkit.viz.colors import NEUTRAL, PULL, PUSH
+from gentoolkit.viz.colors import NEUTRAL, PUSH
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def _one_panel(
         col=column,
     )
     lines = [
-        ("ELBO", summary.elbo, {"color": PULL, "dash": "dash", "width": 2.5}),
+        ("ELBO", summary.elbo, {"color": "#7B5AA6", "dash": "dash", "width": 2.5}),
         (f"{symbol}, importance-sampled", summary.log_z, {"color": PUSH, "width": 2.5}),
     ]
     if exact is not None:

@@ -107,6 +107,14 @@ def _upside_down(log_source: Tensor, log_ratios: Tensor, log_target: Tensor) -> 
     return log_source - log_target - log_ratios.sum(dim=0)
 
 
+def _source_added(log_source: Tensor, log_ratios: Tensor, log_target: Tensor) -> Tensor:
+    return log_target + log_source + log_ratios.sum(dim=0)
+
+
+def _without_target(log_source: Tensor, log_ratios: Tensor, log_target: Tensor) -> Tensor:
+    return log_ratios.sum(dim=0) - log_source
+
+
 def _judge_log_weight(answer: Callable[..., object]) -> Verdict:
     generator = torch.Generator().manual_seed(3)
 
@@ -139,18 +147,23 @@ def _judge_log_weight(answer: Callable[..., object]) -> Verdict:
     truth = torch.tensor(weights, dtype=torch.float64).log()
     z = float(target.sum())
     mean = float((given.exp() * torch.tensor(pushed, dtype=torch.float64)).sum())
-    if torch.allclose(given, truth, atol=1e-9, rtol=0.0):
+    # An answer may sum in float32: five digits tell every wrong formula from the right one.
+    if torch.allclose(given, truth, atol=1e-5, rtol=0.0):
         return passed(f"over all 27 paths E[w] = {mean:.3f} = Z, by enumeration.")
     start = f"over all 27 paths E[w] = {mean:.3f}, should be Z = {z:.3f}: "
-    if torch.allclose(given, truth + log_source, atol=1e-9):
+    if torch.allclose(given, truth + log_source, atol=1e-5):
         return not_yet(start + "log source is missing.")
-    if torch.allclose(given, -truth, atol=1e-9):
+    if torch.allclose(given, -truth, atol=1e-5):
         return not_yet(start + "the whole is upside down, log of 1 / w.")
     half = truth - log_target + log_source
-    if torch.allclose(given, truth - 2 * half, atol=1e-9):
+    if torch.allclose(given, truth - 2 * half, atol=1e-5):
         return not_yet(start + "the log_ratios have the wrong sign; they are log pull - log push.")
-    if torch.allclose(given, truth - 0.5 * half, atol=1e-9):
+    if torch.allclose(given, truth - 0.5 * half, atol=1e-5):
         return not_yet(start + "the log_ratios are averaged over the steps; a path adds them up.")
+    if torch.allclose(given, truth + 2 * log_source, atol=1e-5):
+        return not_yet(start + "log source is added; what the push gives is subtracted.")
+    if torch.allclose(given, truth - log_target, atol=1e-5):
+        return not_yet(start + "log target is missing.")
     return not_yet(start + "is every log_ratio counted once, and summed over steps (T) only?")
 
 
@@ -161,7 +174,7 @@ EXERCISES = (
         "variance. What is log w of the path from z to x?",
         judge=_judge_flow,
         hints=(
-            "log w = log target(x) - log source(z) + log_ratio, and all three depend on z.",
+            "log w = log target(x) - log source(z) + log_ratio; the first two depend on z.",
             "For a bijection log_ratio is the log of the absolute slope dx/dz.",
             "Put x = 2z + 1 into log target(x): which terms of the two normal densities cancel?",
         ),
@@ -207,6 +220,8 @@ EXERCISES = (
             (_wrong_sign, "wrong sign"),
             (_mean_over_steps, "averaged over the steps"),
             (_upside_down, "upside down"),
+            (_source_added, "log source is added"),
+            (_without_target, "log target is missing"),
         ),
         code=True,
     ),

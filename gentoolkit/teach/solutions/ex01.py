@@ -98,18 +98,15 @@ def loss_of_factorising() -> float:
 
 def _rotated_precision() -> Tensor:
     c, s = math.cos(ANGLE), math.sin(ANGLE)
-    loadings = torch.tensor([[2.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
-    turn = torch.tensor([[c, -s], [s, c]], dtype=torch.float64)
-    w = loadings @ turn
+    w = torch.tensor([[2 * c, -2 * s], [s, c]], dtype=torch.float64)  # diag(2, 1) times a rotation
     return torch.eye(2, dtype=torch.float64) + w.T @ w / NOISE_VARIANCE
 
 
 def _divergence_by_quadrature(variances: Tensor, precision: Tensor) -> float:
     grid = torch.linspace(-4.0, 4.0, 301, dtype=torch.float64)
-    a, b = torch.meshgrid(grid, grid, indexing="ij")
-    z = torch.stack([a, b], dim=-1)
+    z = torch.cartesian_prod(grid, grid)
     cell = float(grid[1] - grid[0]) ** 2
-    log_p = -0.5 * torch.einsum("abi,ij,abj->ab", z, precision, z)
+    log_p = -0.5 * torch.einsum("ni,ij,nj->n", z, precision, z)
     log_p = log_p - torch.log(log_p.exp().sum() * cell)  # normalised on the grid
     log_q = -0.5 * (z**2 / variances).sum(-1)
     log_q = log_q - torch.log(log_q.exp().sum() * cell)
@@ -160,9 +157,8 @@ def cavi_sweep(m: Tensor, mu: Tensor, precision: Tensor) -> Tensor:
 
 
 def _at_once(m: Tensor, mu: Tensor, precision: Tensor) -> Tensor:
-    first = mu[0] - precision[0, 1] / precision[0, 0] * (m[1] - mu[1])
-    second = mu[1] - precision[1, 0] / precision[1, 1] * (m[0] - mu[0])
-    return torch.stack([first, second])
+    off = precision.diag().diag() - precision
+    return mu + off @ (m - mu) / precision.diag()
 
 
 def _plus(m: Tensor, mu: Tensor, precision: Tensor) -> Tensor:
@@ -186,10 +182,13 @@ def _by_line_search(m: Tensor, mu: Tensor, precision: Tensor) -> tuple[Tensor, T
         left, here, right = height(mean - side), height(mean), height(mean + side)
         return float(mean[j]) + 0.5 * (left - right) / (left - 2 * here + right)
 
-    swept = m.clone()
-    swept[0] = lowest(swept, 0)
-    swept[1] = lowest(swept, 1)
-    return swept, torch.tensor([lowest(m, 0), lowest(m, 1)], dtype=torch.float64)
+    at_once = torch.tensor([lowest(m, 0), lowest(m, 1)], dtype=torch.float64)
+    swept = torch.stack([at_once[0], m[1]])
+    return torch.tensor([swept[0], lowest(swept, 1)], dtype=torch.float64), at_once
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return torch.allclose(a, b, atol=1e-8, rtol=0.0)
 
 
 def _judge_sweep(answer: Callable[..., object]) -> Verdict:
@@ -202,18 +201,18 @@ def _judge_sweep(answer: Callable[..., object]) -> Verdict:
         precision = root @ root.T + 0.3 * torch.eye(2, dtype=torch.float64)
         given = as_tensor(answer(m, mu, precision), (2,))
         swept, at_once = _by_line_search(m, mu, precision)
-        if torch.allclose(given, swept, atol=1e-8, rtol=0.0):
+        if _same(given, swept):
             continue
-        if torch.allclose(given, at_once, atol=1e-8, rtol=0.0):
+        if _same(given, at_once):
             return not_yet(
                 "both means move from the old ones; the second must use the first one's new value."
             )
-        if torch.allclose(given[0], 2 * mu[0] - swept[0], atol=1e-8, rtol=0.0):
+        if _same(given[0], 2 * mu[0] - swept[0]):
             return not_yet("the first mean moves away from its best place: look at the sign.")
-        return not_yet(
-            f"the best first mean is {float(swept[0]):.3f} on a random target, and yours is "
-            f"{float(given[0]):.3f}: which entry of the precision does each update divide by?"
-        )
+        i = int(_same(given[0], swept[0]))  # the first mean that is wrong
+        start = f"on a random target m[{i}] should be {float(swept[i]):.3f}, and yours is "
+        ask = "check its sign" if i else "does it move first"
+        return not_yet(f"{start}{float(given[i]):.3f}: {ask}, is mu added, what does it divide by?")
     return passed("on five random targets both means land where a line search puts them.")
 
 

@@ -74,6 +74,14 @@ def _kl_by_quadrature(m: Tensor, deviation: Tensor) -> Tensor:
     return integrand.sum(-1).sum(-1)
 
 
+def _log_twice(m: Tensor, v: Tensor) -> Tensor:
+    return 0.5 * (v + m.square() - 1.0 - 2.0 * v.log()).sum(1)
+
+
+def _without_constant(m: Tensor, v: Tensor) -> Tensor:
+    return 0.5 * (v + m.square() - v.log()).sum(1)
+
+
 def _judge_kl(answer: Callable[..., object]) -> Verdict:
     generator = torch.Generator().manual_seed(7)
     m = torch.randn(5, 3, generator=generator, dtype=torch.float64)
@@ -91,6 +99,11 @@ def _judge_kl(answer: Callable[..., object]) -> Verdict:
         return not_yet(start + "you average over the latent dimensions; they add up.")
     if torch.allclose(given, _kl_by_quadrature(m, v), atol=1e-6):
         return not_yet(start + "you read v as a deviation; it is a variance.")
+    if torch.allclose(given, truth - 0.5 * v.log().sum(1), atol=1e-6):
+        return not_yet(start + "the log term is counted twice; for a variance, 2 log s is log v.")
+    at_the_source = as_tensor(answer(torch.zeros_like(m), torch.ones_like(v)), (5,))
+    if bool((at_the_source.abs() > 1e-6).any()):
+        return not_yet(start + "it should be zero at m = 0, v = 1; is yours?")
     return not_yet(start + "is it KL(q || p), with the average taken under q?")
 
 
@@ -168,7 +181,7 @@ def _judge_tight_q(answer: object) -> Verdict:
     if min(q) < 0.0:
         return not_yet("a probability is negative; q must be a distribution over the three z.")
     if abs(sum(q) - 1.0) > 1e-6:
-        return not_yet(f"your q sums to {sum(q):.3f}, not to 1. Divide by that sum.")
+        return not_yet(f"your q sums to {sum(q):.4f}; three probabilities sum to 1.")
     if min(q) == 0.0:
         return not_yet(
             "your q never draws some z that the joint allows: the mean weight then misses its "
@@ -217,6 +230,8 @@ EXERCISES = (
             (_negative, "the sign is wrong"),
             (_reversed, "average taken under q"),
             (_mean_over_dimensions, "they add up"),
+            (_log_twice, "counted twice"),
+            (_without_constant, "zero at m = 0, v = 1"),
         ),
         code=True,
     ),
