@@ -68,7 +68,7 @@ def round_trip(step: Bijection, x: Tensor, bound: float = 1e-10) -> Check:
     """Check that the inverse undoes the map and reports the same log-determinant."""
     y, log_det = step.transform(validate.batch("x", x))
     back, log_det_back = step.inverse(y)
-    gap = max(float((back - x).abs().max()), float((log_det_back - log_det).abs().max()))
+    gap = max(float(g.detach().abs().max()) for g in (back - x, log_det_back - log_det))
     return Check("the inverse undoes the map", gap, bound)
 
 
@@ -83,7 +83,7 @@ def log_det(step: Bijection, x: Tensor, bound: float = 1e-10) -> Check:
     full = jacobian.reshape(n, x[0].numel(), n, x[0].numel())
     own = full[torch.arange(n), :, torch.arange(n), :]  # (B, D, D)
     mixing = float((full.abs().sum() - own.abs().sum()).abs())
-    gap = (torch.linalg.slogdet(own).logabsdet - step.transform(x)[1]).abs().max()
+    gap = (torch.linalg.slogdet(own).logabsdet - step.transform(x)[1]).detach().abs().max()
     return Check("log-determinant equals slogdet of the Jacobian", float(gap) + mixing, bound)
 
 

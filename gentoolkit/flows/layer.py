@@ -69,6 +69,16 @@ class Inverted(Layer):
         self.layer = layer
         self.estimated = layer.estimated
 
+    def push(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Return `transform(x)`; an estimated log-determinant is drawn by the generator."""
+        y, log_det = self.layer.pull(x, generator)
+        return y, -log_det
+
+    def pull(self, y: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Return `inverse(y)`; an estimated log-determinant is drawn by the generator."""
+        x, log_det = self.layer.push(y, generator)
+        return x, -log_det
+
     def transform(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return `layer.inverse(x)` with the sign of its log-determinant turned."""
         y, log_det = self.layer.inverse(x, context)
@@ -116,7 +126,7 @@ class Flow(nn.Module):
         Arguments:
             context: one row for each row of the batch that the chain will meet.
         """
-        steps = [layer.given(context) for layer in self.layers if isinstance(layer, Layer)]
+        steps = [layer.given(context) for layer in self._steps()]
         return Chain(self.source(), steps)
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -126,19 +136,58 @@ class Flow(nn.Module):
             ValueError: a layer has no exact log-determinant, or `x` is empty, not finite or of
                 another width.
         """
-        if validate.batch("x", x).ndim != 2 or x.shape[1] != self.features:
-            raise ValueError(
-                f"x must have shape (B, {self.features}); got {tuple(x.shape)}; "
-                "flatten each datum to one row"
-            )
-        return self.chain(context).log_prob(x)
+        if any(layer.estimated for layer in self._steps()):
+            return self.chain(context).log_prob(self._rows(x))  # refuses, and names the layer
+        return self._score(self._rows(x), context)
 
     def sample(
         self, n: int, context: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
         """Draw `n` samples, (n, features); a context must have `n` rows."""
-        return self.chain(context).push(n, generator).states[-1]
+        z = y = self.source().sample(validate.positive_count("n", n), generator=generator)
+        for layer in self._steps():
+            y = layer.transform(y, context)[0]
+        # Only a sample that went wrong is worth the chain's account of every step.
+        finite = bool(torch.isfinite(y.detach().sum()))
+        return y if finite else self._named(z, context)
 
     def loss(self, x: Tensor) -> Tensor:
-        """Return minus the mean log-likelihood of a batch (B, features), shape ()."""
-        return -self.log_prob(x).mean()
+        """Return minus the mean log-likelihood of a batch (B, features), shape ().
+
+        Where a layer only estimates its log-determinant this is an unbiased estimate, which is
+        enough to train on; `log_prob` refuses it.
+        """
+        return -self._score(self._rows(x), None).mean()
+
+    def _steps(self) -> list[Layer]:
+        return [layer for layer in self.layers if isinstance(layer, Layer)]
+
+    def _score(self, x: Tensor, context: Tensor | None) -> Tensor:
+        """Return the log-evidence of checked rows without the chain's checks at every step.
+
+        They cost as much as eight small layers; a result that is not finite goes through the chain
+        after all, which names the step.
+        """
+        z, total = x, x.new_zeros(x.shape[0])
+        for layer in reversed(self._steps()):
+            z, log_det = layer.inverse(z, context)
+            total = total + log_det
+        value = self.source().log_prob(z) - total
+        if bool(torch.isfinite(value.detach().sum())):
+            return value
+        return self.chain(context).pull(x).log_evidence()
+
+    def _named(self, y: Tensor, context: Tensor | None) -> Tensor:
+        """Push again and name the first layer whose state is not finite."""
+        for k, layer in enumerate(self._steps()):
+            y = layer.transform(y, context)[0]
+            validate.batch(f"the state after layers[{k}], a {type(layer).__name__},", y)
+        return y
+
+    def _rows(self, x: Tensor) -> Tensor:
+        if validate.batch("x", x).ndim != 2 or x.shape[1] != self.features:
+            raise ValueError(
+                f"x must have shape (B, {self.features}); got {tuple(x.shape)}; "
+                "flatten each datum to one row"
+            )
+        return x

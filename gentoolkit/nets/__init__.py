@@ -1,5 +1,6 @@
 """Networks: torch alone, no knowledge of chains."""
 
+from gentoolkit.nets.made import MADE
 from gentoolkit.nets.mlp import MLP, TimeEmbedding, TimeMLP
 
-__all__ = ["MLP", "TimeEmbedding", "TimeMLP"]
+__all__ = ["MADE", "MLP", "TimeEmbedding", "TimeMLP"]

@@ -1,0 +1,217 @@
+"""Continuous flows: points carried by a velocity, densities by its divergence.
+
+    dx/dt = v(x, t),   log |det dx(1)/dx(0)| = integral of tr dv/dx along the path
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Generator, Tensor, nn
+
+from gentoolkit.core import validate
+from gentoolkit.flows.adaptive import Solver
+from gentoolkit.flows.condition import beside, context_width, rows
+from gentoolkit.flows.layer import Flow, Layer
+from gentoolkit.nets import MLP
+from gentoolkit.numerics import (
+    FixedStep,
+    Noise,
+    divergence,
+    hutchinson,
+    rademacher,
+)
+from gentoolkit.numerics.divergence import RowMap
+from gentoolkit.numerics.ode import Field
+
+Divergence = Callable[[RowMap, Tensor], tuple[Tensor, Tensor]]
+
+
+class Velocity(nn.Module):
+    """A smooth perceptron of a state, a time and perhaps a context, (B, D) -> (B, D).
+
+    Arguments:
+        features: width D.
+        hidden: widths of the hidden layers.
+        context: width of the context, 0 if there is none.
+    """
+
+    def __init__(
+        self, features: int, hidden: Sequence[int] = (64, 64), context: int = 0
+    ) -> None:
+        super().__init__()
+        self.context = context_width(context)
+        self.features = validate.positive_count("features", features)
+        self.net = MLP(features + 1 + self.context, features, hidden, nn.Tanh)
+
+    def forward(self, x: Tensor, t: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return the velocity at states `x` (B, D), one time () and a context (B, context).
+
+        Raises:
+            ValueError: `x` is of another width, or the context does not fit.
+        """
+        seen = beside(rows(x, self.features), context, self.context)
+        return self.net(torch.cat([seen, t.expand(x.shape[0], 1)], -1))
+
+
+class Trace(ABC):
+    """A way to follow the divergence along trajectories.
+
+    Obligations: `draw` is called once for a batch of trajectories and returns what gives value and
+    divergence at every point of them; `estimated` is False only for an exact one.
+    """
+
+    estimated: bool = True
+
+    @abstractmethod
+    def draw(self, x: Tensor, generator: Generator | None = None) -> Divergence:
+        """Return a function of (map, rows) -> (value, divergence) for trajectories from `x`."""
+
+
+@dataclass(frozen=True)
+class ExactTrace(Trace):
+    """The exact trace by D products with the Jacobian: for small D."""
+
+    estimated: bool = field(default=False, init=False)
+
+    def draw(self, x: Tensor, generator: Generator | None = None) -> Divergence:
+        """Return `divergence`; nothing is drawn."""
+        return divergence
+
+
+@dataclass(frozen=True)
+class Hutchinson(Trace):
+    """An unbiased estimate by one product, with one noise for each whole trajectory.
+
+    With new noise at every stage a solver would follow a field that jumps: its error estimate, and
+    its order, would be lost.
+
+    Arguments:
+        noise: `rademacher` or `gaussian`.
+
+    Reference: Grathwohl et al. 2018 (arXiv 1810.01367).
+    """
+
+    noise: Noise = rademacher
+
+    def draw(self, x: Tensor, generator: Generator | None = None) -> Divergence:
+        """Draw one noise for each trajectory and return the estimate that uses it."""
+        e = self.noise(x.detach(), generator)
+        return lambda f, at: hutchinson(f, at, e)
+
+
+class ContinuousFlow(Layer):
+    """The layer that carries points along a velocity from time 0 to `time`.
+
+    The round trip closes, and the log-determinant is that of the map, to the solver's error.
+
+    Arguments:
+        velocity: from states (B, D) and a time () to (B, D); with a context, (B, C) comes third.
+        trace: `ExactTrace` or `Hutchinson`; exact if left out.
+        solver: `FixedStep`, `Adaptive`, or anything with their `solve`.
+        time: how long the points travel.
+
+    Reference: Chen et al. 2018 (arXiv 1806.07366); Grathwohl et al. 2018 (arXiv 1810.01367).
+    """
+
+    def __init__(
+        self,
+        velocity: nn.Module,
+        trace: Trace | None = None,
+        solver: Solver | None = None,
+        time: float = 1.0,
+    ) -> None:
+        super().__init__()
+        validate.positive("time", time)
+        self.velocity = velocity
+        self.trace = ExactTrace() if trace is None else trace
+        self.estimated = self.trace.estimated
+        self.solver = FixedStep() if solver is None else solver
+        self.time = time
+
+    def exact(self) -> "ContinuousFlow":
+        """Return the same map, with the same parameters, whose trace is exact."""
+        return ContinuousFlow(self.velocity, ExactTrace(), self.solver, self.time)
+
+    def push(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Return `transform(x)`; an estimated trace is drawn by the generator."""
+        return self._carry(x, None, generator, 0.0, self.time)
+
+    def pull(self, y: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Return `inverse(y)`; an estimated trace is drawn by the generator."""
+        return self._carry(y, None, generator, self.time, 0.0)
+
+    def transform(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Carry `x` from time 0 to the end; the log-determinant is the integral of the trace."""
+        return self._carry(x, context, None, 0.0, self.time)
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Carry `y` back to time 0; the log-determinant is that of `transform`, no sign flip."""
+        return self._carry(y, context, None, self.time, 0.0)
+
+    def path(
+        self,
+        x: Tensor,
+        steps: int = 20,
+        context: Tensor | None = None,
+        generator: Generator | None = None,
+    ) -> Iterator[tuple[float, Tensor, Tensor]]:
+        """Yield time, states (B, D) and running log-determinants (B,) at `steps` + 1 times.
+
+        Between two of these times the layer's own solver works.
+
+        Arguments:
+            x: states at time 0, (B, D).
+            steps: into how many parts the time is cut.
+            context: (B, context), or None.
+            generator: source of randomness of an estimated trace.
+        """
+        f = self._field(x, context, generator)
+        log_det = x.new_zeros(x.shape[0])
+        times = torch.linspace(0.0, self.time, validate.positive_count("steps", steps) + 1).tolist()
+        yield times[0], x, log_det
+        for start, end in zip(times[:-1], times[1:], strict=True):
+            x, log_det = self.solver.solve(f, (x, log_det), start, end, self._depends(context))
+            yield end, x, log_det
+
+    def _field(self, x: Tensor, context: Tensor | None, generator: Generator | None) -> Field:
+        rate = self.trace.draw(x, generator)
+        extra = () if context is None else (context,)
+        return lambda t, state: rate(lambda at: self.velocity(at, t, *extra), state[0])
+
+    def _depends(self, context: Tensor | None) -> list[Tensor]:
+        """Return all that an adjoint must differentiate in: it sees nothing else."""
+        return [*self.velocity.parameters(), *([] if context is None else [context])]
+
+    def _carry(
+        self,
+        x: Tensor,
+        context: Tensor | None,
+        generator: Generator | None,
+        t0: float,
+        t1: float,
+    ) -> tuple[Tensor, Tensor]:
+        f = self._field(x, context, generator)
+        start = (x, x.new_zeros(x.shape[0]))
+        end, change = self.solver.solve(f, start, t0, t1, self._depends(context))
+        return end, change if t1 > t0 else -change
+
+
+def continuous_flow(
+    features: int,
+    hidden: Sequence[int] = (64, 64),
+    context: int = 0,
+    trace: Trace | None = None,
+    solver: Solver | None = None,
+) -> Flow:
+    """Return a flow of one continuous layer with a perceptron as its velocity.
+
+    Arguments:
+        features: width D of the data.
+        hidden: widths of the velocity's hidden layers.
+        context: width of the context, 0 if there is none.
+        trace: how the divergence is followed; exact if left out.
+        solver: how the ODE is solved; 20 steps of the classical Runge-Kutta rule if left out.
+    """
+    return Flow([ContinuousFlow(Velocity(features, hidden, context), trace, solver)], features)

@@ -1,0 +1,139 @@
+"""Monotone rational-quadratic splines on a box, the identity outside of it.
+
+    share = (x - x_k) / w_k,   mean = h_k / w_k,   bend = d_k + d_{k+1} - 2 mean
+    y     = y_k + h_k (mean share^2 + d_k share (1 - share)) / (mean + bend share (1 - share))
+
+for bin k of width w_k and height h_k with slopes d_k, d_{k+1} at its ends.
+
+Reference: Gregory and Delbourgo 1982; Durkan et al. 2019 (arXiv 1906.04032).
+"""
+
+from math import expm1, log
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from gentoolkit.core import validate
+
+FLOOR = 1e-3
+"""Least width and height of a bin, as a share of the box, and least slope at a knot."""
+
+_UNIT_SLOPE = log(expm1(1.0 - FLOOR))  # softplus of it, and FLOOR, make 1
+
+
+def spline_knots(raw: Tensor, bound: float) -> Tensor:
+    """Turn free numbers into the knots of splines on the box [-bound, bound].
+
+    Widths and heights are softmaxes with a floor, slopes at inner knots are softplus with a floor,
+    and the slope is 1 at both ends, so that the map is smooth where it meets the identity. Zeros
+    give the identity.
+
+    Arguments:
+        raw: K numbers for widths, K for heights, K - 1 for slopes, (..., 3K - 1).
+        bound: half the side of the box.
+
+    Returns:
+        K + 1 places on the x axis, on the y axis, and slopes, (..., 3, K + 1).
+
+    Raises:
+        ValueError: the numbers do not make K >= 2 bins, or K is too large for the floor, or
+            `bound` is not positive.
+    """
+    bins, rest = divmod(raw.shape[-1] + 1, 3)
+    if rest or bins < 2 or bins * FLOOR >= 1.0:
+        raise ValueError(
+            f"raw must hold 3K - 1 numbers for K bins, 2 <= K < {round(1 / FLOOR)}; got "
+            f"{raw.shape[-1]}; give the net, for example, {3 * 8 - 1} outputs for 8 bins"
+        )
+    validate.positive("bound", bound)
+    logits = raw[..., : 2 * bins].unflatten(-1, (2, bins))
+    # A softmax and its running sums in one small matrix product, which is faster than two calls.
+    grown = (logits - logits.detach().amax(-1, keepdim=True)).exp()
+    before = torch.ones(bins, bins + 1, dtype=raw.dtype, device=raw.device).triu(1)
+    sums = grown @ before
+    floor = torch.linspace(
+        -bound, 2.0 * bound * FLOOR * bins - bound, bins + 1, dtype=raw.dtype, device=raw.device
+    )
+    free = 2.0 * bound * (1.0 - bins * FLOOR)
+    # The last share is exactly 1, so both axes end at one number.
+    places = torch.add(floor, sums / sums[..., -1:], alpha=free)
+    slopes = softplus(raw[..., 2 * bins :] + _UNIT_SLOPE) + FLOOR
+    one = torch.ones_like(slopes[..., :1])
+    return torch.cat([places.flatten(-2), one, slopes, one], -1).unflatten(-1, (3, bins + 1))
+
+
+def _bins(value: Tensor, knots: Tensor, axis: int) -> tuple[Tensor, ...]:
+    """Return x_k, x_{k+1}, y_k, y_{k+1}, d_k, d_{k+1} of the bin that holds each value."""
+    # Only inner knots are compared: a value outside of the box falls into the first or last bin.
+    k = (value.unsqueeze(-1) >= knots[..., axis, 1:-1]).sum(-1, keepdim=True)
+    n = knots.shape[-1]
+    corners = torch.tensor([0, 1, n, n + 1, 2 * n, 2 * n + 1], device=knots.device)
+    return knots.flatten(-2).gather(-1, k + corners).unbind(-1)
+
+
+def _log_slope(
+    below: Tensor, share: Tensor, both: Tensor, d0: Tensor, d1: Tensor, mean: Tensor
+) -> Tensor:
+    """Return log dy/dx; `below` is the denominator of y and `both` is share (1 - share)."""
+    rest = 1.0 - share
+    above = d1 * share * share + 2.0 * mean * both + d0 * rest * rest
+    return (above * (mean / below).square()).log()
+
+
+def spline(x: Tensor, knots: Tensor) -> tuple[Tensor, Tensor]:
+    """Evaluate splines and their slopes; outside of the box they are the identity.
+
+    Arguments:
+        x: (...).
+        knots: from `spline_knots`, (..., 3, K + 1).
+
+    Returns:
+        y and log dy/dx, both (...).
+    """
+    x0, x1, y0, y1, d0, d1 = _bins(x, knots, 0)
+    width, height = x1 - x0, y1 - y0
+    place = (x - x0) / width
+    share = place.clamp(0.0, 1.0)
+    # Rounding is monotone, so inside the box a place never leaves [0, 1].
+    inside = share == place
+    mean, both = height / width, share * (1.0 - share)
+    below = mean + (d0 + d1 - 2.0 * mean) * both
+    y = y0 + height * (mean * share * share + d0 * both) / below
+    log_slope = _log_slope(below, share, both, d0, d1, mean)
+    return torch.where(inside, y, x), torch.where(inside, log_slope, 0.0)
+
+
+def spline_inverse(y: Tensor, knots: Tensor) -> tuple[Tensor, Tensor]:
+    """Undo `spline`: each value solves one quadratic equation.
+
+        rise  = (y - y_k) / h_k,   g = d_k (1 - rise) - d_{k+1} rise
+        share = 2 mean rise / (2 mean rise + g + root),   root^2 = g^2 + 4 mean^2 rise (1 - rise)
+
+    the root in [0, 1], with a discriminant that is a sum of positive terms.
+
+    Arguments:
+        y: (...).
+        knots: from `spline_knots`, (..., 3, K + 1).
+
+    Returns:
+        x and log dy/dx at that x, both (...): the number that `spline(x)` gives, no sign flip.
+    """
+    x0, x1, y0, y1, d0, d1 = _bins(y, knots, 1)
+    width, height = x1 - x0, y1 - y0
+    place = (y - y0) / height
+    rise = place.clamp(0.0, 1.0)
+    inside = rise == place
+    mean, rest = height / width, 1.0 - rise
+    g = d0 * rest - d1 * rise
+    left, right = 2.0 * mean * rise, 2.0 * mean * rest
+    # Where g < 0, `g + root` would cancel: there it is left * right / reach. Not `abs`, whose
+    # gradient at zero, the middle of an even bin, belongs to neither side.
+    rising = g >= 0.0
+    reach = torch.where(rising, g, -g) + (g * g + left * right).sqrt()
+    share = torch.where(rising, left / (left + reach), reach / (right + reach))
+    both = share * (1.0 - share)
+    below = mean + (d0 + d1 - 2.0 * mean) * both
+    x = x0 + width * share
+    log_slope = _log_slope(below, share, both, d0, d1, mean)
+    return torch.where(inside, x, y), torch.where(inside, log_slope, 0.0)

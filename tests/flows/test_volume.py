@@ -1,0 +1,360 @@
+"""What the determinant must be: closed forms, the forced condition number, and the twist."""
+
+from math import e, log, pi, sqrt
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gentoolkit.core import Bijection
+from gentoolkit.core.checks import fits, log_det, mean_is, round_trip, same_ratio
+from gentoolkit.flows.coupling import AffineCoupling, half
+from gentoolkit.flows.layer import Flow, Layer
+from gentoolkit.flows.twist import GaussianTwist
+from gentoolkit.flows.volume import (
+    cholesky_whitening,
+    depth_for,
+    gaussian_optimum,
+    isolated_entropy,
+    linear_loss,
+    measure_volume,
+    whitening,
+)
+from gentoolkit.vi import PPCA
+
+SIZE = 5
+
+
+def _normal(seed: int, *shape: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def covariance() -> Tensor:
+    root = _normal(0, SIZE, SIZE)
+    return root @ root.T + 0.1 * torch.eye(SIZE, dtype=torch.float64)
+
+
+class Linear(Layer):
+    """The flow z = scale * W x + shift, told with or without an error in its log-determinant."""
+
+    def __init__(self, weight: Tensor, counted: float = 1.0) -> None:
+        super().__init__()
+        self.weight, self.counted = nn.Parameter(weight), counted
+
+    def transform(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return torch.linalg.solve(self.weight, x.T).T, self._log_det(x)
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return y @ self.weight.T, self._log_det(y)
+
+    def _log_det(self, x: Tensor) -> Tensor:
+        value = -self.counted * torch.linalg.slogdet(self.weight).logabsdet
+        return value.expand(x.shape[0])
+
+
+class Turn(Bijection):
+    """The plane turned by the angle |z|: it keeps the Gaussian, and every volume too."""
+
+    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        r = x.norm(dim=1)
+        c, s = r.cos(), r.sin()
+        y = torch.stack([c * x[:, 0] - s * x[:, 1], s * x[:, 0] + c * x[:, 1]], 1)
+        return y, torch.zeros_like(r)
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+
+def test_three_optimal_maps_have_the_loss_of_the_eigenvalues(covariance: Tensor) -> None:
+    """Catches a log-det of the wrong sign, a missing 2 pi, W' for W."""
+    rotation = torch.linalg.qr(_normal(1, SIZE, SIZE)).Q
+    maps = [whitening(covariance), whitening(covariance, rotation), cholesky_whitening(covariance)]
+    expected = 0.5 * float((2 * pi * e * torch.linalg.eigvalsh(covariance)).log().sum())
+    entropy = torch.distributions.MultivariateNormal(
+        torch.zeros(SIZE, dtype=torch.float64), covariance
+    ).entropy()
+    optimum = gaussian_optimum(covariance)
+    assert optimum.loss == pytest.approx(expected, abs=1e-10)
+    assert float(entropy) == pytest.approx(expected, abs=1e-10)
+    for weight in maps:
+        assert float(linear_loss(weight, covariance)) == pytest.approx(expected, abs=1e-10)
+        assert float(torch.linalg.slogdet(weight).logabsdet) == pytest.approx(
+            optimum.log_det, abs=1e-10
+        )
+    assert not torch.allclose(maps[0], maps[1])
+    # The control: the transposed triangular map has the right determinant and the wrong loss.
+    assert float(linear_loss(maps[2].T, covariance)) > expected + 0.1
+
+
+def test_the_optimum_is_a_stationary_point(covariance: Tensor) -> None:
+    """Catches a loss with the energy doubled or the log-det halved: their optima lie elsewhere."""
+    weight = whitening(covariance).requires_grad_()
+    (gradient,) = torch.autograd.grad(linear_loss(weight, covariance), weight)
+    assert float(gradient.abs().max()) < 1e-10
+
+
+def test_the_loss_is_a_mean_over_data(covariance: Tensor) -> None:
+    """Catches a population loss that is not the loss of the flow: rows with these very moments."""
+    x = sqrt(SIZE) * torch.linalg.cholesky(covariance).T  # X'X / D = S
+    weight = _normal(2, SIZE, SIZE)
+    flow = Flow([Linear(weight)], SIZE)
+    assert float(flow.loss(x).detach()) == pytest.approx(
+        float(linear_loss(weight, covariance)), abs=1e-10
+    )
+
+
+def test_no_map_of_the_right_energy_has_more_volume(covariance: Tensor) -> None:
+    """Catches an optimum that is beaten: 20,000 random maps with tr(W S W') = D."""
+    weights = _normal(3, 20_000, SIZE, SIZE)
+    energy = torch.einsum("nij,jk,nik->n", weights, covariance, weights)
+    weights = weights * (SIZE / energy).sqrt()[:, None, None]
+    best = gaussian_optimum(covariance).log_det
+    assert float(torch.linalg.slogdet(weights).logabsdet.max()) < best
+    near = whitening(covariance) + 0.01 * weights[:500]
+    energy = torch.einsum("nij,jk,nik->n", near, covariance, near)
+    near = near * (SIZE / energy).sqrt()[:, None, None]
+    closest = float(torch.linalg.slogdet(near).logabsdet.max())
+    assert best - 0.01 < closest < best
+    # The control: with a tenth more energy the bound no longer holds.
+    assert float(torch.linalg.slogdet(near * sqrt(1.1)).logabsdet.max()) > best
+
+
+@pytest.mark.parametrize(
+    ("noise", "loss"), [(1.0, 8.245985), (0.1, 0.886308), (0.01, -6.027608), (0.001, -12.935425)]
+)
+def test_noise_forces_the_stretch(noise: float, loss: float) -> None:
+    """Catches a variance taken for a deviation; negative losses are legal."""
+    spectrum = torch.tensor([4.0, 1.0, 0.0, 0.0, 0.0], dtype=torch.float64) + noise**2
+    turn = torch.linalg.qr(_normal(4, SIZE, SIZE)).Q
+    optimum = gaussian_optimum((turn * spectrum) @ turn.T)
+    assert optimum.loss == pytest.approx(loss, abs=1e-6)
+    assert optimum.lipschitz == pytest.approx(1.0 / noise, rel=1e-6)
+    assert optimum.lipschitz_inverse == pytest.approx(sqrt(4.0 + noise**2), rel=1e-9)
+    singular = torch.linalg.svdvals(whitening((turn * spectrum) @ turn.T))
+    assert optimum.condition == pytest.approx(float(singular[0] / singular[-1]), rel=1e-6)
+
+
+def test_ppca_is_the_optimum_of_its_own_covariance() -> None:
+    """Catches an n - 1 for n, and a PPCA whose likelihood a linear flow could beat or miss."""
+    x = _normal(5, 400, 2) @ _normal(6, 2, SIZE) + 0.3 * _normal(7, 400, SIZE) + 1.0
+    model = PPCA.fit(x, 2)
+    covariance = model.weight @ model.weight.T + model.variance * torch.eye(SIZE).double()
+    optimum = gaussian_optimum(covariance)
+    # At PPCA's optimum tr(C^-1 S) = D, so its mean loss is the entropy of its own covariance.
+    assert -float(model.log_prob(x).mean()) == pytest.approx(optimum.loss, abs=1e-10)
+    assert optimum.lipschitz == pytest.approx(model.variance**-0.5, rel=1e-9)
+    flow = Flow([Linear(whitening(covariance))], SIZE)
+    centred = x - x.mean(0)
+    assert torch.allclose(flow.log_prob(centred), model.log_prob(x), atol=1e-9)
+
+
+def test_isolated_points_are_worth_their_local_eigenvalues() -> None:
+    """Catches a missing log N and a sum in place of the mean."""
+    local = torch.tensor([[0.09, 0.02], [0.02, 0.01]], dtype=torch.float64)
+    entropy = isolated_entropy([local] * 3)
+    assert entropy == pytest.approx(0.136038, abs=1e-6)
+    places = torch.tensor([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0]], dtype=torch.float64)
+    law = torch.distributions.MixtureSameFamily(
+        torch.distributions.Categorical(torch.ones(3, dtype=torch.float64)),
+        torch.distributions.MultivariateNormal(places, local.expand(3, 2, 2)),
+    )
+    root = torch.linalg.cholesky(local)
+    x = places.repeat(4000, 1) + _normal(8, 12_000, 2) @ root.T
+    assert mean_is(-law.log_prob(x), entropy)
+
+
+def test_the_twist_keeps_the_law_and_changes_the_determinant() -> None:
+    """Catches a turn that is not measure-preserving; the identity is checked against autograd."""
+    z, twist = _normal(9, 2000, 2), GaussianTwist(4.0)
+    y, told = twist.transform(z)
+    rows = torch.stack(
+        [
+            torch.autograd.grad(twist.transform(start)[0][:, i].sum(), start)[0]
+            for i in range(2)
+            for start in [z.clone().requires_grad_()]
+        ],
+        1,
+    )
+    truth = torch.linalg.slogdet(rows).logabsdet
+    normal = torch.distributions.Normal(0.0, 1.0)
+    identity = normal.log_prob(y).sum(1) + truth - normal.log_prob(z).sum(1)
+    assert float(identity.abs().max()) < 1e-8
+    assert float((truth - told).abs().max()) < 1e-8
+    assert float(truth.max()) > 0.1 and float(truth.min()) < -0.1
+    assert mean_is(truth, 0.0)
+    for moment, value in [(y[:, 0] ** 2, 1.0), (y[:, 1] ** 2, 1.0), (y[:, 0] * y[:, 1], 0.0)]:
+        assert mean_is(moment, value)
+    flow = Flow([twist], 2)
+    generator = torch.Generator().manual_seed(0)
+    assert fits(flow, generator=generator)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_turn_by_the_radius_keeps_every_volume() -> None:
+    """The control: what a test of a unique determinant would show, and the twist does not."""
+    z = _normal(10, 200, 2)
+    assert log_det(Turn(), z, bound=1e-9)
+    assert not log_det(_Plain(GaussianTwist(4.0)), z, bound=1e-2)
+
+
+class _Plain(Turn):
+    """A twist that claims a determinant of one."""
+
+    def __init__(self, twist: GaussianTwist) -> None:
+        self.twist = twist
+
+    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.twist.transform(x)[0], torch.zeros_like(x[:, 0])
+
+
+@pytest.mark.parametrize("size", [2, 5])
+def test_the_twist_is_a_step(size: int) -> None:
+    """Catches a wrong sign of either log-det, an inverse that turns on, lost coordinates."""
+    z, twist = _normal(11, 60, size), GaussianTwist(4.0)
+    assert log_det(twist, z) and round_trip(twist, z) and same_ratio(twist, z)
+    far = torch.cat([z[:, 1:], 30.0 * z[:, :1]], 1) * 40.0  # Phi is 0 or 1 in float64 there
+    y, told = twist.transform(far)
+    assert torch.equal(y, far) and torch.equal(told, torch.zeros_like(told))
+    assert round_trip(twist.float(), z.float(), bound=1e-3)
+
+
+def test_the_gradient_passes_the_rim_of_the_twist() -> None:
+    """Catches a NaN from the branch that is not taken: on the rim, at the centre, far outside."""
+    rim = sqrt(2.0) * float(torch.erfinv(torch.tensor(2 * 0.499, dtype=torch.float64)))
+    z = torch.tensor([[rim, 0.0], [rim - 1e-9, 0.0], [0.0, 0.0], [900.0, 2.0]]).double()
+    z.requires_grad_()
+    y, told = GaussianTwist(4.0).transform(z)
+    (gradient,) = torch.autograd.grad(y.sum() + told.sum(), z)
+    assert bool(torch.isfinite(gradient).all())
+    assert bool(torch.isfinite(y).all())
+
+
+def test_a_twisted_flow_is_the_same_density(covariance: Tensor) -> None:
+    """Catches diagnostics that take another determinant for another density."""
+    optimal = Linear(whitening(covariance))
+    flow = Flow([optimal], SIZE)
+    twisted = Flow([GaussianTwist(4.0), optimal], SIZE)
+    x = _normal(12, 4000, SIZE) @ torch.linalg.cholesky(covariance).T
+    assert torch.allclose(flow.log_prob(x), twisted.log_prob(x), atol=1e-9)
+    pointwise = (
+        flow.chain().pull(x).log_ratio.sum(0) - twisted.chain().pull(x).log_ratio.sum(0)
+    ).detach()
+    assert float(pointwise.std()) > 0.02
+    assert mean_is(pointwise, 0.0)
+
+
+def test_volume_reads_a_linear_flow(covariance: Tensor) -> None:
+    """Catches a Jacobian of the wrong direction, its transpose in a product, a mean for a max."""
+    x = sqrt(SIZE) * torch.linalg.cholesky(covariance).T
+    optimum = gaussian_optimum(covariance)
+    rotation = torch.linalg.qr(_normal(13, SIZE, SIZE)).Q
+    layers = [Linear(rotation), Linear(whitening(covariance))]
+    read = measure_volume(Flow(layers, SIZE), x)
+    assert read.energy == pytest.approx(1.0, abs=1e-10)
+    assert read.loss == pytest.approx(optimum.loss, abs=1e-10)
+    assert read.log_det == pytest.approx(optimum.log_det, abs=1e-10)
+    assert read.entropy_gap(optimum.loss) == pytest.approx(0.0, abs=1e-10)
+    assert read.lipschitz == pytest.approx(optimum.lipschitz, rel=1e-8)
+    assert read.lipschitz_inverse == pytest.approx(optimum.lipschitz_inverse, rel=1e-8)
+    assert read.condition == pytest.approx(optimum.condition, rel=1e-8)
+    assert read.inverse_error < 1e-10
+    with torch.no_grad():
+        assert measure_volume(Flow(layers, SIZE), x) == read
+    worse = measure_volume(Flow([Linear(2.0 * whitening(covariance))], SIZE), x)
+    assert worse.energy == pytest.approx(4.0, abs=1e-9)
+    assert worse.entropy_gap(optimum.loss) == pytest.approx(SIZE * log(2.0), abs=1e-9)
+
+
+@pytest.mark.parametrize(("counted", "energy"), [(1.0, 1.0), (2.0, 2.0), (0.5, 0.5)])
+def test_energy_tells_how_often_the_determinant_was_counted(
+    covariance: Tensor, counted: float, energy: float
+) -> None:
+    """Catches a log-det that is doubled or halved: the trained energy is that very factor."""
+    x = sqrt(SIZE) * torch.linalg.cholesky(covariance).T
+    flow = Flow([Linear(torch.eye(SIZE, dtype=torch.float64), counted)], SIZE)
+    optimizer = torch.optim.LBFGS(
+        flow.parameters(), max_iter=300, line_search_fn="strong_wolfe", tolerance_grad=1e-9
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = flow.loss(x)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    assert measure_volume(flow, x).energy == pytest.approx(energy, abs=1e-4)
+
+
+@pytest.mark.parametrize("counted", [1.0, 2.0, 0.5])
+def test_a_trained_flow_of_couplings_has_the_energy_of_its_dimension(counted: float) -> None:
+    """Catches couplings whose log-det is dropped, doubled or halved: E|z|^2 / D is that factor."""
+    torch.manual_seed(0)
+    couplings = [AffineCoupling(2, half(2, k), (32, 32)) for k in range(4)]
+    flow = Flow([*couplings, Linear(torch.eye(2))], 2).float()
+    generator = torch.Generator().manual_seed(0)
+    angle = 3.0 * torch.rand(2000, generator=generator, dtype=torch.float32)
+    x = torch.stack([angle * (2 * angle).cos(), angle * (2 * angle).sin()], 1)
+    x = x + 0.2 * torch.randn(2000, 2, generator=generator, dtype=torch.float32)
+    optimizer = torch.optim.Adam(flow.parameters(), 5e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 400)
+    for _ in range(400):
+        rows = torch.randint(2000, (256,), generator=generator)
+        path = flow.chain().pull(x[rows])
+        energy = 0.5 * path.states[0].square().sum(1)
+        optimizer.zero_grad()
+        (energy + counted * path.log_ratio.sum(0)).mean().backward()
+        optimizer.step()
+        schedule.step()
+    read = measure_volume(flow, x)
+    assert read.energy / counted == pytest.approx(1.0, abs=0.05)
+    assert read.inverse_error < 1e-4
+    if counted == 1.0:
+        assert read.loss < 3.0  # the Gaussian's is above 3.3: the couplings have learned
+
+
+def test_depth_reaches_the_forced_condition_number() -> None:
+    """Catches a factor 2 lost in the exponent, and a floor for a ceiling."""
+    assert depth_for(2000.0, 0.3) == 13
+    assert depth_for(1.0, 0.3) == 0
+    for clamp in (0.3, 1.0, 3.0):
+        k = depth_for(2000.0, clamp)
+        assert e ** (2 * clamp * (k - 1)) < 2000.0 <= e ** (2 * clamp * k)
+
+
+def test_bad_input_is_named(covariance: Tensor) -> None:
+    """Catches a missing check, and a silent infinity on data without volume."""
+    flat = torch.diag(torch.tensor([1.0, 0.0]))
+    for broken, message in [
+        (flat, "positive eigenvalues; got"),
+        (-covariance, "positive eigenvalues; got"),
+        (covariance[:3], r"shape \(D, D\); got \(3, 5\)"),
+        (covariance * float("nan"), "finite"),
+        (torch.tensor([[1.0, 0.5], [0.0, 1.0]]), "symmetric; got"),
+    ]:
+        for function in (gaussian_optimum, whitening, cholesky_whitening):
+            with pytest.raises(ValueError, match=message):
+                function(broken)
+    with pytest.raises(ValueError, match="orthogonal"):
+        whitening(covariance, covariance)
+    with pytest.raises(ValueError, match="invertible; got"):
+        linear_loss(torch.zeros(SIZE, SIZE).double(), covariance)
+    with pytest.raises(ValueError, match="one shape; got"):
+        linear_loss(torch.eye(3), covariance)
+    with pytest.raises(TypeError, match="floating-point"):
+        gaussian_optimum(torch.eye(2).long())
+    with pytest.raises(ValueError, match="at least 1; got 0"):
+        isolated_entropy([])
+    for clamp in (0.0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="clamp must be positive"):
+            depth_for(10.0, clamp)
+    with pytest.raises(ValueError, match="condition must be at least 1; got 0.5"):
+        depth_for(0.5, 1.0)
+    with pytest.raises(ValueError, match="at least two coordinates"):
+        GaussianTwist().transform(torch.zeros(4, 1))
+    with pytest.raises(ValueError, match="angle must be finite"):
+        GaussianTwist(float("nan"))
+    flow = Flow([Linear(whitening(covariance))], SIZE)
+    with pytest.raises(ValueError, match="x must have shape"):
+        measure_volume(flow, torch.zeros(3, 2, dtype=torch.float64))
