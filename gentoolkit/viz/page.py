@@ -27,7 +27,7 @@ def module(entry: str) -> str:
     The pieces share one scope once joined, so their imports of each other are dropped.
 
     Arguments:
-        entry: ``player`` or ``explorer``.
+        entry: ``player``, ``explorer`` or ``knobs``.
 
     Returns:
         The source of one module without imports.
@@ -41,7 +41,7 @@ def stylesheet() -> str:
     """Read the style sheet of all widgets.
 
     Returns:
-        CSS whose every rule lies under ``.gt-player`` or ``.gt-explorer``.
+        CSS whose every rule lies under a class that starts with ``gt-``.
     """
     return _asset("player.css")
 

@@ -11,7 +11,7 @@ from gentoolkit.viz.arrays import unpack
 from gentoolkit.viz.place import Place, layout
 from gentoolkit.viz.raster import Raster
 
-_FAINT, _GRID, _FRAME = "#52606D", "#E9EDF1", "#B8C2CC"
+_INK, _FAINT, _GRID, _FRAME = "#1F2933", "#52606D", "#E9EDF1", "#B8C2CC"
 
 
 class _Drawing:
@@ -22,6 +22,8 @@ class _Drawing:
         self._spec = spec
         self._buffer = buffer
         self._frame = frame
+        layers = [layer for panel in spec["panels"] for layer in panel["layers"]]
+        self._followed = any(layer["kind"] == "accounts" for layer in layers)
 
     def _all(self, name: str) -> np.ndarray:
         return unpack(self._spec["arrays"], self._buffer, name)
@@ -58,6 +60,15 @@ class _Drawing:
         flat = np.array(colors.rgb(layer["color"]), dtype=np.float32)
         shades = self._shades(layer) if "values" in layer else np.tile(flat, (len(at), 1))
         self.raster.discs(at, layer["size"] / 2, shades, layer["alpha"])
+        if self._followed and self._spec["arrays"][layer["xy"]]["moving"]:
+            path = place.pixels(self._all(layer["xy"])[:, 0])  # the particle of the accounts
+            self.raster.strokes([path], "#FFFFFF", 4.5, 0.85)
+            self.raster.strokes([path], _INK, 2)
+            self._marker(at[[0]], layer["color"], 7)
+
+    def _marker(self, at: np.ndarray, color: str, radius: float) -> None:
+        self.raster.discs(at, radius + 2, np.full((1, 3), 255.0, dtype=np.float32), 1.0)
+        self.raster.discs(at, radius, np.array([colors.rgb(color)], dtype=np.float32), 1.0)
 
     def lines(self, place: Place, layer: dict[str, Any]) -> None:
         self._stroke(layer, list(place.pixels(self._now(layer["xy"]))))
@@ -103,14 +114,21 @@ class _Drawing:
 
     def curve(self, place: Place, layer: dict[str, Any]) -> None:
         path = place.pixels(self._now(layer["xy"]))
-        if not layer["marker"]:
+        if layer["marker"]:
+            self._running(path, layer)
+        else:
             self._stroke(layer, [path])
-            return
+
+    def accounts(self, place: Place, layer: dict[str, Any]) -> None:
+        xy = np.stack([self._all(layer["x"]), self._all(layer["y"])[0]], axis=1)
+        path = place.pixels(xy)
+        self.raster.strokes([path], "#FFFFFF", layer["width"] + 3, 0.85)
+        self._running(path, layer)
+
+    def _running(self, path: np.ndarray, layer: dict[str, Any]) -> None:
         self._stroke(layer, [path], alpha=0.28)
         self._stroke(layer, [path[: self._frame + 1]])
-        here = path[[self._frame]]
-        self.raster.discs(here, 7, np.full((1, 3), 255.0, dtype=np.float32), 1.0)
-        self.raster.discs(here, 5, np.array([colors.rgb(layer["color"])], dtype=np.float32), 1.0)
+        self._marker(path[[self._frame]], layer["color"], 5)
 
     def text(self, place: Place, layer: dict[str, Any]) -> None:
         (x, y), size = place.pixels(self._now(layer["xy"]))[0], layer["size"]
@@ -173,6 +191,7 @@ def draw_poster(spec: dict[str, Any], buffer: bytes, frame: int) -> bytes:
         "heat": drawing.heat, "images": drawing.images, "points": drawing.points,
         "lines": drawing.lines, "trails": drawing.trails, "arrows": drawing.arrows,
         "graph": drawing.graph, "bars": drawing.bars, "curve": drawing.curve, "text": drawing.text,
+        "accounts": drawing.accounts,
     }  # fmt: skip
     for place in places:
         finish = _axes(raster, place)

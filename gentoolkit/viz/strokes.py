@@ -1,4 +1,4 @@
-"""Layers made of lines: polylines, trails, arrows, curves."""
+"""Layers made of lines: polylines, trails, arrows, curves, accounts."""
 
 from typing import Any, Self
 
@@ -152,6 +152,58 @@ class StrokePanel:
         xy = self._positions(np.stack([across, up], axis=1), 2)
         layer: dict[str, Any] = {"kind": "curve", "xy": xy, "marker": bool(marker)}
         return self._add(layer | stroke(color, width, dash, 1.0))
+
+    def accounts(
+        self,
+        x: object,
+        y: object,
+        *,
+        name: str = "log-density",
+        color: str = colors.PUSH,
+        width: float = 2.5,
+        others: int = 60,
+    ) -> Self:
+        """Draw the running number of the selected particle, with a marker at the current frame.
+
+        A click on a particle of a moving ``points`` layer in the same scene selects it, and so do
+        the keys [ and ] or two buttons; until then particle 0 is selected. The number is written
+        under the picture. The poster shows particle 0.
+
+        Arguments:
+            x: (F,) horizontal coordinate of each frame.
+            y: (F, N) number of each particle at each frame.
+            name: what the number is, as it is written under the picture.
+            color: line colour of the selected particle.
+            width: its line width in pixels.
+            others: how many of the N curves are drawn faint behind it; 0 for none.
+
+        Returns:
+            This panel.
+
+        Raises:
+            ValueError: not one x and one row of y per frame, not finite, a negative ``others``, or
+                a style out of its range.
+        """
+        across, tall = as_array(x, "x", ndim=(1,)), as_array(y, "y", ndim=(2,))
+        if not len(across) == len(tall) == self._frames:
+            raise ValueError(
+                f"The accounts do not fit the frames: got {len(across)} x and {len(tall)} rows of "
+                f"y for a scene of {self._frames}. Pass x of shape (frames,), y of (frames, N)."
+            )
+        if others != int(others) or others < 0:
+            raise ValueError(
+                f"others is not a number of curves: got {others}. Pass a whole number from 0 on."
+            )
+        count = tall.shape[1]
+        if others:
+            picks = np.unique(np.linspace(0, count - 1, min(int(others), count)).astype(int))
+            beside = np.broadcast_to(across, (len(picks), self._frames))
+            faint = np.stack([beside, tall[:, picks].T], axis=2)
+            self.lines(faint, color=colors.NEUTRAL, width=1.0, alpha=0.22)
+        layer: dict[str, Any] = {"kind": "accounts", "name": str(name)}
+        # float32 and not uint16: the number is also read out, wherever it lies.
+        layer |= {"x": self._pack.floats(across, False), "y": self._pack.floats(tall.T, False)}
+        return self._add(layer | stroke(color, width, False, 1.0))
 
     def _add(self, layer: dict[str, Any]) -> Self:
         self._spec["layers"].append(layer)

@@ -1,6 +1,7 @@
-"""Interactive pictures for notebooks: a player of scenes and an explorer of latent spaces."""
+"""Interactive pictures for notebooks: players of scenes, knobs that change them, an explorer."""
 
 from gentoolkit.widgets.explorer import LatentExplorer
 from gentoolkit.widgets.player import Player, play
+from gentoolkit.widgets.tune import Knob, Tuned, tune
 
-__all__ = ["LatentExplorer", "Player", "play"]
+__all__ = ["Knob", "LatentExplorer", "Player", "Tuned", "play", "tune"]

@@ -38,6 +38,37 @@ function stroke(g, layer) {
   g.setLineDash(layer.dash ? [3.5 * layer.width + 2, 2.5 * layer.width + 1] : []);
 }
 
+/** Stroke the vertices `from` to `to`, and on to `end` if it is given; `at(v)` gives pixels. */
+function trace(g, from, to, at, end) {
+  g.beginPath();
+  for (let v = from; v <= to; v++) {
+    if (v > from) g.lineTo(...at(v));
+    else g.moveTo(...at(v));
+  }
+  if (end) g.lineTo(...end);
+  g.stroke();
+}
+
+/** A curve with one vertex per frame: pale ahead of the current position, and a dot there. */
+function running(g, layer, position, last, at) {
+  const frame = Math.min(Math.floor(position), last);
+  const [a, b] = [at(frame), at(Math.min(frame + 1, last))];
+  const share = Math.min(position, last) - frame;
+  const here = [0, 1].map((k) => a[k] + share * (b[k] - a[k]));
+  g.globalAlpha = 0.28;
+  trace(g, 0, last, at);
+  g.globalAlpha = 1;
+  trace(g, 0, frame, at, here);
+  g.setLineDash([]);
+  g.fillStyle = layer.color;
+  g.strokeStyle = "#ffffff";
+  g.lineWidth = 2;
+  g.beginPath();
+  g.arc(...here, 6, 0, 2 * Math.PI);
+  g.fill();
+  g.stroke();
+}
+
 /** How each kind of layer is drawn. `s` is the stage, `b` the box of the panel. */
 export const PAINTERS = {
   heat(g, s, b, layer, position) {
@@ -186,34 +217,23 @@ export const PAINTERS = {
 
   curve(g, s, b, layer, position) {
     const xy = s.arrays.read(layer.xy, 0);
-    const draw = (from, to, end) => {
-      g.beginPath();
-      for (let v = from; v <= to; v++) {
-        if (v > from) g.lineTo(b.px(xy[2 * v]), b.py(xy[2 * v + 1]));
-        else g.moveTo(b.px(xy[2 * v]), b.py(xy[2 * v + 1]));
-      }
-      if (end) g.lineTo(b.px(end[0]), b.py(end[1]));
-      g.stroke();
-    };
-    const last = xy.length / 2 - 1;
+    const at = (v) => [b.px(xy[2 * v]), b.py(xy[2 * v + 1])];
     stroke(g, layer);
-    if (!layer.marker) return draw(0, last);
-    const frame = Math.min(Math.floor(position), last);
-    const next = Math.min(frame + 1, last);
-    const share = Math.min(position, last) - frame;
-    const here = [0, 1].map((k) => xy[2 * frame + k] + share * (xy[2 * next + k] - xy[2 * frame + k]));
-    g.globalAlpha = 0.28;
-    draw(0, last);
-    g.globalAlpha = 1;
-    draw(0, frame, here);
-    g.setLineDash([]);
-    g.fillStyle = layer.color;
-    g.strokeStyle = "#ffffff";
-    g.lineWidth = 2;
-    g.beginPath();
-    g.arc(b.px(here[0]), b.py(here[1]), 6, 0, 2 * Math.PI);
-    g.fill();
-    g.stroke();
+    if (layer.marker) running(g, layer, position, xy.length / 2 - 1, at);
+    else trace(g, 0, xy.length / 2 - 1, at);
+  },
+
+  accounts(g, s, b, layer, position) {
+    const x = s.arrays.raw(layer.x);
+    const y = s.arrays.raw(layer.y);
+    const from = s.chosen * x.length;
+    if (from >= y.length) return; // another scene's particle
+    const at = (v) => [b.px(x[v]), b.py(y[from + v])];
+    g.strokeStyle = "rgba(255,255,255,0.85)"; // apart from the faint curves behind
+    g.lineWidth = layer.width + 3;
+    trace(g, 0, x.length - 1, at);
+    stroke(g, layer);
+    running(g, layer, position, x.length - 1, at);
   },
 
   text(g, s, b, layer, position) {
@@ -236,6 +256,7 @@ const ARRAY_KEYS = ["xy", "values", "heads", "widths", "heights"];
 /** Whether a layer changes from frame to frame. */
 export function isMoving(arrays, layer) {
   if (layer.kind === "curve") return layer.marker;
+  if (layer.kind === "accounts") return true; // its marker moves
   if (layer.kind === "text" && layer.texts.length > 1) return true;
   return ARRAY_KEYS.some((key) => arrays.moving(layer[key]));
 }

@@ -2,7 +2,7 @@
 // model (anywidget) and `mountStatic` for a page without a kernel.
 
 import { asView, clockOf, guardKeys, inflate, make, prefersReducedMotion } from "./clock.js";
-import { rowWidth } from "./plot.js";
+import { cardWidth } from "./plot.js";
 import { Stage } from "./stage.js";
 
 const ICONS = {
@@ -10,6 +10,8 @@ const ICONS = {
   pause: "M4 3h3v10H4zM9 3h3v10H9z",
   previous: "M3.5 3h2v10h-2zM13 3.4v9.2L6.4 8z",
   next: "M10.5 3h2v10h-2zM3 3.4v9.2L9.6 8z",
+  less: "M10.6 2.9 12 4.3 8.3 8l3.7 3.7-1.4 1.4L5.5 8z",
+  more: "M5.4 2.9 4 4.3 7.7 8 4 11.7l1.4 1.4L10.5 8z",
 };
 const SPEEDS = [0.25, 0.5, 1, 2, 4];
 
@@ -31,9 +33,6 @@ function timeText(spec, frame) {
   return `${spec.time_label} = ${value.toFixed(digits).replace("-", "\u2212")}`;
 }
 
-/** Wide enough for all panels in a row, and for the controls. */
-const cardWidth = (panels) => Math.min(1040, Math.max(600, rowWidth(panels) + 38));
-
 /** The controls' elements, without behaviour. */
 function controls() {
   const word = make("span", {}, "Play");
@@ -50,16 +49,29 @@ function controls() {
   return { ...parts, word, bar };
 }
 
+/** What moves the selection from particle to particle, for scenes with accounts. */
+function picker() {
+  const button = (name, label, key) => make("button",
+    { type: "button", class: "gt-step", "aria-label": label, "aria-keyshortcuts": key, title: `${label} (${key})` },
+    icon(name));
+  const parts = {
+    less: button("less", "Previous point", "["),
+    picked: make("span", { class: "gt-picked" }),
+    more: button("more", "Next point", "]"),
+  };
+  return { ...parts, pick: make("div", { class: "gt-pick" }, ...Object.values(parts)) };
+}
+
 /**
  * Build the view. `source` gives spec and bytes, and is told of changes:
  * spec(), bytes(), get(name), changed({frame, playing, selected}), listen(names, callback).
  */
 function mountPlayer(place, source) {
-  const ui = controls();
+  const ui = { ...controls(), ...picker() };
   const row = make("div", { class: "gt-row" });
   const note = make("p", { class: "gt-note" });
   const spoken = make("span", { class: "gt-spoken", role: "status", "aria-live": "polite" });
-  const root = make("figure", { class: "gt-player" }, row, note, ui.bar, spoken);
+  const root = make("figure", { class: "gt-player" }, row, note, ui.pick, ui.bar, spoken);
   place.replaceChildren(root);
   const calm = prefersReducedMotion();
 
@@ -80,6 +92,8 @@ function mountPlayer(place, source) {
     stage.canvases.forEach((canvas, i) => canvas.addEventListener("click", (event) => onPick(i, event)));
     ui.range.max = spec.frames - 1;
     ui.bar.hidden = spec.frames < 2; // a still picture needs no controls
+    ui.pick.hidden = !stage.accounted;
+    shown = -1;
     root.setAttribute("aria-label", spec.alt);
     root.style.maxWidth = `${cardWidth(spec.panels)}px`;
     fit();
@@ -116,6 +130,7 @@ function mountPlayer(place, source) {
     root.dataset.frame = frame;
     note.hidden = !spec.notes;
     note.textContent = spec.notes?.[frame] ?? "";
+    ui.picked.textContent = stage.account(frame);
   }
 
   function tick() {
@@ -138,18 +153,39 @@ function mountPlayer(place, source) {
       shown = -1;
       if (visible) draw();
       else label();
-      if (spoken.textContent !== note.textContent) spoken.textContent = note.textContent;
+      say(`${note.textContent} ${ui.picked.textContent}`.trim());
     }
     source.changed(playing ? { playing } : { playing, frame: frameNow() });
   }
 
+  function say(words) {
+    if (spoken.textContent !== words) spoken.textContent = words;
+  }
+
   function onPick(i, event) {
     const index = stage.pick(i, event, clock.position());
-    if (index === null) return; // nothing moves in this panel
+    if (index !== null) choose(index); // null: nothing moves in this panel
+  }
+
+  /** Show the path of a particle, and its account where the scene has one. */
+  function choose(index) {
     stage.selected = index;
     source.changed({ selected: index });
+    shown = -1;
     draw();
+    say(ui.picked.textContent);
   }
+
+  function onKey(event) {
+    const by = { "[": -1, "]": 1 }[event.key];
+    const typed = !event.metaKey && (!event.ctrlKey || event.altKey); // AltGr reports both
+    if (!by || !stage.accounted || !typed) return;
+    event.preventDefault();
+    event.stopPropagation();
+    next(by);
+  }
+
+  const next = (by) => choose((stage.chosen + by + stage.accounted) % stage.accounted);
 
   function toggle() {
     if (clock.playing) clock.pause();
@@ -160,6 +196,9 @@ function mountPlayer(place, source) {
   ui.play.addEventListener("click", toggle);
   ui.back.addEventListener("click", () => step(-1));
   ui.ahead.addEventListener("click", () => step(1));
+  ui.less.addEventListener("click", () => next(-1));
+  ui.more.addEventListener("click", () => next(1));
+  root.addEventListener("keydown", onKey);
   ui.range.addEventListener("input", () => clock.pause(Number(ui.range.value)));
   ui.speed.addEventListener("change", () => clock.setSpeed(Number(ui.speed.value)));
 
@@ -199,6 +238,7 @@ function mountPlayer(place, source) {
     },
     selected: () => {
       stage.selected = source.get("selected");
+      shown = -1;
       draw();
     },
   });

@@ -4,6 +4,7 @@ from typing import Any
 
 import anywidget
 import traitlets
+from ipywidgets import DOMWidget
 
 from gentoolkit.viz import output, page
 from gentoolkit.viz.scene import Scene
@@ -17,7 +18,7 @@ class Player(anywidget.AnyWidget):
     widget (``live``), a page fragment (``static``) or a PNG (``poster``), never two of them.
 
     Traits: ``frame`` (int) and ``playing`` (bool) can be set and observed; ``selected`` (int) is
-    the point that was clicked, whose path is shown, or -1.
+    the point whose path is shown, or -1; with ``accounts`` in the scene, -1 shows point 0.
 
     Arguments:
         scene: what to show.
@@ -67,7 +68,7 @@ class Player(anywidget.AnyWidget):
         return live_bundle(self, "Player")
 
 
-def live_bundle(widget: anywidget.AnyWidget, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def live_bundle(widget: DOMWidget, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Make the output of a widget, with a text that is the same in every run.
 
     Arguments:

@@ -81,6 +81,11 @@ export function rowWidth(panels) {
   return WIDEST * panels.reduce((sum, p) => sum + p.weight, 0) + GAP * (panels.length - 1);
 }
 
+/** Wide enough for all panels in a row, and for the controls below. */
+export function cardWidth(panels) {
+  return Math.min(1040, Math.max(600, rowWidth(panels) + 38));
+}
+
 function fit(panels, width) {
   const narrowest = panels.length > 2 ? 250 : 280;
   const most = Math.max(1, Math.min(panels.length, Math.floor((width + GAP) / (narrowest + GAP))));

@@ -97,6 +97,7 @@ export class Stage {
     this.tile = document.createElement("canvas"); // small pictures on their way to a panel
     this.sprites = new Map();
     this.selected = -1;
+    this.accounts = spec.panels.flatMap((p) => p.layers.filter((l) => l.kind === "accounts"));
     this.canvases = spec.panels.map((panel) => {
       const canvas = document.createElement("canvas");
       canvas.setAttribute("role", "img");
@@ -104,6 +105,27 @@ export class Stage {
       return canvas;
     });
     row.replaceChildren(...this.canvases);
+  }
+
+  /** The particle whose path and account are shown: the selected one; 0 where accounts need one. */
+  get chosen() {
+    return this.selected < 0 && this.accounts.length ? 0 : this.selected;
+  }
+
+  /** How many particles have an account. */
+  get accounted() {
+    return this.accounts.length ? this.arrays.shape(this.accounts[0].y)[0] : 0;
+  }
+
+  /** The chosen particle's account at a frame, in words. */
+  account(frame) {
+    const { chosen, accounted } = this;
+    if (chosen < 0 || chosen >= accounted) return "";
+    const numbers = this.accounts.map((layer) => {
+      const value = this.arrays.raw(layer.y)[chosen * this.spec.frames + frame];
+      return `${layer.name} ${value.toFixed(2).replace("-", "\u2212")}`;
+    });
+    return `point ${chosen + 1} of ${accounted}: ${numbers.join(", ")}`;
   }
 
   sprite(color, size) {
@@ -168,14 +190,15 @@ export class Stage {
 
   #paintSelected(g, box, position) {
     const layer = this.#movingPoints(box.panel);
-    if (!layer || this.selected < 0 || this.selected >= this.arrays.shape(layer.xy)[0]) return;
+    const { chosen } = this;
+    if (!layer || chosen < 0 || chosen >= this.arrays.shape(layer.xy)[0]) return;
     g.save();
     g.beginPath();
     g.rect(box.left, box.top, box.w, box.h);
     g.clip();
     g.beginPath();
     for (let f = 0; f < this.spec.frames; f++) {
-      const [x, y] = this.arrays.point(layer.xy, f, this.selected);
+      const [x, y] = this.arrays.point(layer.xy, f, chosen);
       if (f) g.lineTo(box.px(x), box.py(y));
       else g.moveTo(box.px(x), box.py(y));
     }
@@ -187,7 +210,7 @@ export class Stage {
     }
     const xy = this.arrays.read(layer.xy, position);
     g.beginPath();
-    g.arc(box.px(xy[2 * this.selected]), box.py(xy[2 * this.selected + 1]), 7, 0, 2 * Math.PI);
+    g.arc(box.px(xy[2 * chosen]), box.py(xy[2 * chosen + 1]), 7, 0, 2 * Math.PI);
     g.fillStyle = layer.color;
     g.fill();
     g.stroke();

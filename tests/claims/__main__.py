@@ -9,10 +9,15 @@ from time import perf_counter
 
 import torch
 
-from tests.claims import s13_cavi_gibbs
+from tests.claims import s13_cavi_gibbs, s19_layers, s22_self_normalizing, s25_clamp
 from tests.claims.claim import Claim, table
 
-CLAIMS: dict[str, Callable[[], Claim]] = {"S13": s13_cavi_gibbs.run}
+CLAIMS: dict[str, Callable[[], Claim]] = {
+    "S13": s13_cavi_gibbs.run,
+    "S19": s19_layers.run,
+    "S22": s22_self_normalizing.run,
+    "S25": s25_clamp.run,
+}
 
 
 def main() -> None:

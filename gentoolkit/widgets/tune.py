@@ -1,0 +1,209 @@
+"""Knobs under a player: move one, and the scene is made anew with its value."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import anywidget
+import traitlets
+from ipywidgets import VBox
+
+from gentoolkit.viz import output, page
+from gentoolkit.viz.scene import Scene
+from gentoolkit.widgets.player import Player, live_bundle
+
+FAST = 0.05
+"""Seconds below which a scene may be made anew while a knob is dragged."""
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One number that the reader may change.
+
+    Arguments:
+        low: its lowest value.
+        high: its highest value.
+        start: its value at first.
+        step: between neighbouring values; a hundredth of the range if None.
+        label: what stands beside the slider; the knob's name if empty.
+
+    Raises:
+        ValueError: not low <= start <= high with low < high, or a step that is not positive or
+            longer than the range.
+    """
+
+    low: float
+    high: float
+    start: float
+    step: float | None = None
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        numbers = (self.low, self.high, self.start)
+        finite = all(math.isfinite(number) for number in numbers)
+        if not finite or not self.low < self.high or not self.low <= self.start <= self.high:
+            raise ValueError(
+                f"A knob has no range: got low={self.low}, high={self.high}, start={self.start}. "
+                "Pass finite numbers with low < high and low <= start <= high."
+            )
+        if self.step is not None and not 0 < self.step <= self.high - self.low:
+            raise ValueError(
+                f"A knob's step does not fit its range: got {self.step} for {self.low} to "
+                f"{self.high}. Pass a step above 0 and at most high - low."
+            )
+
+
+class _Knobs(anywidget.AnyWidget):
+    """The sliders in the browser, and the sentence under them."""
+
+    _esm = page.module("knobs")
+    _css = page.stylesheet()
+    knobs = traitlets.List().tag(sync=True)
+    panels = traitlets.List().tag(sync=True)
+    values = traitlets.Dict().tag(sync=True)
+    continuous = traitlets.Bool(False).tag(sync=True)
+    message = traitlets.Unicode("").tag(sync=True)
+
+
+class Tuned:
+    """A player with knobs under it; made by ``tune``.
+
+    ``player`` is the player, ``values`` the numbers of the scene that it shows. In a cell it shows
+    both (``live``), or as ``static`` or ``poster`` the scene at the knobs' start alone.
+
+    Arguments:
+        scene_of: makes the scene for the values of all knobs, by name.
+        knobs: the knobs by name.
+
+    Raises:
+        ValueError: no knob.
+        TypeError: a knob is not a Knob, or ``scene_of`` returns something other than a Scene.
+    """
+
+    def __init__(
+        self, scene_of: Callable[[Mapping[str, float]], Scene], knobs: Mapping[str, Knob]
+    ) -> None:
+        if not knobs:
+            raise ValueError("There is nothing to turn: got no knob. Pass {'name': Knob(...)}.")
+        for name, knob in knobs.items():
+            if not isinstance(knob, Knob):
+                raise TypeError(
+                    f"knobs[{name!r}] is not a knob: got {type(knob).__name__}. "
+                    "Pass Knob(low, high, start)."
+                )
+        self._scene_of = scene_of
+        self.values = {name: float(knob.start) for name, knob in knobs.items()}
+        scene, took = self._make(self.values)  # an error here belongs to the cell
+        self.player = Player(scene)
+        self._knobs = _Knobs(
+            knobs=[_describe(name, knob) for name, knob in knobs.items()],
+            panels=[{"weight": panel["weight"]} for panel in scene.spec["panels"]],
+            values=dict(self.values),
+            continuous=took < FAST,
+        )
+        self._knobs.observe(self._turned, names="values")
+        self._start = scene
+        self._box: VBox | None = None
+
+    @property
+    def message(self) -> str:
+        """What stands under the sliders: why the values asked for cannot be shown, or nothing."""
+        return str(self._knobs.message)
+
+    @property
+    def continuous(self) -> bool:
+        """Whether the scene follows a drag; if the last one took long, it waits for the release."""
+        return bool(self._knobs.continuous)
+
+    def turn(self, name: str, value: float) -> None:
+        """Move a knob, as the reader does.
+
+        Arguments:
+            name: which one.
+            value: where to.
+
+        Raises:
+            ValueError: no knob has this name, or the value lies outside of its range.
+        """
+        known = {knob["name"]: knob for knob in self._knobs.knobs}
+        if name not in known:
+            raise ValueError(
+                f"There is no such knob: got {name!r}. Use one of {', '.join(known)}."
+            )
+        low, high = known[name]["low"], known[name]["high"]
+        if not low <= value <= high:
+            raise ValueError(
+                f"The knob {name!r} does not turn so far: got {value}. "
+                f"Pass a value from {low:g} to {high:g}."
+            )
+        self._knobs.values = {**self._knobs.values, name: float(value)}
+
+    def _make(self, values: Mapping[str, float]) -> tuple[Scene, float]:
+        start = time.perf_counter()
+        scene = self._scene_of(dict(values))
+        if not isinstance(scene, Scene):
+            raise TypeError(
+                f"scene_of makes no scene: got {type(scene).__name__}. Return a Scene."
+            )
+        return scene, time.perf_counter() - start
+
+    def _turned(self, change: Mapping[str, Any]) -> None:
+        values = {name: float(value) for name, value in change["new"].items()}
+        try:
+            scene, took = self._make(values)
+            selected = self.player.selected
+            with self.player.hold_sync():
+                self.player.show(scene)
+                self.player.selected = selected  # the reader follows one point through all values
+        except Exception as error:  # the reader meets a sentence, not a traceback
+            kept = ", ".join(f"{name} = {value:g}" for name, value in self.values.items())
+            self._knobs.message = f"{_sentence(error)} The picture still shows {kept}."
+            return
+        self.values = values
+        with self._knobs.hold_sync():
+            self._knobs.message, self._knobs.continuous = "", took < FAST
+
+    def _repr_mimebundle_(self, **_options: object) -> tuple[dict[str, Any], dict[str, Any]]:
+        mode = output.mode()
+        if mode != "live":
+            return page.bundle(mode, self._start.alt, self._start.to_html, self._start.poster)
+        if self._box is None:
+            self._box = VBox([self.player, self._knobs])
+        return live_bundle(self._box, "Tuned")
+
+
+def _describe(name: str, knob: Knob) -> dict[str, Any]:
+    step = (knob.high - knob.low) / 100 if knob.step is None else float(knob.step)
+    digits = min(4, max(0, math.ceil(-math.log10(step) - 1e-9)))
+    words = {"name": name, "label": knob.label or name, "digits": digits}
+    return words | {"low": float(knob.low), "high": float(knob.high), "step": step}
+
+
+def _sentence(error: Exception) -> str:
+    words = str(error).strip() or type(error).__name__
+    words = words if isinstance(error, ValueError) else f"{type(error).__name__}: {words}"
+    return words if words.endswith(".") else f"{words}."
+
+
+def tune(scene_of: Callable[[Mapping[str, float]], Scene], knobs: Mapping[str, Knob]) -> Tuned:
+    """Show a scene with knobs that change it.
+
+    A knob that moves calls ``scene_of`` with the values of all knobs and shows what it returns, at
+    the same frame and with the same point selected. While a scene takes less than 50 ms the
+    picture follows the drag; else it waits until the knob is released. An error in ``scene_of``
+    becomes a sentence under the knobs, and the picture stays.
+
+    Arguments:
+        scene_of: makes the scene for the values of all knobs, by name.
+        knobs: the knobs by name, in the order in which they are shown.
+
+    Returns:
+        A player with knobs; as the last value of a cell it is displayed.
+
+    Raises:
+        ValueError: no knob, or a scene without panels.
+        TypeError: a knob is not a Knob, or ``scene_of`` returns something other than a Scene.
+    """
+    return Tuned(scene_of, knobs)

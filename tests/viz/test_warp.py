@@ -1,0 +1,386 @@
+"""The rubber sheet: accounts, outlines, and the three views of a flow."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from gentoolkit.core import Bijection, Chain, Gaussian, Kernel, standard_normal
+from gentoolkit.viz import Scene
+from gentoolkit.viz.arrays import unpack
+from gentoolkit.viz.contour import level_of, outline
+from gentoolkit.viz.warp import LARGEST, warp, warp_time, warp_training
+from tests.viz.test_poster import decode_png, near
+
+ALT = "A square grid and some points are bent by the layers of a flow."
+
+
+class Affine(Bijection):
+    """y = x A^T + b."""
+
+    def __init__(self, matrix: list[list[float]], shift: tuple[float, float]) -> None:
+        self.matrix, self.shift = torch.tensor(matrix), torch.tensor(shift)
+
+    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map; the determinant is the same everywhere."""
+        log_det = torch.linalg.slogdet(self.matrix.to(x)).logabsdet
+        return x @ self.matrix.to(x).T + self.shift.to(x), log_det.expand(len(x))
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Solve."""
+        x = torch.linalg.solve(self.matrix.to(y), (y - self.shift.to(y)).T).T
+        return x, self.transform(x)[1]
+
+
+class Bend(Bijection):
+    """y = sinh of the first coordinate, the second as it is."""
+
+    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map; the slope is cosh."""
+        return torch.stack([x[:, 0].sinh(), x[:, 1]], 1), x[:, 0].cosh().log()
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Undo."""
+        x = torch.stack([y[:, 0].asinh(), y[:, 1]], 1)
+        return x, x[:, 0].cosh().log()
+
+
+class Rough(Bend):
+    """A bend that says its log-determinant is an estimate."""
+
+    estimated = True
+
+
+class Torn(Bend):
+    """A bend that sends part of the plane to NaN, both ways."""
+
+    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Log of a signed number."""
+        return x.log(), x.sum(1)
+
+
+class OneWay(Bend):
+    """A bend with an inverse that is not defined everywhere."""
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Log of a signed number."""
+        return y.log(), y.sum(1)
+
+
+def chain(*extra: Bijection, dtype: torch.dtype = torch.float64) -> Chain:
+    steps = [Affine([[1.2, 0.4], [-0.3, 0.8]], (0.3, -0.2)), Bend(), *extra]
+    return Chain(standard_normal(2, dtype=dtype), steps)
+
+
+def layers(scene: Scene, kind: str, panel: int | None = None) -> list[dict]:
+    chosen = scene.spec["panels"] if panel is None else [scene.spec["panels"][panel]]
+    return [layer for p in chosen for layer in p["layers"] if layer["kind"] == kind]
+
+
+def read(scene: Scene, name: str) -> np.ndarray:
+    return unpack(scene.spec["arrays"], scene.buffer, name)
+
+
+def test_the_accounts_sum_to_log_prob_of_the_end():
+    """Bug: a sign of the log-determinant, or accounts of other points than those shown."""
+    scene = warp(chain(), alt=ALT, n=50, between=2)
+    (points, _), (account,) = layers(scene, "points"), layers(scene, "accounts")
+    path, running = read(scene, points["xy"]), read(scene, account["y"])
+    assert path.shape == (7, 50, 2) and running.shape == (50, 7)
+    inside = np.abs(path[-1]).max(1) < 8  # beyond, the drawing clips
+    end = torch.from_numpy(path[-1][inside])
+    expected = chain().log_prob(end).numpy()  # pulled, where the account was pushed
+    np.testing.assert_allclose(running[inside, -1], expected, atol=5e-3)
+    start = torch.from_numpy(path[0][inside])
+    np.testing.assert_allclose(
+        running[inside, 0], standard_normal(2, dtype=torch.float64).log_prob(start), atol=5e-3
+    )
+    assert inside.sum() > 40 and np.ptp(running[:, -1] - running[:, 0]) > 0.5
+
+
+def test_frames_between_layers_lie_on_straight_lines():
+    """Bug: a frame too many or too few, so that layers and depths fall apart."""
+    scene = warp(chain(), alt=ALT, n=9, between=3)
+    assert scene.frames == 9 and scene.spec["times"] == [k / 4 for k in range(9)]
+    path = read(scene, layers(scene, "points")[0]["xy"])
+    np.testing.assert_allclose(path[2], (path[0] + path[4]) / 2, atol=1e-3)
+    np.testing.assert_allclose(path[7], (path[4] + 3 * path[8]) / 4, atol=1e-3)
+    notes = scene.spec["notes"]
+    assert "After layer 1 of 2, Affine" in notes[4] and "Inside layer 2 of 2, Bend" in notes[5]
+
+
+def test_the_sheet_is_the_grid_pushed_by_the_layers():
+    """Bug: lines of another grid, x and y swapped, or a layer left out."""
+    scene = warp(chain(), alt=ALT, n=3, between=0, lines=3, extent=(-2, 2))
+    lines = read(scene, layers(scene, "lines", 0)[0]["xy"])  # (frames, 6, 7, 2)
+    assert lines.shape == (3, 6, 7, 2)
+    ends = {tuple(p) for line in lines[0] for p in line[[0, -1]].round(3).tolist()}
+    assert (-2.0, 0.0) in ends and (0.0, 2.0) in ends and len(ends) == 8
+    corner = np.array([2.0, 2.0]) @ np.array([[1.2, 0.4], [-0.3, 0.8]]).T + [0.3, -0.2]
+    assert np.abs(lines[1] - corner).sum(-1).min() < 1e-3
+    assert np.abs(lines[2] - [math.sinh(corner[0]), corner[1]]).sum(-1).min() > 1e-3  # clipped
+    inner = lines[1][np.abs(lines[1][..., 0]) < 1.5]
+    bent = lines[2][np.abs(lines[1][..., 0]) < 1.5]
+    np.testing.assert_allclose(bent, np.stack([np.sinh(inner[:, 0]), inner[:, 1]], 1), atol=2e-3)
+
+
+def test_the_density_of_each_depth_is_exact_and_upright():
+    """Bug: depths in the wrong order, a flipped grid, or a density that does not sum to one."""
+    extent, grid = (-9.0, 9.0), 90
+    scene = warp(chain(), alt=ALT, n=9, between=0, extent=extent, grid=grid)
+    (heat,) = layers(scene, "heat")
+    top = scene.spec["arrays"][heat["values"]]["hi"][0]
+    shown = read(scene, heat["values"]) / 255 * top
+    side = extent[0] + (np.arange(grid) + 0.5) * 0.2
+    matrix = np.array([[1.2, 0.4], [-0.3, 0.8]])
+    precision = np.linalg.inv(matrix @ matrix.T)
+
+    def gaussian(x1, x2, precision, mean):
+        d = np.stack([x1 - mean[0], x2 - mean[1]], -1)
+        square = np.einsum("...i,ij,...j->...", d, precision, d)
+        return np.exp(-square / 2) * math.sqrt(np.linalg.det(precision)) / (2 * math.pi)
+
+    x1, x2 = np.meshgrid(side, side)
+    bent = gaussian(np.arcsinh(x1), x2, precision, (0.3, -0.2)) / np.sqrt(1 + x1**2)
+    truth = [
+        gaussian(x1, x2, np.eye(2), (0, 0)), gaussian(x1, x2, precision, (0.3, -0.2)), bent
+    ]  # fmt: skip
+    assert top == pytest.approx(max(t.max() for t in truth), rel=0.01)
+    for got, want in zip(shown, truth, strict=True):
+        assert np.abs(got - want).max() < 0.51 / 255 * top + 1e-4
+        assert np.abs(want - want[::-1]).max() > 0.01 or want is truth[0]
+
+
+def test_colour_is_the_log_det_gathered_so_far():
+    """Bug: colour by one layer's log-determinant, or with the sign turned."""
+    scene = warp(chain(), alt=ALT, n=40, between=0)
+    points, account = layers(scene, "points")[0], layers(scene, "accounts")[0]
+    entry = scene.spec["arrays"][points["values"]]
+    low, high = entry["lo"][0], entry["hi"][0]
+    assert low == -high  # zero is the middle of the map
+    shade = low + read(scene, points["values"]) / 255 * (high - low)
+    running = read(scene, account["y"]).T
+    gathered = np.clip(running[0] - running, low, high)
+    assert np.abs(shade - gathered).max() < 0.51 * (high - low) / 255 + 1e-4
+    assert np.ptp(gathered[-1]) > 0.3
+    words = [layer["texts"][0] for layer in layers(scene, "text", 0)]
+    assert f"+{high:.2f}" in words and f"\u2212{high:.2f}" in words
+
+
+def test_the_same_chain_gives_the_same_scene_and_leaves_the_random_state():
+    """Bug: a committed poster that changes in every build, or a picture that shifts a training."""
+    before = torch.get_rng_state()
+    first = warp(chain(), alt=ALT, n=20)
+    assert torch.equal(before, torch.get_rng_state())
+    assert first.buffer == warp(chain(), alt=ALT, n=20).buffer
+    assert first.buffer != warp(chain(), alt=ALT, n=20, seed=1).buffer
+
+
+def test_a_torch_distribution_in_float32_is_a_source():
+    """Bug: a dtype forced on the layers, or a source of our own required."""
+    normal = torch.distributions.MultivariateNormal(torch.zeros(2), torch.eye(2))
+    scene = warp(Chain(normal, [Bend()]), alt=ALT, n=20, between=0, target=normal)
+    assert scene.frames == 2 and len(layers(scene, "lines", 1)) == 4
+
+
+@pytest.mark.parametrize("depth", [6, 30])
+def test_a_scene_stays_small_at_any_depth(depth):
+    """Bug: a deep flow whose scene bursts a notebook."""
+    turn = [[math.cos(0.1), -math.sin(0.1)], [math.sin(0.1), math.cos(0.1)]]
+    flow = Chain(standard_normal(2), [Affine(turn, (0.0, 0.0)) for _ in range(depth)])
+    scene = warp(flow, alt=ALT, target=standard_normal(2))
+    assert len(scene.buffer) <= LARGEST
+    assert scene.frames == (43 if depth == 6 else 91)
+    assert scene.spec["times"][-1] == depth
+
+
+def test_outlines_lie_on_the_level():
+    """Bug: half a cell off, x and y swapped, or an ambiguous cell that leaves the level."""
+    span, grid = (-3.0, 3.0), 60
+    side = -3 + (np.arange(grid) + 0.5) * 0.1
+    x, y = np.meshgrid(side, side)
+    ring = outline(np.exp(-(x**2) - (2 * y) ** 2), math.exp(-1), span, span)
+    radius = np.hypot(ring[..., 0], 2 * ring[..., 1])
+    assert np.abs(radius - 1).max() < 0.02
+    length = np.hypot(*(ring[:, 1] - ring[:, 0]).T).sum()
+    assert length == pytest.approx(4.84422, rel=0.01)  # an ellipse with half axes 1 and 1/2
+    saddle = outline(x * y, 0.01, span, span)
+    assert np.abs(saddle[..., 0] * saddle[..., 1] - 0.01).max() < 0.01
+    ends, counts = np.unique(ring.reshape(-1, 2).round(9), axis=0, return_counts=True)
+    assert (counts == 2).all() and len(ends) == len(ring)  # closed
+    assert outline(x, 9.0, span, span).shape == (0, 2, 2)
+
+
+def test_the_regions_hold_their_mass():
+    """Bug: a level by quantile of cells in place of mass."""
+    side = -5 + (np.arange(200) + 0.5) * 0.05
+    x, y = np.meshgrid(side, side)
+    square = x**2 + y**2
+    for share in (0.5, 0.9):
+        level = level_of(np.exp(-square / 2), share)
+        assert -2 * math.log(level) == pytest.approx(-2 * math.log(1 - share), rel=0.02)
+    for bad in (0.0, 1.0):
+        with pytest.raises(ValueError, match="got share"):
+            level_of(np.ones((2, 2)), bad)
+
+
+def test_training_shows_each_snapshot_at_full_depth():
+    """Bug: every frame the last snapshot, particles drawn anew, or the density of a part."""
+    scales = (0.5, 1.0, 2.0)
+    flows = [
+        Chain(standard_normal(2), [Affine([[s, 0.0], [0.0, s]], (0.0, 0.0))] * 2) for s in scales
+    ]
+    scene = warp_training(flows, [3.0, 2.0, 1.0], alt=ALT, steps=[0, 10, 50], n=30)
+    assert scene.frames == 3 and scene.spec["times"] == [0, 10, 50]
+    path = read(scene, layers(scene, "points")[0]["xy"])
+    kept = np.abs(path[2]).max(1) < 10
+    np.testing.assert_allclose(path[1, kept], 4 * path[0, kept], atol=5e-3)
+    heat = layers(scene, "heat")[0]["values"]
+    top = scene.spec["arrays"][heat]["hi"][0]
+    peaks = read(scene, heat).max((1, 2)) / 255 * top
+    variance = np.array(scales) ** 4
+    middle = np.exp(-(2 / 16**2) / (2 * variance)) / (2 * math.pi * variance)  # next to the origin
+    np.testing.assert_allclose(peaks, middle, atol=0.006)
+    curve = layers(scene, "curve")[0]
+    np.testing.assert_allclose(read(scene, curve["xy"]), [[0, 3], [10, 2], [50, 1]], atol=2e-2)
+    assert scene.spec["notes"][1] == "Step 10: loss 2.00."
+
+
+def spiral(frames: int = 12, n: int = 15) -> dict:
+    """A plane that turns and shrinks: x = e^-t R(t) x0, so log-density grows by 2 t."""
+    t = np.linspace(0, 1, frames)
+    x0 = np.random.default_rng(0).normal(size=(n, 2))
+    turn = np.exp(-t)[:, None, None] * np.stack(
+        [np.stack([np.cos(t), -np.sin(t)], -1), np.stack([np.sin(t), np.cos(t)], -1)], -2
+    )
+    states = np.einsum("fij,nj->fni", turn, x0)
+    start = -0.5 * (x0**2).sum(1) - math.log(2 * math.pi)
+    return {"states": states, "times": t, "log_density": start + 2 * t[:, None], "turn": turn}
+
+
+def test_time_is_the_scrubber_of_a_continuous_flow():
+    """Bug: colour with the sign of the density, or arrows of the first frame for ever."""
+    data = spiral()
+    turn = data.pop("turn")
+    lines = np.einsum("fij,pvj->fpvi", turn, np.random.default_rng(1).normal(size=(4, 5, 2)))
+    places = np.array([[1.0, 0.0], [0.0, 2.0]])
+    velocity = np.linspace(1, 4, 12)[:, None, None] * np.array([[0.0, 1.0], [-2.0, 0.0]])
+    scene = warp_time(**data, alt=ALT, lines=lines, field=(places, velocity))
+    assert scene.frames == 12 and scene.spec["time_label"] == "t"
+    points = layers(scene, "points")[0]
+    entry = scene.spec["arrays"][points["values"]]
+    shade = entry["lo"][0] + read(scene, points["values"]) / 255 * (2 * entry["hi"][0])
+    np.testing.assert_allclose(shade[:, 0], -2 * data["times"], atol=0.02)  # the plane shrinks
+    (arrows,) = layers(scene, "arrows")
+    length = np.hypot(*(read(scene, arrows["heads"]) - places).T).T
+    assert length.max() == pytest.approx(2.0, abs=1e-2)  # a quarter of the extent
+    np.testing.assert_allclose(length[:, 1], length[-1, 1] * np.linspace(0.25, 1, 12), atol=5e-3)
+    density = np.random.default_rng(2).random((12, 9, 9))
+    assert len(warp_time(**data, alt=ALT, density=density).spec["panels"]) == 3
+
+
+def test_accounts_survive_far_outside_of_the_panel():
+    """Bug: a number that is read out after it was clipped to the picture's window."""
+    scene = Scene(3, alt=ALT)
+    y = np.array([[0.0, -900.0], [0.5, -901.25], [1.0, -902.0]])
+    scene.panel((0, 2), (0, 1), equal=False).accounts([0, 1, 2], y, others=0)
+    (layer,) = layers(scene, "accounts")
+    np.testing.assert_array_equal(read(scene, layer["y"]), y.T.astype(np.float32))
+    assert layers(scene, "lines") == []
+
+
+def test_the_poster_draws_the_account_and_the_path_of_point_0():
+    """Bug: another point's curve, no marker, or a poster that cannot draw the layer."""
+    scene = Scene(2, alt=ALT)
+    panel = scene.panel((0, 1), (0, 1), axes=False, equal=False)
+    panel.accounts([0, 1], [[0.2, 0.8], [0.2, 0.8]], color="#D55E00", others=2)
+    pixels = decode_png(scene.poster())
+    rows, columns = np.nonzero(np.abs(pixels.astype(int) - (0xD5, 0x5E, 0)).max(2) < 12)
+    height, width = pixels.shape[:2]
+    assert np.abs(rows / height - 0.8).max() < 0.06 and np.ptp(columns) > 0.8 * width
+    assert columns[np.argmax(np.bincount(columns)[columns])] > 0.85 * width  # marker at the end
+
+    def ink(with_accounts: bool) -> int:
+        made = Scene(2, alt=ALT)
+        plane = made.panel((0, 1), (0, 1), axes=False)
+        plane.points([[[0.1, 0.5]], [[0.9, 0.5]]], color="#009E73")
+        if with_accounts:
+            made.panel((0, 1), (0, 1), equal=False, axes=False).accounts([0, 1], [[0.5], [0.5]])
+        return near(decode_png(made.poster()), (0x1F, 0x29, 0x33))
+
+    assert ink(False) == 0 and ink(True) > 200
+
+
+SHORT: dict[str, Any] = {"times": [0.0]}
+NO_CHAIN: Any = [Bend()]
+GOOD: dict[str, Any] = {key: value for key, value in spiral().items() if key != "turn"}
+PAIR = [chain(dtype=torch.float32)] * 2
+
+
+@pytest.mark.parametrize(
+    ("build", "error", "words"),
+    [
+        (lambda: warp(NO_CHAIN, alt=ALT), TypeError, "no chain"),
+        (lambda: warp(chain(Rough()), alt=ALT), ValueError, r"steps\[2\], a Rough"),
+        (lambda: warp(chain(Torn()), alt=ALT), ValueError, "tears the sheet"),
+        (lambda: warp(chain(OneWay()), alt=ALT), ValueError, "density=False"),
+        (lambda: warp(Chain(standard_normal(2)), alt=ALT), ValueError, "0 steps"),
+        (
+            lambda: warp(Chain(standard_normal(2), [Kernel(noise, noise)]), alt=ALT),
+            TypeError,
+            "Kernel",
+        ),
+        (lambda: warp(Chain(standard_normal(3), [Bend()]), alt=ALT), ValueError, "plane"),
+        (lambda: warp(chain(), alt=ALT, n=0), ValueError, "n is out of range"),
+        (lambda: warp(chain(), alt=ALT, lines=1), ValueError, "lines is out"),
+        (lambda: warp(chain(), alt=ALT, between=-1), ValueError, "between is out"),
+        (lambda: warp(chain(), alt=ALT, grid=2), ValueError, "grid is out"),
+        (lambda: warp(chain(), alt=ALT, extent=(1, -1)), ValueError, "extent"),
+        (lambda: warp(chain(), alt="short"), ValueError, "alternative text"),
+        (lambda: warp(chain(), alt=ALT, grid=900), ValueError, "too large"),
+        (
+            lambda: warp(chain(), alt=ALT, target=lambda x: x.sum(1) * math.nan),
+            ValueError,
+            "no density to draw",
+        ),
+        (lambda: warp_training(PAIR[:1], [1.0], alt=ALT), ValueError, "snapshots"),
+        (lambda: warp_training(PAIR, [1.0], alt=ALT), ValueError, "losses"),
+        (lambda: warp_training(PAIR, [1.0, 0.5], steps=[3, 3], alt=ALT), ValueError, "increas"),
+        (lambda: warp_time(**(GOOD | SHORT), alt=ALT), ValueError, "do not fit"),
+        (
+            lambda: warp_time(**GOOD | {"times": GOOD["times"][::-1]}, alt=ALT),
+            ValueError,
+            "increase",
+        ),
+        (
+            lambda: warp_time(**GOOD | {"log_density": GOOD["log_density"][:, :3]}, alt=ALT),
+            ValueError,
+            "do not fit",
+        ),
+        (lambda: Scene(3, alt=ALT).panel((0, 1), (0, 1)).accounts([0, 1], [[1], [2]]), ValueError,
+         "do not fit the frames"),
+        (lambda: Scene(2, alt=ALT).panel((0, 1), (0, 1)).accounts([0, 1], [[1], [2]], others=-1),
+         ValueError, "others"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_refused_in_three_parts(build, error, words):
+    """Bug: a random or broken map drawn as if it were a flow."""
+    with pytest.raises(error, match=words) as caught:
+        build()
+    message = str(caught.value)
+    assert "got" in message and message.endswith(".") and message.count(". ") >= 1
+
+
+def noise(x: Tensor) -> Gaussian:
+    return Gaussian(x, 1.0)
+
+
+def test_a_layer_without_an_inverse_is_drawn_without_density():
+    """Bug: an inverse asked for although no density is drawn."""
+    scene = warp(chain(OneWay()), alt=ALT, n=9, density=False)
+    assert len(scene.spec["panels"]) == 2 and not layers(scene, "heat")
+    beside = warp(chain(OneWay()), alt=ALT, n=9, density=False, target=standard_normal(2))
+    assert len(beside.spec["panels"]) == 3
