@@ -75,7 +75,7 @@ class FlowDistribution(Distribution):
     def rsample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
         """Draw events (*sample_shape, *batch, features); the gradient flows through."""
         shape = torch.Size(sample_shape) + self.batch_shape
-        x = self.flow.sample(shape.numel(), self._rows(shape))
+        x = self.flow.sample(shape.numel(), context=self._rows(shape))
         return x.reshape(*shape, self.flow.features)
 
     def expand(self, batch_shape: torch.Size, _instance: object = None) -> Self:

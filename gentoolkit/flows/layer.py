@@ -141,7 +141,7 @@ class Flow(nn.Module):
         return self._score(self._rows(x), context)
 
     def sample(
-        self, n: int, context: Tensor | None = None, generator: Generator | None = None
+        self, n: int, generator: Generator | None = None, context: Tensor | None = None
     ) -> Tensor:
         """Draw `n` samples, (n, features); a context must have `n` rows."""
         z = y = self.source().sample(validate.positive_count("n", n), generator=generator)

@@ -216,21 +216,21 @@ class SelfNormalizingFlow(Flow):
     def sample(
         self,
         n: int,
-        context: Tensor | None = None,
         generator: Generator | None = None,
+        context: Tensor | None = None,
         exact: bool = True,
     ) -> Tensor:
         """Draw `n` samples, (n, features).
 
         Arguments:
             n: how many.
-            context: must be left out; the layers take none.
             generator: source of randomness.
+            context: must be left out; the layers take none.
             exact: solve with W, so that samples follow `log_prob`; otherwise apply R, which is
                 faster and follows another law wherever R is not the inverse.
         """
         if exact:
-            return super().sample(n, context, generator)
+            return super().sample(n, generator, context)
         self.reconstruction_error()  # warns
         x = self.source().sample(validate.positive_count("n", n), generator=generator)
         for layer in self.layers:

@@ -155,7 +155,8 @@ def autoregressive(features: int, layers: int = 5) -> list[Contestant]:
         masked = nf.flows.MaskedAffineAutoregressive(
             features, HIDDEN, num_blocks=1, use_residual_blocks=False
         )
-        blocks += [masked, nf.flows.Permute(features, mode="swap")]
+        # normflows samples in one pass and scores in D; turned round it is the same MAF as ours.
+        blocks += [nf.flows.Reverse(masked), nf.flows.Permute(features, mode="swap")]
         composed += [
             MaskedAffineAutoregressiveTransform(
                 features, HIDDEN, num_blocks=1, use_residual_blocks=False

@@ -122,7 +122,7 @@ def test_conditional_flows_fit_each_context(build):
             self.c = c
 
         def sample(self, n, generator=None):
-            return flow.sample(n, torch.full((n, 1), self.c), generator)
+            return flow.sample(n, generator, torch.full((n, 1), self.c))
 
         def log_prob(self, x):
             return flow.log_prob(x, torch.full((len(x), 1), self.c))

@@ -138,7 +138,7 @@ def test_builders(build):
         [0, 1],
         [2, 3, 4],
     ]
-    assert flow.sample(6, c).shape == (6, 5)
+    assert flow.sample(6, context=c).shape == (6, 5)
     changed = torch.autograd.functional.jacobian(lambda z: _pushed(flow, z, c), x)
     assert isinstance(changed, torch.Tensor)
     assert float(changed[0, :, 0].abs().min()) > 0, "every output must hang on every input"

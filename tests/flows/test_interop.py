@@ -46,7 +46,7 @@ def test_contexts_are_bound():
     torch.manual_seed(5)
     draws = q.rsample((4,))
     torch.manual_seed(5)
-    again = flow.sample(24, c.repeat(4, 1)).reshape(4, 6, 3)
+    again = flow.sample(24, context=c.repeat(4, 1)).reshape(4, 6, 3)
     assert torch.equal(draws, again)
     grid = FlowDistribution(flow, c.reshape(2, 3, 2))
     assert grid.batch_shape == (2, 3) and grid.sample((5,)).shape == (5, 2, 3, 3)

@@ -220,12 +220,12 @@ def test_samples_fit_the_exact_density_and_fast_ones_follow_r() -> None:
     """Catches fast samples passed off as exact ones: with R off the inverse they must not fit."""
     flow = two_layers()
     generator = torch.Generator().manual_seed(0)
-    assert fits(flow, generator=generator)  # pyright: ignore[reportArgumentType]
+    assert fits(flow, generator=generator)
     assert fits(Fast(flow), generator=generator)
     with torch.no_grad():
         for layer in dense(flow):
             layer.recover.mul_(1.05)
-    assert fits(flow, generator=generator)  # pyright: ignore[reportArgumentType]
+    assert fits(flow, generator=generator)
     assert not fits(Fast(flow), generator=generator)
 
 

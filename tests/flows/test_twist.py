@@ -53,7 +53,7 @@ def test_the_twist_keeps_the_law_and_changes_the_determinant() -> None:
         assert mean_is(moment, value)
     flow = Flow([twist], 2)
     generator = torch.Generator().manual_seed(0)
-    assert fits(flow, generator=generator)  # pyright: ignore[reportArgumentType]
+    assert fits(flow, generator=generator)
 
 
 def test_a_turn_by_the_radius_keeps_every_volume() -> None:
