@@ -245,8 +245,14 @@ def _quantise(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     names, inverse, counts = np.unique(bins, return_inverse=True, return_counts=True)
     sums = [np.bincount(inverse, pixels[:, k], len(names)) for k in range(3)]
     means = np.stack(sums, axis=1) / counts[:, None]
-    common = np.argsort(-counts, kind="stable")[:_PALETTE]
-    palette = means[common]
+    # Half of the palette by frequency; the rest to the colours worst served so far, so that a few
+    # dots of a rare colour keep it.
+    chosen = np.argsort(-counts, kind="stable")[: _PALETTE // 2].tolist()
+    far = ((means[:, None, :] - means[chosen][None, :, :]) ** 2).sum(axis=2).min(axis=1)
+    while len(chosen) < min(_PALETTE, len(names)):
+        chosen.append(int(np.argmax(far * np.sqrt(counts))))
+        far = np.minimum(far, ((means - means[chosen[-1]]) ** 2).sum(axis=1))
+    palette = means[chosen]
     distance = ((means[:, None, :] - palette[None, :, :]) ** 2).sum(axis=2)
     return palette.round().astype(np.uint8), distance.argmin(axis=1)[inverse].astype(np.uint8)
 

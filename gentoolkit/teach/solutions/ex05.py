@@ -195,7 +195,9 @@ def _judge_planar(answer: Callable[..., object]) -> Verdict:
             return not_yet(start + "you use the value of tanh where its slope belongs.")
         if torch.allclose(given, ((1 - bent**2) * (w @ u)).abs().log(), atol=1e-9):
             return not_yet(start + "the identity of y = x + ... is missing: 1 + something.")
-        return not_yet(start + "the Jacobian is I + u (slope * w)': what is its determinant?")
+        return not_yet(
+            start + "the Jacobian is I + u (slope * w)' with u as it is: what is its determinant?"
+        )
     return passed("slogdet of the whole Jacobian agrees to nine decimals, in 2 and 5 dimensions.")
 
 

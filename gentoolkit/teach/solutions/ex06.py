@@ -85,8 +85,8 @@ def _judge_spline(answer: Callable[..., object]) -> Verdict:
         here, back = float(x[worst]), float(given[worst])
         start = f"x = {here:.3f} comes back as {back:.3f}: "
         if not float(left[0]) - 1e-9 <= back <= float(left[-1]) + 1e-9:
-            return not_yet(start + "outside the box; did you take the other root of the quadratic?")
-        return not_yet(start + "is each slope taken at its own end of the bin, d_k at the left?")
+            return not_yet(start + "outside the box: the other root, or a bin looked up in left?")
+        return not_yet(start + "is it the inverse, with each slope at its own end of the bin?")
     if float(beyond.max()) > 1e-9:
         return not_yet("inside all is right; outside the box the map must be the identity.")
     return not_yet("all is right but a knot: which bin do you choose there?")
@@ -208,7 +208,7 @@ def _judge_passes(answer: object) -> Verdict:
         return not_yet("those are the passes of one layer; the flow has several.")
     if score == LAYERS and draw == LAYERS:
         return not_yet("to draw, feature i needs the features before it: they are not there yet.")
-    return not_yet("in one layer: how many features does one pass settle, to score and to draw?")
+    return not_yet("one is right; " * (score == LAYERS or draw == counted) + "how many features does a pass settle in a layer, to score, to draw?")
 
 
 EXERCISES = (

@@ -143,6 +143,8 @@ def _judge_estimate(answer: Callable[..., object]) -> Verdict:
     pulled = torch.stack([torch.einsum("i,bij->b", e, jacobians) for e in noises])
     if torch.allclose(torch.stack(told), pulled, atol=1e-9):
         return not_yet(start + "e' J is right; multiply it by e once more before you add up.")
+    if all(torch.allclose(one, exact, atol=1e-9) for one in told):
+        return not_yet("that is the trace itself; one product of the Jacobian with e is asked for.")
     return not_yet(start + "use the noise e that is handed in, and e' J e.")
 
 
