@@ -196,19 +196,18 @@ def _judge_passes(answer: object) -> Verdict:
     # Run both ways, feature by feature: one pass settles what its inputs allow.
     counted = 0
     for _ in range(LAYERS):
-        settled = 0
-        while settled < FEATURES:
+        for _ in range(FEATURES):  # the next one has all its inputs, and no later one has
             counted += 1
-            settled += 1  # the next feature has all its inputs, and no later one has
     if (score, draw) == (LAYERS, counted):
         return passed(f"{LAYERS} to score, {counted} to draw: who is asked decides the layer.")
     if (score, draw) == (counted, LAYERS):
         return not_yet("the wrong way round: that is an IAF, whose net reads the source side.")
     if (score, draw) == (1, FEATURES):
         return not_yet("those are the passes of one layer; the flow has several.")
-    if score == LAYERS and draw == LAYERS:
+    if score == draw == LAYERS:
         return not_yet("to draw, feature i needs the features before it: they are not there yet.")
-    return not_yet("one is right; " * (score == LAYERS or draw == counted) + "how many features does a pass settle in a layer, to score, to draw?")
+    right = "one is right; " * (score == LAYERS or draw == counted)
+    return not_yet(f"{right}how many features does a pass settle in a layer, each way?")
 
 
 EXERCISES = (
