@@ -4,9 +4,12 @@ import asyncio
 import time
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, runtime_checkable
 
 from gentoolkit.viz import output
+
+if TYPE_CHECKING:
+    from IPython.display import DisplayHandle
 
 R = TypeVar("R")
 
@@ -18,6 +21,19 @@ class _Scored(Protocol):
     @property
     def loss(self) -> float:
         """The loss of this step."""
+        ...
+
+
+@runtime_checkable
+class _Bundled(Protocol):
+    """A chart: its bundle can be put in the place of an earlier one, which its display cannot."""
+
+    def bundle(self) -> dict[str, object]:
+        """Return what a notebook stores of it, by MIME type."""
+        ...
+
+    def description(self) -> dict[str, object]:
+        """Return its words for those who do not see it, by MIME type."""
         ...
 
 
@@ -146,10 +162,7 @@ async def watch(
                 control.update(count, losses)
                 if draw is not None and (count - 1) % every == 0:
                     drawn = draw(losses, last)
-                    if drawn is not None and picture is None:
-                        picture = display(drawn, display_id=True)
-                    elif drawn is not None and picture is not None:
-                        picture.update(drawn)
+                    picture = _show(drawn, picture)
                 shown_at = time.monotonic()
     finally:
         # Closed here, not by the garbage collector: a stopped fit saves its state on closing.
@@ -160,8 +173,25 @@ async def watch(
             control.finish()
     if draw is not None and last is not None:
         final = draw(losses, last)
-        if final is not None and picture is not None:
-            picture.update(final)
-        elif final is not None:
+        if picture is None and final is not None:
             display(final)
+        else:
+            _show(final, picture)
     return Watched(last, tuple(losses), control is not None and control.pressed)
+
+
+def _show(drawn: object, picture: "DisplayHandle | None") -> "DisplayHandle | None":
+    """Show a first picture, or put a newer one in its place; None changes nothing."""
+    from IPython.display import display
+
+    if drawn is None:
+        return picture
+    raw = isinstance(drawn, _Bundled)
+    data = drawn.bundle() if isinstance(drawn, _Bundled) else drawn
+    if picture is None:
+        picture = display(data, raw=raw, display_id=True)
+        if isinstance(drawn, _Bundled):
+            display(drawn.description(), raw=True)
+    else:
+        picture.update(data, raw=raw)
+    return picture

@@ -94,13 +94,16 @@ class Chart:
             "text/plain": self.alt,
         }
 
+    def description(self) -> dict[str, object]:
+        """Return the sentence as a line for screen readers: plotly has no place for it."""
+        hidden = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)"
+        text = f'<p style="{hidden}">Chart: {escape(self.alt)}</p>'
+        return {"text/html": text, "text/plain": ""}
+
     def _ipython_display_(self) -> None:
         display(self.bundle(), raw=True)
         if mode() == "live":
-            # plotly offers no place for a description: a line that only screen readers meet.
-            hidden = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)"
-            text = f'<p style="{hidden}">Chart: {escape(self.alt)}</p>'
-            display({"text/html": text, "text/plain": ""}, raw=True)
+            display(self.description(), raw=True)
 
 
 def line_style(index: int, width: float = 2.5) -> dict[str, object]:

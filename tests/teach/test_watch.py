@@ -157,3 +157,49 @@ def test_stop_is_heard_while_the_cell_runs() -> None:
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
+
+
+CHART = """
+import os
+os.environ["GENTOOLKIT_OUTPUT"] = "live"
+import time
+from gentoolkit.teach import watch
+from gentoolkit.viz.charts import curves
+
+def steps():
+    for i in range(60):
+        time.sleep(0.02)
+        yield i
+
+def draw(losses, record):
+    return curves({"height": [record, 2.0 * record]}, alt="a curve that grows while it is watched")
+
+_ = await watch(steps(), draw, per_second=10)
+"""
+
+
+def test_a_live_chart_is_replaced_and_not_piled_up() -> None:
+    """Catches a chart that prints itself anew at each update: dozens of outputs in one cell."""
+    manager, client = start_new_kernel()
+    kind = "application/vnd.plotly.v1+json"
+    shown = {"display_data": 0, "update_display_data": 0}
+    try:
+        asked = client.execute(CHART)
+        while True:
+            message = client.get_iopub_msg(timeout=60)
+            content = message["content"]
+            if message["msg_type"] in shown and kind in content["data"]:
+                shown[message["msg_type"]] += 1
+            elif message["msg_type"] == "error":
+                pytest.fail("\n".join(content["traceback"]))
+            elif (
+                message["msg_type"] == "status"
+                and content["execution_state"] == "idle"
+                and message["parent_header"].get("msg_id") == asked
+            ):
+                break
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert shown["display_data"] == 1
+    assert shown["update_display_data"] >= 3
