@@ -4,12 +4,9 @@ import asyncio
 import time
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from gentoolkit.viz import output
-
-if TYPE_CHECKING:
-    from IPython.display import DisplayHandle
 
 R = TypeVar("R")
 
@@ -109,7 +106,7 @@ async def watch(
     *,
     total: int | None = None,
     every: int = 1,
-    per_second: float = 10.0,
+    per_second: float = 4.0,
     label: str = "training",
 ) -> Watched[R]:
     """Run a generator while the notebook stays alive.
@@ -140,7 +137,7 @@ async def watch(
 
     live = output.mode() == "live"
     control = StopButton(total, label) if live else None
-    picture = None
+    screen: _Screen | None = None
     if control is not None:
         display(control)
     losses: list[float] = []
@@ -162,7 +159,8 @@ async def watch(
                 control.update(count, losses)
                 if draw is not None and (count - 1) % every == 0:
                     drawn = draw(losses, last)
-                    picture = _show(drawn, picture)
+                    screen = screen or _Screen()
+                    screen.show(drawn)
                 shown_at = time.monotonic()
     finally:
         # Closed here, not by the garbage collector: a stopped fit saves its state on closing.
@@ -173,25 +171,43 @@ async def watch(
             control.finish()
     if draw is not None and last is not None:
         final = draw(losses, last)
-        if picture is None and final is not None:
+        if screen is not None:
+            screen.close()
+        if final is not None:
             display(final)
-        else:
-            _show(final, picture)
     return Watched(last, tuple(losses), control is not None and control.pressed)
 
 
-def _show(drawn: object, picture: "DisplayHandle | None") -> "DisplayHandle | None":
-    """Show a first picture, or put a newer one in its place; None changes nothing."""
-    from IPython.display import display
 
-    if drawn is None:
-        return picture
-    raw = isinstance(drawn, _Bundled)
-    data = drawn.bundle() if isinstance(drawn, _Bundled) else drawn
-    if picture is None:
-        picture = display(data, raw=raw, display_id=True)
+class _Screen:
+    """Where a live picture is drawn again and again, in one output of the cell.
+
+    Updating a displayed chart by its display id would be simpler, but plotly's renderer in
+    JupyterLab draws a chart once and ignores what comes later. A widget's list of outputs is
+    rendered anew each time it is set.
+    """
+
+    def __init__(self) -> None:
+        from IPython.display import display
+        from ipywidgets import Output
+
+        self._output = Output()
+        display(self._output)
+
+    def show(self, drawn: object) -> None:
+        """Put `drawn` in the place of the last picture; None changes nothing."""
+        from IPython.display import clear_output, display
+
         if isinstance(drawn, _Bundled):
-            display(drawn.description(), raw=True)
-    else:
-        picture.update(data, raw=raw)
-    return picture
+            self._output.outputs = tuple(
+                {"output_type": "display_data", "data": data, "metadata": {}}
+                for data in (drawn.bundle(), drawn.description())
+            )
+        elif drawn is not None:
+            with self._output:
+                clear_output(wait=True)
+                display(drawn)
+
+    def close(self) -> None:
+        """Take the picture away: what stays is displayed like any other output, and is saved."""
+        self._output.close()
