@@ -22,6 +22,16 @@ from gentoolkit import (
     Step,
     standard_normal,
 )
+from gentoolkit.diffusion import (
+    DDPM,
+    VDM,
+    LearnedLogSnr,
+    LearnedVariance,
+    LinearBeta,
+    LogSnrLinear,
+    PredictsVelocity,
+    ProbabilityFlowMap,
+)
 from gentoolkit.flows import (
     ActNorm,
     AffineAutoregressive,
@@ -52,6 +62,7 @@ from gentoolkit.flows import (
     self_normalizing_flow,
     spline_flow,
 )
+from gentoolkit.nets import TimeMLP
 from gentoolkit.numerics import FixedStep
 from gentoolkit.targets import DoubleWell, Funnel, GaussianMixture, eight_gaussians
 from gentoolkit.vi import VAE, HierarchicalVAE
@@ -85,6 +96,22 @@ def self_normal(dtype: torch.dtype) -> SelfNormal:
     return SelfNormal(weight, torch.eye(3, dtype=dtype))
 
 
+def denoising(dtype: torch.dtype) -> Step:
+    """The middle one of five denoising steps, with a trained variance."""
+    torch.manual_seed(7)
+    variance = LearnedVariance(TimeMLP(2, 2, (8,)))
+    model = DDPM(TimeMLP(2, 2, (8,)), (2,), LinearBeta(), 5, variance=variance).to(dtype)
+    return model.chain().steps[2]
+
+
+def probability_flow(dtype: torch.dtype) -> ProbabilityFlowMap:
+    """A piece of the ODE of an untrained net, in steps so small that the round trip closes."""
+    torch.manual_seed(8)
+    net, schedule = perturbed(TimeMLP(2, 2, (8,))).to(dtype), LogSnrLinear(2.0, -2.0)
+    times = torch.linspace(0.5, 0.48, 41, dtype=torch.float64)
+    return ProbabilityFlowMap(net, schedule, PredictsVelocity(schedule), times)
+
+
 STEPS: dict[str, Callable[[torch.dtype], tuple[Step, Tensor]]] = {
     "gaussian kernel": lambda d: (linear_gaussian(d), torch.randn(16, 2, dtype=d)),
     "categorical kernel": lambda d: (discrete(d), torch.randint(4, (16,))),
@@ -94,6 +121,8 @@ STEPS: dict[str, Callable[[torch.dtype], tuple[Step, Tensor]]] = {
     "metropolis": lambda d: (Metropolis(eight_gaussians(dtype=d)), torch.randn(16, 2, dtype=d)),
     "self-normal layer": lambda d: (self_normal(d), torch.randn(16, 3, dtype=d)),
     "gaussian twist": lambda d: (GaussianTwist(4.0), torch.randn(16, 3, dtype=d)),
+    "probability flow": lambda d: (probability_flow(d), torch.randn(16, 2, dtype=d)),
+    "denoising kernel": lambda d: (denoising(d), torch.randn(16, 2, dtype=d)),
 }
 
 BIJECTIONS: dict[str, Callable[[], tuple[Bijection, Tensor]]] = {
@@ -101,6 +130,7 @@ BIJECTIONS: dict[str, Callable[[], tuple[Bijection, Tensor]]] = {
     "sinh": lambda: (Sinh(), torch.randn(6, 2)),
     "self-normal layer": lambda: (self_normal(torch.float64), torch.randn(6, 3)),
     "gaussian twist": lambda: (GaussianTwist(4.0), torch.randn(6, 3)),
+    "probability flow": lambda: (probability_flow(torch.float64), torch.randn(6, 2)),
 }
 
 
@@ -237,4 +267,12 @@ MODELS: dict[str, Callable[[], tuple[nn.Module, Tensor]]] = {
     "self-normalizing flow": lambda: (_perturbed(self_normalizing_flow(4, 2)), torch.randn(7, 4)),
     "real nvp": (lambda: (perturbed(real_nvp(3, 2, (8,)), 0.3), torch.randn(7, 3))),
     "spline flow": (lambda: (perturbed(spline_flow(3, 2, hidden=(8,)), 0.3), torch.randn(7, 3))),
+    "ddpm": lambda: (
+        _perturbed(DDPM(TimeMLP(2, 2, (8,)), (2,), LinearBeta(), 5)),
+        torch.randn(7, 2),
+    ),
+    "vdm": lambda: (
+        _perturbed(VDM(TimeMLP(2, 2, (8,)), (2,), LearnedLogSnr(), steps=5)),
+        torch.randn(7, 2),
+    ),
 }

@@ -1,0 +1,100 @@
+"""Falling times for samplers: where the steps are put matters as much as the solver."""
+
+import torch
+from torch import Tensor
+
+from gentoolkit.core import validate
+from gentoolkit.diffusion.schedule import Schedule
+
+
+def _end(end: float) -> float:
+    if not 0.0 <= end < 1.0:
+        raise ValueError(f"end must lie in [0, 1); got {end}; 0 is data, use for example 1e-3")
+    return end
+
+
+def even_times(steps: int, end: float = 0.0) -> Tensor:
+    """Return `steps` + 1 times from 1 down to `end`, equally far apart, float64.
+
+    Raises:
+        TypeError: `steps` is not an int.
+        ValueError: `steps` is below one, or `end` outside [0, 1).
+    """
+    return torch.linspace(
+        1.0, _end(end), validate.positive_count("steps", steps) + 1, dtype=torch.float64
+    )
+
+
+def _finite_ends(schedule: Schedule, end: float) -> tuple[float, float]:
+    ends = schedule.log_snr(torch.tensor([1.0, _end(end)], dtype=torch.float64))
+    low, high = (float(v) for v in ends.detach())
+    if not high < float("inf"):
+        raise ValueError(
+            f"the log-SNR must be finite at the last time; got no noise at end={end}; stop a "
+            "little above, for example at 1e-3, and append a 0 if the noise is to go"
+        )
+    return low, high
+
+
+def even_log_snr(schedule: Schedule, steps: int, end: float = 1e-3) -> Tensor:
+    """Return `steps` + 1 times from 1 down to `end`, with equal steps of the log-SNR, float64.
+
+    Raises:
+        TypeError: `steps` is not an int.
+        ValueError: `steps` is below one, or there is no noise at `end`.
+    """
+    low, high = _finite_ends(schedule, end)
+    values = torch.linspace(
+        low, high, validate.positive_count("steps", steps) + 1, dtype=torch.float64
+    )
+    return _pinned(schedule, values, end)
+
+
+def karras_times(schedule: Schedule, steps: int, end: float = 1e-3, rho: float = 7.0) -> Tensor:
+    """Return `steps` + 1 times from 1 down to `end`, crowded where the noise is small, float64.
+
+        noise / signal = (first^(1/rho) + i / steps (last^(1/rho) - first^(1/rho)))^rho
+
+    Raises:
+        TypeError: `steps` is not an int.
+        ValueError: `steps` is below one, `rho` not positive, or there is no noise at `end`.
+
+    Reference: Karras et al. 2022 (arXiv 2206.00364).
+    """
+    validate.positive("rho", rho)
+    low, high = _finite_ends(schedule, end)
+    roots = torch.linspace(0.0, 1.0, validate.positive_count("steps", steps) + 1).double()
+    first, last = (torch.tensor(-0.5 * v / rho).double().exp() for v in (low, high))
+    values = -2.0 * rho * (first + roots * (last - first)).log()
+    return _pinned(schedule, values, end)
+
+
+def _pinned(schedule: Schedule, log_snr: Tensor, end: float) -> Tensor:
+    with torch.no_grad():
+        times = schedule.time_of(log_snr)
+    times[0], times[-1] = 1.0, end  # exact ends: the inverse has rounding
+    return times
+
+
+def sub_grid(steps: int, of: int) -> Tensor:
+    """Return the falling times `round(i of / steps) / of`: part of a grid of `of` steps.
+
+    Arguments:
+        steps: how many steps to take.
+        of: how many steps the model was trained on.
+
+    Returns:
+        times from 1 to 0, (steps + 1,), float64.
+
+    Raises:
+        TypeError: `steps` or `of` is not an int.
+        ValueError: `steps` is below one, or above `of`.
+    """
+    validate.positive_count("of", of)
+    if validate.positive_count("steps", steps) > of:
+        raise ValueError(
+            f"steps must be at most the {of} of the whole grid; got {steps}; take fewer, or use "
+            "even_times for a model of continuous time"
+        )
+    chosen = [round(i * of / steps) for i in range(steps, -1, -1)]
+    return torch.tensor(chosen, dtype=torch.float64) / of
