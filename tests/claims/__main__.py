@@ -1,4 +1,4 @@
-"""Run every claim and print one table: `python -m tests.claims [sheet ...]`.
+"""Run every claim and print one table: `python -m tests.claims [system ...]`.
 
 A new claim is one module with `run() -> Claim` and one entry in CLAIMS.
 """
@@ -22,21 +22,21 @@ CLAIMS: dict[str, Callable[[], Claim]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.claims", description=__doc__)
-    parser.add_argument("sheets", nargs="*", help=f"some of {', '.join(CLAIMS)}; all if left out")
-    wanted = parser.parse_args().sheets or list(CLAIMS)
+    parser.add_argument("systems", nargs="*", help=f"some of {', '.join(CLAIMS)}; all if left out")
+    wanted = parser.parse_args().systems or list(CLAIMS)
     unknown = sorted(set(wanted) - set(CLAIMS))
     if unknown:
         parser.error(f"unknown claims {unknown}; there are {list(CLAIMS)}")
     torch.set_num_threads(1)
     summary = []
-    for sheet in wanted:
+    for system in wanted:
         start = perf_counter()
-        claim = CLAIMS[sheet]()
+        claim = CLAIMS[system]()
         seconds = perf_counter() - start
         print(claim, end="\n\n")
         held = sum(h for _, h in claim.conditions)
         summary.append(
-            [f"{sheet}  {claim.statement}", "shown" if claim.shown else "NOT shown"]
+            [f"{system}  {claim.statement}", "shown" if claim.shown else "NOT shown"]
             + [f"{held} of {len(claim.conditions)}", f"{seconds:.1f} s"]
         )
     print("\n".join(table(["claim", "verdict", "conditions", "time"], summary)))

@@ -12,7 +12,7 @@ class Claim:
     follows from them alone. `costs` must be reported beside the verdict but do not decide it.
     """
 
-    sheet: str
+    system: str
     statement: str
     setting: str
     header: Sequence[str]
@@ -25,7 +25,7 @@ class Claim:
         return bool(self.conditions) and all(held for _, held in self.conditions)
 
     def __str__(self) -> str:
-        lines = [f"{self.sheet}  {self.statement}", f"     {self.setting}", ""]
+        lines = [f"{self.system}  {self.statement}", f"     {self.setting}", ""]
         lines += [*table(self.header, self.rows), ""]
         lines += [f"     {'holds' if held else 'FAILS'}  {text}" for text, held in self.conditions]
         lines += [f"     price  {cost}" for cost in self.costs]

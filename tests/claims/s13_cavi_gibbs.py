@@ -41,7 +41,7 @@ def run() -> Claim:
     spreads = [s for r in races for s in r.cavi_sd]
     later = [r.gibbs[-1] / r.cavi[-1] for r in races]
     return Claim(
-        sheet="S13",
+        system="S13",
         statement="Coordinate ascent is nearer to the posterior mean than Gibbs at equal sweeps.",
         setting=(
             f"probit, n={ROWS}, b={COEFFICIENTS}, prior variance {PRIOR_VARIANCE:g}; data seeds "

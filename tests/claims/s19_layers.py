@@ -78,7 +78,7 @@ def run() -> Claim:
 
     most = max(runs[name][0].parameters for name in list(FLOWS)[:2])
     return Claim(
-        sheet="S19",
+        system="S19",
         statement="Spline couplings fit better than affine couplings and affine autoregression.",
         setting=(
             f"ring of {MODES} Gaussians, radius {RADIUS}, deviation {SPREAD}; {STEPS} steps of "

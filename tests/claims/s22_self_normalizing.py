@@ -146,7 +146,7 @@ def run() -> Claim:
     near = sum(gap < 1.0 for gap in gaps)
     cheaper = [s / f for s, f in zip(slow, fast, strict=True)]
     return Claim(
-        sheet="S22",
+        system="S22",
         statement="A learned inverse trains as well as the exact gradient, at D^2 instead of D^3.",
         setting=(
             f"8 x 8 digits in logit space, two dense layers, {STEPS} steps of batch {BATCH}, Adam "

@@ -163,7 +163,7 @@ def run() -> Claim:
     finite = free.test[free.test.isfinite()]
     reached = f"{float(finite.median()):.2f}" if len(finite) else "none"
     return Claim(
-        sheet="S25",
+        system="S25",
         statement="Bounding the couplings' log-scale keeps deep flows stable, at no cost in loss.",
         setting=(
             f"spiral sheet in R^4; {DEEP}; controls {SHALLOW}; hidden {HIDDEN}, batch {BATCH}, "

@@ -109,7 +109,7 @@ def test_gibbs_draws_the_posterior(data):
 
 
 def test_cavi_spread_is_too_small_and_mean_is_near(data):
-    """Catches a V that is the posterior covariance: mean field loses spread, by the sheet."""
+    """Catches a V that is the posterior covariance: mean field loses spread."""
     x, y = data
     exact = probit_moments(x, y, T2)
     *_, last = islice(cavi_probit(x, y, T2), 300)
