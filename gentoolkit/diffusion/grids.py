@@ -63,8 +63,9 @@ def karras_times(schedule: Schedule, steps: int, end: float = 1e-3, rho: float =
     """
     validate.positive("rho", rho)
     low, high = _finite_ends(schedule, end)
-    roots = torch.linspace(0.0, 1.0, validate.positive_count("steps", steps) + 1).double()
-    first, last = (torch.tensor(-0.5 * v / rho).double().exp() for v in (low, high))
+    count = validate.positive_count("steps", steps) + 1
+    roots = torch.linspace(0.0, 1.0, count, dtype=torch.float64)
+    first, last = (torch.tensor(-0.5 * v / rho, dtype=torch.float64).exp() for v in (low, high))
     values = -2.0 * rho * (first + roots * (last - first)).log()
     return _pinned(schedule, values, end)
 

@@ -242,3 +242,10 @@ def test_an_equal_schedule_of_another_object_passes():
         even_times(10),
     )
     assert len(list(states)) == 11
+
+
+def test_a_grid_does_not_round_with_the_default_dtype():
+    """Catches float64 times that were computed in float32 on the way."""
+    exact = karras_times(VP, 7, 0.01)
+    torch.set_default_dtype(torch.float32)
+    assert torch.equal(karras_times(VP, 7, 0.01), exact)
