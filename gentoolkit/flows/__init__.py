@@ -1,6 +1,5 @@
 """Normalizing flows: bijections with parameters, and the flow that stacks them."""
 
-from gentoolkit.flows.adaptive import Adaptive, Solver
 from gentoolkit.flows.autoregressive import (
     AffineAutoregressive,
     InverseAutoregressive,
@@ -50,6 +49,7 @@ from gentoolkit.flows.volume import (
     measure_volume,
     whitening,
 )
+from gentoolkit.numerics import Adaptive, Solver
 
 __all__ = [
     "ActNorm",

@@ -11,13 +11,13 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gentoolkit.core import validate
-from gentoolkit.flows.adaptive import Solver
 from gentoolkit.flows.condition import beside, context_width, rows
 from gentoolkit.flows.layer import Flow, Layer
 from gentoolkit.nets import MLP
 from gentoolkit.numerics import (
     FixedStep,
     Noise,
+    Solver,
     divergence,
     hutchinson,
     rademacher,

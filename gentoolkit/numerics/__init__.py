@@ -1,5 +1,6 @@
 """Numerical methods: tensors in, tensors out, no knowledge of chains."""
 
+from gentoolkit.numerics.adaptive import Adaptive, Solver
 from gentoolkit.numerics.contraction import fixed_point, spectral_bound
 from gentoolkit.numerics.divergence import (
     Linearised,
@@ -23,9 +24,11 @@ from gentoolkit.numerics.series import (
 from gentoolkit.numerics.spline import spline, spline_inverse, spline_knots
 
 __all__ = [
+    "Adaptive",
     "FixedStep",
     "Linearised",
     "Noise",
+    "Solver",
     "Stop",
     "contracting",
     "divergence",

@@ -1,8 +1,10 @@
-"""An adaptive solver: steps chosen by their error, through torchdiffeq, which is optional."""
+"""An adaptive solver: steps chosen by their error, through torchdiffeq.
+
+The package is loaded with the first solution: it brings scipy, which no import should.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from types import ModuleType
 from typing import Protocol
 
@@ -14,7 +16,7 @@ from gentoolkit.numerics.ode import Field, State, rk4
 
 
 class Solver(Protocol):
-    """What a continuous flow asks of a solver; `FixedStep` and `Adaptive` offer it."""
+    """What a continuous model asks of a solver; `FixedStep` and `Adaptive` offer it."""
 
     def solve(
         self, f: Field, state: State, t0: float, t1: float, parameters: Sequence[Tensor] = ()
@@ -25,12 +27,13 @@ class Solver(Protocol):
 
 def _torchdiffeq() -> ModuleType:
     try:
-        return import_module("torchdiffeq")
+        import torchdiffeq
     except ImportError as error:
         raise ImportError(
             "the adaptive solver needs the package torchdiffeq; got no such module; run "
             "pip install torchdiffeq, or use FixedStep"
         ) from error
+    return torchdiffeq
 
 
 @dataclass(frozen=True)
@@ -106,12 +109,15 @@ class _Watched:
         self.f = f
         self.solver = solver
         self.end = t1
+        self.low, self.high = min(t0, t1), max(t0, t1)
         self.direction = 1.0 if t1 > t0 else -1.0
         self.tried = 0
         self.tried_adjoint = 0
 
     def __call__(self, t: Tensor, state: State) -> State:
-        return self.f(t, state)
+        # The first step's length is guessed from a probe that may lie past the end, where a field
+        # need not exist.
+        return self.f(t.clamp(self.low, self.high), state)
 
     def callback_step(self, t: Tensor, state: State, dt: Tensor) -> None:
         self.tried += 1
