@@ -11,7 +11,13 @@ from gentoolkit.diffusion.coordinates import (
 from gentoolkit.diffusion.ddim import DDIM, encode, slerp
 from gentoolkit.diffusion.ddpm import DDPM, exact_weights, simple
 from gentoolkit.diffusion.denoiser import Denoiser
-from gentoolkit.diffusion.grids import even_log_snr, even_times, karras_times, sub_grid
+from gentoolkit.diffusion.grids import (
+    even_log_snr,
+    even_times,
+    karras_times,
+    noisy_times,
+    sub_grid,
+)
 from gentoolkit.diffusion.guidance import ClassifierFree, ClassifierGuided
 from gentoolkit.diffusion.learned import Betas, LearnedLogSnr
 from gentoolkit.diffusion.likelihood import ProbabilityFlowMap, prior
@@ -31,7 +37,6 @@ from gentoolkit.diffusion.moves import (
     PosteriorVariance,
     ReverseVariance,
     moves_of,
-    noisy_times,
 )
 from gentoolkit.diffusion.samplers import (
     Ancestral,
@@ -49,11 +54,18 @@ from gentoolkit.diffusion.schedule import (
     VarianceExploding,
     VariancePreserving,
 )
-from gentoolkit.diffusion.solvers import EDM, DPMSolver2, DPMSolverPlusPlus2M, ProbabilityFlow
+from gentoolkit.diffusion.solvers import (
+    EDM,
+    AdaptiveFlow,
+    DPMSolver2,
+    DPMSolverPlusPlus2M,
+    ProbabilityFlow,
+)
 from gentoolkit.diffusion.unet import UNet, hide
 from gentoolkit.diffusion.vdm import VDM, antithetic_times
 
 __all__ = [
+    "AdaptiveFlow",
     "Ancestral",
     "Betas",
     "ClassifierFree",

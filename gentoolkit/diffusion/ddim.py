@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from math import sqrt
 
 import torch
@@ -11,7 +10,16 @@ from torch import Generator, Tensor
 from gentoolkit.core import validate
 from gentoolkit.diffusion.coordinates import Parametrisation
 from gentoolkit.diffusion.denoiser import Denoiser, Level, Net, checked_path, checked_start
-from gentoolkit.diffusion.samplers import Sampler, State, mix, posterior_std, standard_noise
+from gentoolkit.diffusion.samplers import (
+    Advance,
+    Counted,
+    Sampler,
+    State,
+    mix,
+    posterior_std,
+    standard_noise,
+    walk,
+)
 from gentoolkit.diffusion.schedule import Schedule
 
 
@@ -49,19 +57,16 @@ class DDIM(Sampler):
                 "it the marginals cannot be kept"
             )
 
-    def walk(
-        self, model: Denoiser, x: Tensor, points: list[Level], generator: Generator | None
-    ) -> Iterator[State]:
-        """Yield the state at each of `points`."""
-        data = x
-        for here, there in pairwise(points):
+    def begin(self, model: Denoiser, steps: int, generator: Generator | None) -> Advance:
+        """Return the step."""
+
+        def advance(x: Tensor, here: Level, there: Level) -> tuple[Tensor, Tensor]:
             data = model.data(x, here)
-            yield State(here.time, x, data)
             std = self.eta * posterior_std(here, there)
             x = mix(x, data, here, there, _direction(there, std))
-            if std > 0.0:
-                x = x + std * standard_noise(x, generator)
-        yield State(points[-1].time, x, data)
+            return data, x + std * standard_noise(x, generator) if std > 0.0 else x
+
+        return advance
 
 
 def encode(
@@ -85,26 +90,22 @@ def encode(
 
     Raises:
         TypeError: `x` or `times` holds integers.
-        ValueError: `x` is not finite, or the times leave [0, 1] or do not rise.
+        ValueError: `x` is not finite, the times leave [0, 1] or do not rise, or the states leave
+            the real numbers on the way.
     """
-    model = Denoiser(net, schedule, parametrisation)
+    counted = Counted(net)
+    model = Denoiser(counted, schedule, parametrisation)
     points = model.levels(checked_path(times, falling=False))
-    return _upwards(model, checked_start(x), points)
 
-
-def _upwards(model: Denoiser, x: Tensor, points: list[Level]) -> Iterator[State]:
-    data = x
-    for here, there in pairwise(points):
+    def advance(x: Tensor, here: Level, there: Level) -> tuple[Tensor, Tensor]:
         if here.noise > 0.0:
             data = model.data(x, here)
-            yield State(here.time, x, data)
-            x = mix(x, data, here, there, there.noise)
-        else:
-            yield State(here.time, x, x)
-            x = (there.signal / here.signal) * x
-            data = model.data(x, there)
-            x = 2.0 * x - there.signal * data  # signal x_0 + noise e, at that place
-    yield State(points[-1].time, x, data)
+            return data, mix(x, data, here, there, there.noise)
+        end = (there.signal / here.signal) * x
+        # signal x_0 + noise e, with e read at that place; the data is the state itself.
+        return x, 2.0 * end - there.signal * model.data(end, there)
+
+    return walk(advance, checked_start(x), points, counted)
 
 
 def slerp(start: Tensor, end: Tensor, weight: float) -> Tensor:

@@ -18,14 +18,13 @@ from gentoolkit.diffusion.coordinates import (
     spread,
 )
 from gentoolkit.diffusion.forms import Form, Guess, by_data, checked_data, prior_cost
+from gentoolkit.diffusion.grids import noisy_times, thin
 from gentoolkit.diffusion.levels import Schedule
 from gentoolkit.diffusion.moves import (
     Moves,
     PosteriorVariance,
     ReverseVariance,
     moves_of,
-    noisy_times,
-    thin,
 )
 
 Weighting = Callable[[Moves], Tensor]
@@ -89,6 +88,7 @@ class DDPM(nn.Module):
         self.reads = reads(schedule)
         self.variance = PosteriorVariance() if variance is None else variance
         self.times = steps if isinstance(steps, Tensor) else noisy_times(schedule, steps)
+        self._known: Moves | None = None
         self.moves()  # raises at once, not at the first loss
 
     @property
@@ -98,7 +98,12 @@ class DDPM(nn.Module):
 
     def moves(self) -> Moves:
         """Return the coefficients of the steps; those of a learned schedule follow its gradient."""
-        return moves_of(self.schedule, self.times.to(self._like().device))
+        device = self._like().device
+        if isinstance(self.schedule, nn.Module):
+            return moves_of(self.schedule, self.times.to(device))
+        if self._known is None or self._known.times.device != device:
+            self._known = moves_of(self.schedule, self.times.to(device))
+        return self._known
 
     def coarser(self, steps: int) -> "DDPM":
         """Return the same model, parameters shared, on `steps` of its times, evenly.

@@ -1,7 +1,12 @@
-"""Falling times for samplers: where the steps are put matters as much as the solver."""
+"""Grids of times, in float64: where the steps are put matters as much as the solver.
+
+A sampler takes falling times, from the noise to the data: all grids here but one. `noisy_times`
+are the places x_1, ..., x_T of a discrete model's states and rise with that index: turned round
+by `flip(0)` they are a sampler's way to x_1, the data's own time left out.
+"""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gentoolkit.core import validate
 from gentoolkit.diffusion.schedule import Schedule
@@ -91,11 +96,44 @@ def sub_grid(steps: int, of: int) -> Tensor:
         TypeError: `steps` or `of` is not an int.
         ValueError: `steps` is below one, or above `of`.
     """
-    validate.positive_count("of", of)
+    chosen = [*reversed(_chosen(steps, validate.positive_count("of", of))), 0]
+    return torch.tensor(chosen, dtype=torch.float64) / of
+
+
+def _chosen(steps: int, of: int) -> list[int]:
+    """Return the numbers in 1, ..., `of` of the states that `steps` even steps visit, rising."""
     if validate.positive_count("steps", steps) > of:
         raise ValueError(
             f"steps must be at most the {of} of the whole grid; got {steps}; take fewer, or use "
-            "even_times for a model of continuous time"
+            "a finer grid: even_times for a model of continuous time"
         )
-    chosen = [round(i * of / steps) for i in range(steps, -1, -1)]
-    return torch.tensor(chosen, dtype=torch.float64) / of
+    return [round(i * of / steps) for i in range(1, steps + 1)]
+
+
+def noisy_times(schedule: Schedule, steps: int) -> Tensor:
+    """Return the rising times of the `steps` noisy states x_1, ..., x_T, evenly up to 1, (T,).
+
+    A schedule without noise at time 0 is read at i / T: `even_times(T)` turned round, without its
+    0. One that starts with some noise is read from time 0 on.
+
+    Raises:
+        ValueError: `steps` is below one.
+    """
+    validate.positive_count("steps", steps)
+    start = torch.zeros(1, dtype=torch.float64)
+    parameters = schedule.parameters() if isinstance(schedule, nn.Module) else iter(())
+    device = next((p.device for p in parameters), start.device)
+    if steps == 1 or float(schedule.log_snr(start.to(device)).detach()) == torch.inf:
+        return torch.arange(1, steps + 1, dtype=torch.float64) / steps
+    return torch.linspace(0.0, 1.0, steps, dtype=torch.float64)
+
+
+def thin(times: Tensor, steps: int) -> Tensor:
+    """Return `steps` of the rising `times`, evenly, the last among them.
+
+    Of i / T for i = 1, ..., T they are `sub_grid(steps, T)` turned round, without its 0.
+
+    Raises:
+        ValueError: `steps` is below one, or above the number of times.
+    """
+    return times[[i - 1 for i in _chosen(steps, len(times))]]

@@ -54,39 +54,6 @@ class Moves:
         return (-self.log_snr[0]).exp()
 
 
-def noisy_times(schedule: Schedule, steps: int) -> Tensor:
-    """Return the times of `steps` noisy states, evenly from the data to time 1, float64 (T,).
-
-    A schedule without noise at time 0 is read at i / T; one that starts with some noise is read
-    from time 0 on.
-
-    Raises:
-        ValueError: `steps` is below one.
-    """
-    validate.positive_count("steps", steps)
-    start = torch.zeros(1, dtype=torch.float64)
-    parameters = schedule.parameters() if isinstance(schedule, nn.Module) else iter(())
-    device = next((p.device for p in parameters), start.device)
-    if steps == 1 or float(schedule.log_snr(start.to(device)).detach()) == torch.inf:
-        return torch.arange(1, steps + 1, dtype=torch.float64) / steps
-    return torch.linspace(0.0, 1.0, steps, dtype=torch.float64)
-
-
-def thin(times: Tensor, steps: int) -> Tensor:
-    """Return `steps` of the given times, evenly, the last among them: entries `round(i T / steps)`.
-
-    Raises:
-        ValueError: `steps` is below one, or above the number of times.
-    """
-    total = len(times)
-    if validate.positive_count("steps", steps) > total:
-        raise ValueError(
-            f"steps must not exceed the {total} of the full grid; got {steps}; "
-            "ask for fewer, or build the model on a finer grid"
-        )
-    return times[[round(i * total / steps) - 1 for i in range(1, steps + 1)]]
-
-
 def moves_of(schedule: Schedule, times: Tensor) -> Moves:
     """Return the coefficients of the steps whose noisy states are at `times` (T,), increasing.
 

@@ -5,7 +5,7 @@ T+1 states for T+1 times, so an animation or a path costs nothing. No gradient i
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from math import expm1, sqrt
@@ -18,6 +18,9 @@ from gentoolkit.diffusion.coordinates import Parametrisation
 from gentoolkit.diffusion.denoiser import Denoiser, Level, Net, checked_path, checked_start
 from gentoolkit.diffusion.schedule import Schedule
 
+Advance = Callable[[Tensor, Level, Level], tuple[Tensor, Tensor]]
+"""One step, (x, here, there) -> the estimate of the data read at `here`, the state at `there`."""
+
 
 @dataclass(frozen=True)
 class State:
@@ -28,17 +31,20 @@ class State:
         x: (B, *event).
         data: the net's estimate of the data from `x`, (B, *event); at the last time, where the
             net is not asked again, the estimate that led there.
+        calls: how often the net was asked to reach `x`, whatever the size of the batch.
     """
 
     time: float
     x: Tensor
     data: Tensor
+    calls: int = 0
 
 
 class Sampler(ABC):
     """A way from noise to data.
 
-    Obligation: `walk` yields the state at each level, from checked arguments.
+    Obligation: `begin` returns the step of one run, from checked arguments. It is asked for once a
+    run, so a step may remember the ones before it.
     """
 
     def __call__(
@@ -66,23 +72,44 @@ class Sampler(ABC):
             ValueError: `x` is not finite, the times leave [0, 1] or do not fall, or the states
                 leave the real numbers on the way.
         """
-        model = Denoiser(net, schedule, parametrisation)
+        counted = Counted(net)
+        model = Denoiser(counted, schedule, parametrisation)
         points = model.levels(checked_path(times, falling=True))
-        return _finite(self.walk(model, checked_start(x), points, generator))
+        advance = self.begin(model, len(points) - 1, generator)
+        return walk(advance, checked_start(x), points, counted)
 
     @abstractmethod
-    def walk(
-        self, model: Denoiser, x: Tensor, points: list[Level], generator: Generator | None
-    ) -> Iterator[State]:
-        """Yield the state at each of `points`, the first of which holds `x`."""
+    def begin(self, model: Denoiser, steps: int, generator: Generator | None) -> Advance:
+        """Return the step of a run of `steps` steps."""
 
 
-def _finite(states: Iterator[State]) -> Iterator[State]:
-    state = None
-    for state in states:
-        yield state
-    if state is not None:
-        validate.batch("the last state", state.x)
+class Counted:
+    """A net that counts how often it is asked."""
+
+    def __init__(self, net: Net) -> None:
+        self.net = net
+        self.calls = 0
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        """Return the net's output."""
+        self.calls += 1
+        return self.net(x, t)
+
+
+def walk(advance: Advance, x: Tensor, points: list[Level], net: Counted) -> Iterator[State]:
+    """Yield the state at each of `points`, the first of which holds `x`.
+
+    A state comes with the estimate that its step reads, so it is yielded once that step is made.
+
+    Raises:
+        ValueError: the last state is not finite.
+    """
+    data, calls = x, net.calls
+    for here, there in pairwise(points):
+        data, following = advance(x, here, there)
+        yield State(here.time, x, data, calls)
+        x, calls = following, net.calls
+    yield State(points[-1].time, validate.batch("the last state", x), data, calls)
 
 
 def last(states: Iterator[State]) -> State:
@@ -125,21 +152,20 @@ class Ancestral(Sampler):
 
     wide: bool = False
 
-    def walk(
-        self, model: Denoiser, x: Tensor, points: list[Level], generator: Generator | None
-    ) -> Iterator[State]:
-        """Yield the state at each of `points`."""
-        data = x
-        for here, there in pairwise(points):
+    def begin(self, model: Denoiser, steps: int, generator: Generator | None) -> Advance:
+        """Return the step."""
+
+        def advance(x: Tensor, here: Level, there: Level) -> tuple[Tensor, Tensor]:
             data = model.data(x, here)
-            yield State(here.time, x, data)
             std = posterior_std(here, there)
-            x = mix(x, data, here, there, sqrt(max(0.0, there.noise**2 - std**2)))
-            if there.noise > 0.0:
-                # The noising kernel has the posterior's deviation times noise_t / noise_s.
-                spread = std * here.noise / there.noise if self.wide else std
-                x = x + spread * standard_noise(x, generator)
-        yield State(points[-1].time, x, data)
+            mean = mix(x, data, here, there, sqrt(max(0.0, there.noise**2 - std**2)))
+            if there.noise == 0.0:
+                return data, mean
+            # The noising kernel has the posterior's deviation times noise_t / noise_s.
+            spread = std * here.noise / there.noise if self.wide else std
+            return data, mean + spread * standard_noise(x, generator)
+
+        return advance
 
 
 def _reverse_step(
@@ -165,17 +191,15 @@ class EulerMaruyama(Sampler):
     Reference: Anderson 1982; Song et al. 2021 (arXiv 2011.13456).
     """
 
-    def walk(
-        self, model: Denoiser, x: Tensor, points: list[Level], generator: Generator | None
-    ) -> Iterator[State]:
-        """Yield the state at each of `points`."""
-        data = x
-        for here, there in pairwise(points):
+    def begin(self, model: Denoiser, steps: int, generator: Generator | None) -> Advance:
+        """Return the step."""
+
+        def advance(x: Tensor, here: Level, there: Level) -> tuple[Tensor, Tensor]:
             data = model.data(x, here)
-            yield State(here.time, x, data)
             mean, std = _reverse_step(model, x, data, here, there)
-            x = mean + std * standard_noise(x, generator)
-        yield State(points[-1].time, x, data)
+            return data, mean + std * standard_noise(x, generator)
+
+        return advance
 
 
 @dataclass(frozen=True)
@@ -204,19 +228,17 @@ class PredictorCorrector(Sampler):
         validate.positive("ratio", self.ratio)
         validate.positive_count("corrections", self.corrections)
 
-    def walk(
-        self, model: Denoiser, x: Tensor, points: list[Level], generator: Generator | None
-    ) -> Iterator[State]:
-        """Yield the corrected state at each of `points`; the first is taken as it is."""
-        data = x
-        for here, there in pairwise(points):
-            data = model.data(x, here)
-            yield State(here.time, x, data)
-            mean, std = _reverse_step(model, x, data, here, there)
-            x = mean + std * standard_noise(x, generator)
+    def begin(self, model: Denoiser, steps: int, generator: Generator | None) -> Advance:
+        """Return the step to a corrected state; the first is taken as it is."""
+        predict = EulerMaruyama().begin(model, steps, generator)
+
+        def advance(x: Tensor, here: Level, there: Level) -> tuple[Tensor, Tensor]:
+            data, x = predict(x, here, there)
             for _ in range(self.corrections if there.noise > 0.0 else 0):
                 x = self._correct(model, x, there, generator)
-        yield State(points[-1].time, x, data)
+            return data, x
+
+        return advance
 
     def _correct(
         self, model: Denoiser, x: Tensor, at: Level, generator: Generator | None

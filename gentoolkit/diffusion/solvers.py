@@ -6,9 +6,7 @@ A step that ends where no noise is left cannot evaluate the score there: every s
 `signal` times the estimate of the data.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from math import expm1, inf, log, sqrt
 
 import torch
@@ -16,9 +14,9 @@ from torch import Generator, Tensor
 
 from gentoolkit.core import validate
 from gentoolkit.diffusion.denoiser import Denoiser, Level
-from gentoolkit.diffusion.samplers import Sampler, State, mix, standard_noise
-from gentoolkit.numerics import heun
-from gentoolkit.numerics.ode import Rule
+from gentoolkit.diffusion.samplers import Advance, Sampler, mix, standard_noise
+from gentoolkit.numerics import Adaptive, heun
+from gentoolkit.numerics.ode import Field, Rule
 
 
 @dataclass(frozen=True)
@@ -33,40 +31,82 @@ class ProbabilityFlow(Sampler):
 
     rule: Rule = heun
 
-    def walk(
-        self, model: Denoiser, x: Tensor, points: list[Level], generator: Generator | None
-    ) -> Iterator[State]:
-        """Yield the state at each of `points`."""
-        data = x
-        for here, there in pairwise(points):
+    def begin(self, model: Denoiser, steps: int, generator: Generator | None) -> Advance:
+        """Return the step."""
+
+        def advance(x: Tensor, here: Level, there: Level) -> tuple[Tensor, Tensor]:
             data = model.data(x, here)
-            yield State(here.time, x, data)
-            x = self._step(model, x, data, here, there)
-        yield State(points[-1].time, x, data)
+            if there.noise == 0.0:
+                return data, there.signal * data
+            t = torch.tensor(here.time, dtype=torch.float64)
+            h = torch.tensor(there.time, dtype=torch.float64) - t
+            return data, self.rule(_slope(model, here, data), t, h, (x,))[0]
 
-    def _step(
-        self, model: Denoiser, x: Tensor, data: Tensor, here: Level, there: Level
-    ) -> Tensor:
-        if there.noise == 0.0:
-            return there.signal * data
-        known = [(here, data)]  # the slope at the start needs no second call of the net
+        return advance
 
-        def slope(t: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor]:
-            (point,) = state
-            at, estimate = known.pop() if known else _estimate(model, point, t)
-            with torch.no_grad():
-                drift, fall = (float(v) for v in model.schedule.rates(t[None]))
-            # -g^2 score / 2 = fall (signal data - x) / 2, for g^2 = -noise^2 fall.
-            return ((drift - 0.5 * fall) * point + (0.5 * fall * at.signal) * estimate,)
 
-        t = torch.tensor(here.time, dtype=torch.float64)
-        h = torch.tensor(there.time, dtype=torch.float64) - t
-        return self.rule(slope, t, h, (x,))[0]
+def _slope(model: Denoiser, here: Level, data: Tensor) -> Field:
+    """Return the right side of the ODE; its first call, at `here`, asks the net no second time."""
+    known = [(here, data)]
+
+    def slope(t: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor]:
+        (point,) = state
+        at, estimate = known.pop() if known else _estimate(model, point, t)
+        with torch.no_grad():
+            drift, fall = (float(v) for v in model.schedule.rates(t[None]))
+        # -g^2 score / 2 = fall (signal data - x) / 2, for g^2 = -noise^2 fall.
+        return ((drift - 0.5 * fall) * point + (0.5 * fall * at.signal) * estimate,)
+
+    return slope
 
 
 def _estimate(model: Denoiser, x: Tensor, t: Tensor) -> tuple[Level, Tensor]:
     (at,) = model.levels(t[None])
     return at, model.data(x, at)
+
+
+@dataclass(frozen=True)
+class AdaptiveFlow(Sampler):
+    """The ODE in time, by as many steps between two of the times as its tolerances ask for.
+
+    The times are where states are wanted, and the solver starts anew at each: two times are
+    enough, and more of them cost a few calls each. `State.calls` tells what a solution took. The
+    largest error of any entry counts, so one stiff row slows the batch.
+
+    Arguments:
+        rtol: tolerance of a step's error, relative to the state.
+        atol: absolute tolerance of a step's error.
+        max_steps: how many steps may be tried between two times.
+
+    Raises:
+        ValueError: a tolerance that is not positive, or no steps; on the way, that no step is
+            small enough, or that there are too many.
+
+    Reference: Dormand and Prince 1980; Song et al. 2021 (arXiv 2011.13456).
+    """
+
+    rtol: float = 1e-5
+    atol: float = 1e-5
+    max_steps: int = 1000
+
+    def __post_init__(self) -> None:
+        self._solver()  # its checks are ours
+
+    def _solver(self) -> Adaptive:
+        return Adaptive(self.rtol, self.atol, max_steps=self.max_steps)
+
+    def begin(self, model: Denoiser, steps: int, generator: Generator | None) -> Advance:
+        """Return the solution from one time to the next."""
+        solver = self._solver()
+
+        def advance(x: Tensor, here: Level, there: Level) -> tuple[Tensor, Tensor]:
+            data = model.data(x, here)
+            if there.noise == 0.0:
+                return data, there.signal * data
+            slope = _slope(model, here, data)
+            return data, solver.solve(slope, (x,), here.time, there.time)[0]
+
+        return advance
 
 
 @dataclass(frozen=True)
@@ -104,24 +144,22 @@ class EDM(Sampler):
             )
         validate.positive("inflation", self.inflation)
 
-    def walk(
-        self, model: Denoiser, x: Tensor, points: list[Level], generator: Generator | None
-    ) -> Iterator[State]:
-        """Yield the state at each of `points`, its estimate read after the churn."""
-        data = x
-        gamma = min(self.churn / (len(points) - 1), sqrt(2.0) - 1.0)
+    def begin(self, model: Denoiser, steps: int, generator: Generator | None) -> Advance:
+        """Return the step; its estimate is read after the churn."""
+        gamma = min(self.churn / steps, sqrt(2.0) - 1.0)
         (top,) = model.levels(torch.ones(1))
-        for here, there in pairwise(points):
-            start, y = here, x
+
+        def advance(x: Tensor, here: Level, there: Level) -> tuple[Tensor, Tensor]:
             if gamma > 0.0 and self.low <= here.ratio <= self.high:
                 start = self._lifted(model, here, top, gamma)
                 added = sqrt(max(0.0, start.ratio**2 - here.ratio**2))
                 noise = standard_noise(x, generator)
-                y = (x / here.signal + added * self.inflation * noise) * start.signal
-            data = model.data(y, start)
-            yield State(here.time, x, data)
-            x = _heun(model, y, data, start, there)
-        yield State(points[-1].time, x, data)
+                x = (x / here.signal + added * self.inflation * noise) * start.signal
+                here = start
+            data = model.data(x, here)
+            return data, _heun(model, x, data, here, there)
+
+        return advance
 
     @staticmethod
     def _lifted(model: Denoiser, here: Level, top: Level, gamma: float) -> Level:
@@ -152,23 +190,20 @@ class DPMSolver2(Sampler):
     Reference: Lu et al. 2022 (arXiv 2206.00927).
     """
 
-    def walk(
-        self, model: Denoiser, x: Tensor, points: list[Level], generator: Generator | None
-    ) -> Iterator[State]:
-        """Yield the state at each of `points`."""
-        data = x
-        for here, there in pairwise(points):
+    def begin(self, model: Denoiser, steps: int, generator: Generator | None) -> Advance:
+        """Return the step."""
+
+        def advance(x: Tensor, here: Level, there: Level) -> tuple[Tensor, Tensor]:
             data = model.data(x, here)
-            yield State(here.time, x, data)
             if there.noise == 0.0:
-                x = there.signal * data
-                continue
+                return data, there.signal * data
             middle = model.level_at(0.5 * (here.half_log_snr + there.half_log_snr))
             u = mix(x, data, here, middle, middle.noise)  # DDIM's step is the first-order rule
             noise = (u - middle.signal * model.data(u, middle)) / middle.noise
             grown = expm1(there.half_log_snr - here.half_log_snr)
-            x = (there.signal / here.signal) * x - there.noise * grown * noise
-        yield State(points[-1].time, x, data)
+            return data, (there.signal / here.signal) * x - there.noise * grown * noise
+
+        return advance
 
 
 @dataclass(frozen=True)
@@ -183,18 +218,19 @@ class DPMSolverPlusPlus2M(Sampler):
     Reference: Lu et al. 2022 (arXiv 2211.01095).
     """
 
-    def walk(
-        self, model: Denoiser, x: Tensor, points: list[Level], generator: Generator | None
-    ) -> Iterator[State]:
-        """Yield the state at each of `points`."""
-        data, before, h_before = x, None, 0.0
-        for here, there in pairwise(points):
+    def begin(self, model: Denoiser, steps: int, generator: Generator | None) -> Advance:
+        """Return the step, which remembers the last one of its run."""
+        before: tuple[Tensor, float] | None = None
+
+        def advance(x: Tensor, here: Level, there: Level) -> tuple[Tensor, Tensor]:
+            nonlocal before
             data = model.data(x, here)
-            yield State(here.time, x, data)
             h = there.half_log_snr - here.half_log_snr
             slope = data
             if before is not None and there.noise > 0.0:
-                slope = data + (data - before) * (h / (2.0 * h_before))
-            x = (there.noise / here.noise) * x - there.signal * expm1(-h) * slope
-            before, h_before = data, h
-        yield State(points[-1].time, x, data)
+                last, h_last = before
+                slope = data + (data - last) * (h / (2.0 * h_last))
+            before = data, h
+            return data, (there.noise / here.noise) * x - there.signal * expm1(-h) * slope
+
+        return advance

@@ -74,6 +74,43 @@ class GaussianMixture:
         pull = (self.means - x[:, None, :]) / self.stds.square()[:, None]  # (B, K, D)
         return (self.responsibilities(x)[..., None] * pull).sum(1)
 
+    def noised(self, signal: float, noise: float) -> "GaussianMixture":
+        """Return the law of `signal x + noise e`, e standard normal: again a mixture.
+
+        Arguments:
+            signal: factor of the sample, at least 0.
+            noise: deviation of the noise, at least 0.
+
+        Raises:
+            ValueError: one is negative or not finite, or both are 0.
+        """
+        _levels(signal, noise)
+        stds = (signal**2 * self.stds.square() + noise**2).sqrt()
+        return GaussianMixture(signal * self.means, stds, self.weights, self.log_z)
+
+    def denoised(self, x: Tensor, signal: Tensor | float, noise: Tensor | float) -> Tensor:
+        """Return the posterior mean `E[x_0 | signal x_0 + noise e = x]`, (B, D).
+
+            sum_k r_k(x) [means_k + signal stds_k^2 / v_k (x - signal means_k)]
+            v_k = signal^2 stds_k^2 + noise^2,   r_k = posterior probability of component k
+
+        Arguments:
+            x: noisy states, (B, D).
+            signal: factor of the sample, a number or (B,), at least 0.
+            noise: deviation of the noise, a number or (B,), at least 0.
+
+        Raises:
+            ValueError: wrong shapes, or a level is negative or not finite, or both are 0.
+        """
+        _levels(signal, noise)
+        a, s = (torch.as_tensor(v).to(x).reshape(-1, 1) for v in (signal, noise))
+        v = a.square() * self.stds.square() + s.square()  # (B, K)
+        off = x[:, None, :] - a[..., None] * self.means  # (B, K, D)
+        log_joint = -0.5 * off.square().sum(-1) / v - 0.5 * x.shape[1] * v.log()
+        r = (log_joint + self.weights.log()).softmax(-1)
+        each = self.means + (a * self.stds.square() / v)[..., None] * off
+        return (r[..., None] * each).sum(1)
+
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
         """Draw `n` exact samples, (n, D)."""
         validate.positive_count("n", n)
@@ -86,6 +123,16 @@ class GaussianMixture:
             generator=generator,
         )
         return self.means[k] + self.stds[k, None] * noise
+
+
+def _levels(signal: Tensor | float, noise: Tensor | float) -> None:
+    a, s = torch.as_tensor(signal), torch.as_tensor(noise)
+    levels = torch.stack([a.min(), s.min(), a.max() + s.max()])
+    if not bool(levels.isfinite().all() and (levels[:2] >= 0).all() and ((a + s) > 0).all()):
+        raise ValueError(
+            f"signal and noise must be finite, at least 0 and not both 0; got {a.flatten()[:3]} "
+            f"and {s.flatten()[:3]}; use schedule.levels(t)"
+        )
 
 
 def eight_gaussians(

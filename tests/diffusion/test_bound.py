@@ -23,13 +23,13 @@ from gentoolkit.diffusion import (
 )
 from gentoolkit.diffusion.ddpm import exact_weights
 from gentoolkit.diffusion.forms import Guess, by_data, by_mean, by_noise, by_score, by_velocity
+from gentoolkit.diffusion.grids import noisy_times
 from gentoolkit.diffusion.moves import (
     GivenVariance,
     LearnedVariance,
     NoisingVariance,
     PosteriorVariance,
     moves_of,
-    noisy_times,
 )
 from gentoolkit.nets import TimeMLP
 from tests.diffusion.exact import TWO, Matched, Normal, fixed, gap_of_two

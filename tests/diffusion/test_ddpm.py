@@ -17,11 +17,11 @@ from gentoolkit.diffusion import (
     PredictsData,
     VarianceExploding,
 )
+from gentoolkit.diffusion.grids import noisy_times
 from gentoolkit.diffusion.moves import (
     GivenVariance,
     NoisingVariance,
     moves_of,
-    noisy_times,
 )
 from gentoolkit.nets import TimeMLP
 from tests.diffusion.exact import THREE, Normal

@@ -7,6 +7,7 @@ from gentoolkit.core import checks
 from gentoolkit.diffusion import (
     DDIM,
     EDM,
+    AdaptiveFlow,
     Ancestral,
     Betas,
     DPMSolver2,
@@ -41,6 +42,7 @@ ALL = [
     DPMSolverPlusPlus2M(),
     DDIM(),
     DDIM(0.5),
+    AdaptiveFlow(),
 ]
 IDS = [repr(s).replace("function ", "")[:28] for s in ALL]
 NOISE = PredictsNoise(VP)

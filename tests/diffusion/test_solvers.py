@@ -9,6 +9,7 @@ from gentoolkit.core import checks
 from gentoolkit.diffusion import (
     DDIM,
     EDM,
+    AdaptiveFlow,
     DPMSolver2,
     DPMSolverPlusPlus2M,
     LinearBeta,
@@ -22,6 +23,7 @@ from gentoolkit.diffusion import (
     even_times,
     karras_times,
 )
+from gentoolkit.diffusion.samplers import last
 from gentoolkit.numerics import euler, heun, rk4
 from tests.diffusion.carried import LINE, PLANE, VP, Exact, flow_end, law_at, run, slopes
 
@@ -113,6 +115,8 @@ def test_the_net_is_called_no_more_than_needed(sampler, calls):
     states = list(sampler(net, VP, PredictsNoise(VP), torch.randn(4, 2), even_times(6)))
     assert len(net.asked) == calls and min(net.asked) > 0.0
     assert len(states) == 7 and torch.isfinite(states[-1].x).all()
+    counts = [state.calls for state in states]
+    assert counts[0] == 0 and counts[-1] == calls and counts == sorted(set(counts))
     torch.testing.assert_close(states[-1].x, states[-1].data)
 
 
@@ -178,9 +182,59 @@ def test_churn_is_bounded_and_random():
     assert torch.equal(outside, run(EDM(), PLANE, PredictsNoise(VP), x, times))
 
 
+def test_two_runs_of_one_sampler_do_not_meet():
+    """Catches a memory of the last step that is kept by the sampler, not by the run."""
+    sampler, times = DPMSolverPlusPlus2M(), even_times(5)
+    x, net = torch.randn(4, 2), Exact(PLANE, VP)
+    start = lambda: sampler(net, VP, PredictsNoise(VP), x, times)  # noqa: E731
+    alone = [state.x for state in start()]
+    for one, two, expected in zip(start(), start(), alone, strict=True):
+        assert torch.equal(one.x, expected) and torch.equal(two.x, expected)
+
+
+def test_adaptive_steps_find_the_quantile_to_their_tolerance():
+    """Catches a lost half of g^2, and a tolerance that is not handed on: errors and calls."""
+    ends = torch.tensor([1.0, 0.01])
+    truth = flow_end(X, LINE, VP, 1.0, 0.01)
+    fine = run(ProbabilityFlow(rk4), LINE, PredictsNoise(VP), X, even_log_snr(VP, 400, 0.01))
+    errors, calls = [], []
+    for tolerance in (1e-3, 1e-5, 1e-7):
+        net = Exact(LINE, VP)
+        end = last(AdaptiveFlow(tolerance, tolerance)(net, VP, PredictsNoise(VP), X, ends))
+        errors.append(float((end.x - truth).abs().max()))
+        calls.append(end.calls)
+        assert end.calls == len(net.asked)
+        assert float((end.x - fine).abs().max()) < 30.0 * tolerance + 1e-6
+    # A hundredth of the tolerance: at least a tenth of the error, and 100^(1/5) = 2.5 times the
+    # steps at order 5, once the tolerance rules them.
+    assert errors[0] > 10.0 * errors[1] > 100.0 * errors[2]
+    assert calls[0] < calls[1] and 1.6 < calls[2] / calls[1] < 3.5
+
+
+def test_adaptive_states_lie_on_the_asked_times():
+    """Catches states of the solver's own times, and a solution that depends on where one looks."""
+    times, kind = torch.tensor([1.0, 0.6, 0.25, 0.05]), PredictsNoise(VP)
+    states = list(AdaptiveFlow(1e-8, 1e-8)(Exact(LINE, VP), VP, kind, X, times))
+    assert [state.time for state in states] == pytest.approx(times.tolist())
+    for state in states:
+        truth = flow_end(X, LINE, VP, 1.0, state.time)
+        torch.testing.assert_close(state.x, truth, rtol=0, atol=1e-6)
+
+
+def test_an_adaptive_solution_that_fails_says_so():
+    """Catches a number returned without its tolerance: too few steps, and a net that jumps."""
+    times, kind = torch.tensor([1.0, 0.01]), PredictsNoise(VP)
+    with pytest.raises(ValueError, match=r"not converged: after 4 tries.*raise rtol"):
+        list(AdaptiveFlow(1e-9, 1e-9, 3)(Exact(LINE, VP), VP, kind, X, times))
+    with pytest.raises(ValueError, match="not converged"):
+        list(AdaptiveFlow()(lambda x, t: torch.randn_like(x), VP, kind, X, times))
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
+        (lambda: AdaptiveFlow(rtol=0.0), "rtol must be positive"),
+        (lambda: AdaptiveFlow(max_steps=0), "max_steps must be at least 1"),
         (lambda: EDM(churn=-1.0), "churn must be >= 0"),
         (lambda: EDM(low=2.0, high=1.0), "0 <= low <= high"),
         (lambda: EDM(inflation=0.0), "inflation must be positive"),

@@ -62,6 +62,17 @@ from gentoolkit.flows import (
     self_normalizing_flow,
     spline_flow,
 )
+from gentoolkit.jumps import (
+    Analytic,
+    Custom,
+    Euler,
+    Linear,
+    Process,
+    StepLaw,
+    Table,
+    TauLeaping,
+    grid_chain,
+)
 from gentoolkit.nets import TimeMLP
 from gentoolkit.numerics import FixedStep
 from gentoolkit.targets import DoubleWell, Funnel, GaussianMixture, eight_gaussians
@@ -112,6 +123,16 @@ def probability_flow(dtype: torch.dtype) -> ProbabilityFlowMap:
     return ProbabilityFlowMap(net, schedule, PredictsVelocity(schedule), times)
 
 
+def leap(law: Callable[[Table], StepLaw], dtype: torch.dtype) -> Step:
+    """One leap of two tokens of three kinds, under asymmetric noise and random data."""
+    torch.manual_seed(9)
+    q = torch.tensor([[-1.1, 0.8, 0.3], [0.2, -0.7, 0.5], [1.2, 0.6, -1.8]], dtype=torch.float64)
+    probs = torch.randn(9, dtype=dtype).softmax(0).reshape(3, 3)
+    table = Table(Process(Custom(q), Linear(0.2, 3.0)), probs)
+    times = torch.tensor([0.7, 0.6], dtype=torch.float64)
+    return grid_chain(table.process, law(table), times, 2, dtype=dtype).steps[0]
+
+
 STEPS: dict[str, Callable[[torch.dtype], tuple[Step, Tensor]]] = {
     "gaussian kernel": lambda d: (linear_gaussian(d), torch.randn(16, 2, dtype=d)),
     "categorical kernel": lambda d: (discrete(d), torch.randint(4, (16,))),
@@ -123,6 +144,12 @@ STEPS: dict[str, Callable[[torch.dtype], tuple[Step, Tensor]]] = {
     "gaussian twist": lambda d: (GaussianTwist(4.0), torch.randn(16, 3, dtype=d)),
     "probability flow": lambda d: (probability_flow(d), torch.randn(16, 2, dtype=d)),
     "denoising kernel": lambda d: (denoising(d), torch.randn(16, 2, dtype=d)),
+    "euler leap": lambda d: (leap(lambda e: Euler(e.rates), d), torch.randint(3, (16, 2))),
+    "tau leap": lambda d: (leap(lambda e: TauLeaping(e.rates), d), torch.randint(3, (16, 2))),
+    "analytic leap": lambda d: (
+        leap(lambda e: Analytic(e.process, e.data_unseen), d),
+        torch.randint(3, (16, 2)),
+    ),
 }
 
 BIJECTIONS: dict[str, Callable[[], tuple[Bijection, Tensor]]] = {

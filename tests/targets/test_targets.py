@@ -94,3 +94,50 @@ def test_bad_targets_are_refused(make, words):
     """Catches parameters that would give a silent wrong density."""
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_noised_mixture_is_the_law_of_signal_x_plus_noise():
+    """Catches a deviation added to a deviation, and a mean that is not scaled."""
+    target = lopsided().noised(0.6, 0.8)
+    source = lopsided()
+    generator = torch.Generator().manual_seed(0)
+    x = source.sample(400_000, generator)
+    noise = torch.randn(x.shape, generator=generator, dtype=x.dtype)
+    y = 0.6 * x + 0.8 * noise
+    exact = target.sample(400_000, generator)
+    for power in (1, 2, 3):
+        ours, theirs = exact.pow(power), y.pow(power)
+        error = ((ours.var(0) + theirs.var(0)) / len(y)).sqrt()
+        assert bool(((ours.mean(0) - theirs.mean(0)).abs() < 4.5 * error).all())
+    assert target.log_z == source.log_z
+
+
+def test_denoised_is_tweedies_formula():
+    """Catches responsibilities of the clean law, a lost signal, a level of another row."""
+    source = lopsided()
+    x = torch.randn(30, 2)
+    t = torch.rand(30)
+    signal, noise = 1 - 0.9 * t, 0.1 + t
+    got = source.denoised(x, signal, noise)
+    for i in range(30):
+        a, s = float(signal[i]), float(noise[i])
+        score = source.noised(a, s).score(x[i : i + 1])
+        torch.testing.assert_close(got[i : i + 1], (x[i : i + 1] + s**2 * score) / a)
+
+
+def test_denoised_knows_clean_points_and_pure_noise():
+    """Catches a division by zero at either end."""
+    source = lopsided()
+    x = source.sample(10)
+    torch.testing.assert_close(source.denoised(x, 1.0, 0.0), x)
+    mean = (source.weights[:, None] * source.means).sum(0)
+    torch.testing.assert_close(source.denoised(x, 0.0, 1.0), mean.expand(10, 2))
+
+
+@pytest.mark.parametrize("levels", [(-0.1, 1.0), (0.0, 0.0), (float("nan"), 1.0)])
+def test_levels_out_of_range_raise(levels):
+    """Catches a square that hides a sign, and a law without width."""
+    with pytest.raises(ValueError, match="use schedule.levels"):
+        lopsided().noised(*levels)
+    with pytest.raises(ValueError, match="use schedule.levels"):
+        lopsided().denoised(torch.zeros(1, 2), *levels)
