@@ -5,8 +5,23 @@ imported here.
 """
 
 from gentoolkit.viz.colors import NEUTRAL, PULL, PUSH
+from gentoolkit.viz.lane import Lane, there_and_back
 from gentoolkit.viz.output import mode
 from gentoolkit.viz.panel import Panel
 from gentoolkit.viz.scene import Scene
+from gentoolkit.viz.strip import strip, strip_rows
+from gentoolkit.viz.trajectory import trajectories
 
-__all__ = ["NEUTRAL", "PULL", "PUSH", "Panel", "Scene", "mode"]
+__all__ = [
+    "NEUTRAL",
+    "PULL",
+    "PUSH",
+    "Lane",
+    "Panel",
+    "Scene",
+    "mode",
+    "strip",
+    "strip_rows",
+    "there_and_back",
+    "trajectories",
+]

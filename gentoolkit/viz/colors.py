@@ -9,11 +9,16 @@ PULL = "#D55E00"
 NEUTRAL = "#5B6670"
 """Everything that is neither."""
 
+WRONG = "#B2182B"
+"""What missed its aim; drawn as a cross."""
+
 _ANCHORS = {
     "viridis": "440154 482878 3E4989 31688E 26828E 1F9E89 35B779 6ECE58 B5DE2B FDE725",
     "cividis": "00224E 123570 3B496C 575D6D 707173 8A8678 A59C74 C3B369 E1CC55 FEE838",
     # Below, at and above zero; the middle is grey, so that it can be seen on white.
     "balance": "3B0F70 5B2A86 7F56A5 9F88B8 A9ABB0 8DB39A 57A06E 1F7F46 0A5A2E",
+    # Dark enough on white throughout, and free of the reds that mark what went wrong.
+    "cool": "1B6B3A 14786B 17849C 0E77AE 2F62B5 5A52AE 75459F 8A3A8F",
     "greys": "FFFFFF F0F2F4 DDE1E5 C4CAD0 A7AFB7 8A939C 6C757E 4F5860 343B42 1E2328",
 }
 # Ten hues that keep their distance for the common colour deficiencies when a label stands beside.

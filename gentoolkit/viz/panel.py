@@ -30,6 +30,8 @@ class Panel(StrokePanel):
         values: object = None,
         limits: Sequence[float] | None = None,
         colormap: str = "viridis",
+        crossed: object = None,
+        ghosts: object = None,
     ) -> Self:
         """Draw particles as discs; a click on one shows its path when they move.
 
@@ -41,6 +43,9 @@ class Panel(StrokePanel):
             values: (N,) numbers that colour each disc, still or moving; labels for ``classes``.
             limits: values of the two ends of the colour map; the extremes of ``values`` if None.
             colormap: one of ``colors.COLORMAPS``.
+            crossed: (N,) true for particles drawn as crosses in ``colors.WRONG``; in every frame.
+            ghosts: (N, 2) a second place of each, such as where it is expected to end: a dashed
+                line leads from the selected one to a ring there.
 
         Returns:
             This panel.
@@ -54,6 +59,10 @@ class Panel(StrokePanel):
         layer |= {"size": positive(size, "size"), "alpha": opacity(alpha)}
         if values is not None:
             layer |= self._shading(values, points.shape[-2], limits, colormap)
+        if crossed is not None:
+            layer["crossed"] = self._crosses(crossed, points.shape[-2])
+        if ghosts is not None:
+            layer["ghosts"] = self._ghosts(ghosts, points)
         return self._add(layer)
 
     def heat(
@@ -89,7 +98,12 @@ class Panel(StrokePanel):
         return self._add(layer | {"alpha": opacity(alpha)})
 
     def images(
-        self, values: object, *, limits: Sequence[float] = (0.0, 1.0), colormap: str = "greys"
+        self,
+        values: object,
+        *,
+        limits: Sequence[float] = (0.0, 1.0),
+        colormap: str = "greys",
+        gap: float = 0.0,
     ) -> Self:
         """Lay small images out in a grid of unit cells, from the upper left, row by row.
 
@@ -97,19 +111,21 @@ class Panel(StrokePanel):
             values: (N, H, W) pixels, row 0 at the top; use ``Scene.image_panel`` for the grid.
             limits: pixel values of the two ends of the colour map.
             colormap: one of ``colors.COLORMAPS``; ``greys`` shows ink on white.
+            gap: room for words below each row, as a share of a cell.
 
         Returns:
             This panel.
 
         Raises:
-            ValueError: wrong shapes or not finite.
+            ValueError: wrong shapes, not finite, or a gap out of [0, 1].
         """
+        if not 0 <= gap <= 1:
+            raise ValueError(f"The gap is out of range: got {gap}. Pass 0 <= gap <= 1.")
         pixels = as_array(values, "images", ndim=(3, 4))
         moving = self._moving(pixels, 3, "images")
         shades = self._pack.shades(pixels, as_range(limits, "limits"), moving)
-        return self._add(
-            {"kind": "images", "values": shades, "colormap": self._pack.colormap(colormap)}
-        )
+        layer = {"kind": "images", "values": shades, "colormap": self._pack.colormap(colormap)}
+        return self._add(layer | {"gap": float(gap)})
 
     def graph(
         self,

@@ -101,6 +101,8 @@ def layout(panels: list[dict[str, Any]]) -> tuple[list[Place], int, int]:
     """
     per_row = math.ceil(len(panels) / math.ceil(len(panels) / 3))
     total = _WIDTHS[per_row]
+    if per_row == 1:  # a wide strip
+        total = round(total * min(1.75, max(panel["weight"] for panel in panels)))
     places: list[Place] = []
     top = _MARGIN
     for start in range(0, len(panels), per_row):

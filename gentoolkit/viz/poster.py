@@ -9,7 +9,7 @@ import numpy as np
 from gentoolkit.viz import colors
 from gentoolkit.viz.arrays import unpack
 from gentoolkit.viz.place import Place, layout
-from gentoolkit.viz.raster import Raster
+from gentoolkit.viz.raster import Raster, bilinear
 
 _INK, _FAINT, _GRID, _FRAME = "#1F2933", "#52606D", "#E9EDF1", "#B8C2CC"
 
@@ -47,10 +47,10 @@ class _Drawing:
     def images(self, place: Place, layer: dict[str, Any]) -> None:
         columns = round(place.panel["x"][1])
         cell = place.width / columns
-        inset = max(1.0, cell * 0.04)
+        inset, pitch = max(1.0, cell * 0.04), cell * (1 + layer["gap"])
         for i, image in enumerate(self._shades(layer)):
             left = round(place.left + (i % columns) * cell + inset)
-            top = round(place.top + (i // columns) * cell + inset)
+            top = round(place.top + (i // columns) * pitch + inset)
             side = round(cell - 2 * inset)
             self.raster.rectangle((left - 1, top - 1, side + 2, side + 2), "#CFD6DD")
             self.raster.picture(image, (left, top, side, side))
@@ -59,12 +59,43 @@ class _Drawing:
         at = place.pixels(self._now(layer["xy"]))
         flat = np.array(colors.rgb(layer["color"]), dtype=np.float32)
         shades = self._shades(layer) if "values" in layer else np.tile(flat, (len(at), 1))
-        self.raster.discs(at, layer["size"] / 2, shades, layer["alpha"])
+        if "crossed" in layer:
+            crossed = self._all(layer["crossed"]) > 0
+            self.raster.discs(at[~crossed], layer["size"] / 2, shades[~crossed], layer["alpha"])
+            arm = 0.45 * layer["size"] + 1.5
+            ends = arm * np.array([[[-1, -1], [1, 1]], [[-1, 1], [1, -1]]])
+            crosses = list((at[crossed][:, None, None] + ends).reshape(-1, 2, 2))
+            self.raster.strokes(crosses, "#FFFFFF", 4, 0.8)
+            self.raster.strokes(crosses, colors.WRONG, 2)
+        else:
+            self.raster.discs(at, layer["size"] / 2, shades, layer["alpha"])
         if self._followed and self._spec["arrays"][layer["xy"]]["moving"]:
             path = place.pixels(self._all(layer["xy"])[:, 0])  # the particle of the accounts
             self.raster.strokes([path], "#FFFFFF", 4.5, 0.85)
             self.raster.strokes([path], _INK, 2)
             self._marker(at[[0]], layer["color"], 7)
+            if "ghosts" in layer:
+                self._foretell(at[0], place.pixels(self._now(layer["ghosts"]))[0])
+
+    def probe(self, place: Place, layer: dict[str, Any]) -> None:
+        here = np.array(layer["start"])
+        field = self._now(layer["field"])
+        (x0, x1), (y0, y1) = place.panel["x"], place.panel["y"]
+        share = (here - [x0, y0]) / [x1 - x0, y1 - y0] * [field.shape[1] - 1, field.shape[0] - 1]
+        there = bilinear(field, share[:1], share[1:])[0, 0]
+        at = place.pixels(here)
+        self._foretell(at, place.pixels(there))
+        for radius, color in ((9.0, _INK), (6.5, "#FFFFFF"), (3.0, _INK)):
+            tint = np.array([colors.rgb(color)], dtype=np.float32)
+            self.raster.discs(at[None], radius, tint, 1.0)
+
+    def _foretell(self, here: np.ndarray, there: np.ndarray) -> None:
+        """Lead a dashed line from a place to the ring around another."""
+        turn = np.linspace(0, 2 * np.pi, 48)
+        ring = there + 9 * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+        self.raster.strokes([np.stack([here, there]), ring], "#FFFFFF", 5, 0.85)
+        self.raster.strokes([np.stack([here, there])], _INK, 2, dash=(7, 5))
+        self.raster.strokes([ring], _INK, 2.5)
 
     def _marker(self, at: np.ndarray, color: str, radius: float) -> None:
         self.raster.discs(at, radius + 2, np.full((1, 3), 255.0, dtype=np.float32), 1.0)
@@ -191,7 +222,7 @@ def draw_poster(spec: dict[str, Any], buffer: bytes, frame: int) -> bytes:
         "heat": drawing.heat, "images": drawing.images, "points": drawing.points,
         "lines": drawing.lines, "trails": drawing.trails, "arrows": drawing.arrows,
         "graph": drawing.graph, "bars": drawing.bars, "curve": drawing.curve, "text": drawing.text,
-        "accounts": drawing.accounts,
+        "accounts": drawing.accounts, "probe": drawing.probe,
     }  # fmt: skip
     for place in places:
         finish = _axes(raster, place)

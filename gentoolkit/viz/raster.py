@@ -158,7 +158,7 @@ class Raster:
             return
         u = (np.arange(left, right) + 0.5 - x[0]) / (x[1] - x[0]) * source.shape[1]
         v = (np.arange(top, bottom) + 0.5 - y[0]) / (y[1] - y[0]) * source.shape[0]
-        fill = _bilinear(source, u - 0.5, v - 0.5) if smooth else _nearest(source, u, v)
+        fill = bilinear(source, u - 0.5, v - 0.5) if smooth else _nearest(source, u, v)
         area = self.pixels[top:bottom, left:right]
         area += alpha * (fill.astype(np.float32) - area)
 
@@ -222,7 +222,17 @@ class Raster:
         )
 
 
-def _bilinear(source: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+def bilinear(source: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Interpolate between the centres of a picture's pixels, or the points of a grid.
+
+    Arguments:
+        source: (H, W, C) values.
+        u: (A,) columns, with fractions; beyond the ends as at the ends.
+        v: (B,) rows, likewise.
+
+    Returns:
+        (B, A, C) values.
+    """
     u = np.clip(u, 0, source.shape[1] - 1)
     v = np.clip(v, 0, source.shape[0] - 1)
     c0, r0 = np.floor(u).astype(int), np.floor(v).astype(int)

@@ -26,6 +26,7 @@ class Scene:
         notes: one sentence per frame, shown under the picture and read out when it stops.
         group: players of one page whose scenes name the same group move together.
         smooth: glide between frames while playing; False for states that jump.
+        poster_frame: the frame that is drawn where nothing can play; negative from the end.
 
     Raises:
         ValueError: an argument out of its range, or not one entry per frame.
@@ -42,6 +43,7 @@ class Scene:
         notes: Sequence[str] | None = None,
         group: str | None = None,
         smooth: bool = True,
+        poster_frame: int = -1,
     ) -> None:
         if frames != int(frames) or frames < 1:
             raise ValueError(
@@ -55,6 +57,7 @@ class Scene:
         if not 0 < fps <= 60:
             raise ValueError(f"The frame rate is out of range: got {fps}. Pass 0 < fps <= 60.")
         self.frames = int(frames)
+        self._poster_frame = poster_frame
         self._pack = Pack()
         self._spec: dict[str, Any] = {
             "version": 1,
@@ -231,11 +234,11 @@ class Scene:
         """The alternative text."""
         return str(self._spec["alt"])
 
-    def poster(self, frame: int = -1) -> bytes:
+    def poster(self, frame: int | None = None) -> bytes:
         """Draw one frame.
 
         Arguments:
-            frame: its index; negative counts from the end.
+            frame: its index, negative from the end; the scene's ``poster_frame`` if None.
 
         Returns:
             A PNG file.
@@ -244,6 +247,7 @@ class Scene:
             ValueError: no panel, or no such frame.
         """
         self.check()
+        frame = self._poster_frame if frame is None else frame
         if not -self.frames <= frame < self.frames:
             raise ValueError(
                 f"There is no such frame: got {frame}. Pass one of 0 to {self.frames - 1}."

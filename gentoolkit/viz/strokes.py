@@ -1,5 +1,6 @@
 """Layers made of lines: polylines, trails, arrows, curves, accounts."""
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -204,6 +205,62 @@ class StrokePanel:
         # float32 and not uint16: the number is also read out, wherever it lies.
         layer |= {"x": self._pack.floats(across, False), "y": self._pack.floats(tall.T, False)}
         return self._add(layer | stroke(color, width, False, 1.0))
+
+    def probe(
+        self,
+        field: object,
+        *,
+        start: Sequence[float],
+        name: str = "estimate",
+    ) -> Self:
+        """Add a handle that the reader drags, and a ring at the place that a field gives for it.
+
+        The browser interpolates the field between its grid points, so no kernel is asked. The
+        handle also takes the focus and moves with the arrow keys; the numbers are written under
+        the picture. One scene has one handle, which all panels with a probe share.
+
+        Arguments:
+            field: (H, W, 2) places on a grid from edge to edge of the panel, row 0 at the lower
+                edge, still or moving.
+            start: where the handle is at first.
+            name: what the ring shows, as it is written under the picture.
+
+        Returns:
+            This panel.
+
+        Raises:
+            ValueError: wrong shapes, fewer than two rows or columns, or not finite.
+        """
+        places = self._pairs(field, "the probe's field", 3)
+        if min(places.shape[-3:-1]) < 2:
+            raise ValueError(
+                f"The probe's field has no cells: got shape {places.shape}. "
+                "Pass two rows and two columns or more."
+            )
+        at = as_array(start, "the probe's start", ndim=(1,))
+        if at.shape != (2,):
+            raise ValueError(f"The probe starts nowhere: got shape {at.shape}. Pass (x, y).")
+        inside = np.clip(at, (self._x[0], self._y[0]), (self._x[1], self._y[1]))
+        layer = {"kind": "probe", "field": self._positions(places, 3), "name": str(name)}
+        return self._add(layer | {"start": inside.tolist()})
+
+    def _crosses(self, crossed: object, count: int) -> str:
+        marks = np.asarray(crossed)
+        if marks.dtype != bool or marks.shape != (count,):
+            raise ValueError(
+                f"The crosses do not fit: got {marks.dtype} of shape {marks.shape} for {count} "
+                f"points. Pass booleans of shape ({count},)."
+            )
+        return self._pack.shades(marks.astype(float), (0.0, 255.0), False)
+
+    def _ghosts(self, ghosts: object, points: np.ndarray) -> str:
+        places = self._pairs(ghosts, "ghosts", 2)
+        if places.shape != points.shape:
+            raise ValueError(
+                f"Each point needs one ghost: got shape {places.shape} for points {points.shape}. "
+                "Pass as many ghosts as points, in as many frames."
+            )
+        return self._positions(places, 2)
 
     def _add(self, layer: dict[str, Any]) -> Self:
         self._spec["layers"].append(layer)

@@ -15,6 +15,7 @@ from gentoolkit.viz.motion import extent as extent_of
 from gentoolkit.viz.scene import Scene
 from gentoolkit.viz.sheet import between as weights_between
 from gentoolkit.viz.sheet import densities, layers_of, mix, push_sheet, target_density
+from gentoolkit.viz.size import LARGEST, small
 from gentoolkit.viz.warp_panels import (
     accounts_panel,
     density_panel,
@@ -25,8 +26,7 @@ from gentoolkit.viz.warp_panels import (
     spread,
 )
 
-LARGEST = 1_500_000
-"""Bytes that a scene may send to the browser."""
+_SMALLER = "n, lines, grid or the number of frames"
 
 
 def warp(
@@ -102,7 +102,7 @@ def warp(
         panel = scene.panel(span, span, title="target: 50 and 90 % regions")
         outlines(panel, span, target_density(target, span, grid, chain))
     accounts_panel(scene, where, running, "layer")
-    return _small(scene)
+    return small(scene, _SMALLER)
 
 
 def warp_training(
@@ -174,7 +174,7 @@ def warp_training(
             outlines(panel, span, target_density(target, span, grid, snapshots[-1]))
     panel = scene.panel(extent_of(at), extent_of(loss), title="loss", x_label="step", equal=False)
     panel.curve(at, loss)
-    return _small(scene)
+    return small(scene, _SMALLER)
 
 
 def warp_time(
@@ -243,7 +243,7 @@ def warp_time(
     if density is not None:
         density_panel(scene, span, as_array(density, "density", ndim=(3,)))
     accounts_panel(scene, at, running, "t")
-    return _small(scene)
+    return small(scene, _SMALLER)
 
 
 def _at_least(**counts: tuple[int, int]) -> None:
@@ -252,13 +252,3 @@ def _at_least(**counts: tuple[int, int]) -> None:
             raise ValueError(
                 f"{name} is out of range: got {value!r}. Pass a whole number from {least} on."
             )
-
-
-def _small(scene: Scene) -> Scene:
-    size = len(scene.buffer)
-    if size > LARGEST:
-        raise ValueError(
-            f"The scene is too large for a notebook: got {size / 1e6:.1f} MB, more than "
-            f"{LARGEST / 1e6:.1f}. Lower n, lines, grid or the number of frames."
-        )
-    return scene

@@ -15,25 +15,28 @@ function render({ model, el }) {
     model.save_changes();
   };
 
-  const rows = model.get("knobs").map(({ name, label, low, high, step, digits }) => {
+  const rows = model.get("knobs").map(({ name, label, low, high, step, digits, choices = [] }) => {
     const words = (value) => value.toFixed(digits).replace("-", "\u2212");
-    const range = make("input", { type: "range", class: "gt-range", min: low, max: high, step, "aria-label": label });
+    const range = make("input", { type: "range", class: "gt-range", "aria-label": label,
+      ...(choices.length ? { min: 0, max: choices.length - 1, step: 1 } : { min: low, max: high, step }) });
+    // With choices the slider counts them, so that each key press is one.
+    const valueNow = () => (choices.length ? choices[Number(range.value)] : Number(range.value));
     const shown = make("output", { class: "gt-time" });
     const row = make("label", { class: "gt-knob" }, make("span", {}, label), range, shown);
     const show = (value) => {
-      range.value = value;
+      range.value = choices.length ? choices.indexOf(value) : value;
       shown.textContent = words(value);
       range.setAttribute("aria-valuetext", `${label} ${words(value)}`);
-      range.style.setProperty("--done", `${(100 * (value - low)) / (high - low)}%`);
+      range.style.setProperty("--done", `${(100 * (range.value - range.min)) / (range.max - range.min)}%`);
     };
     const set = () => {
-      const value = Number(range.value);
+      const value = valueNow();
       if (model.get("values")[name] === value) return; // a release where the drag had come to
       model.set("values", { ...model.get("values"), [name]: value });
       if (!waiting) waiting = requestAnimationFrame(send);
     };
     range.addEventListener("input", () => {
-      show(Number(range.value));
+      show(valueNow());
       if (model.get("continuous")) set();
     });
     range.addEventListener("change", set);

@@ -1,8 +1,9 @@
 // How each kind of layer is drawn on a canvas.
 
-import { FONT } from "./plot.js";
+import { FONT, INK } from "./plot.js";
 
 const SHADES = 32; // distinct disc colours along a colour map
+const WRONG = "#b2182b"; // crosses: what missed its aim
 
 function colorAt(map, value) {
   const k = 3 * Math.max(0, Math.min(255, Math.round(value)));
@@ -69,6 +70,24 @@ function running(g, layer, position, last, at) {
   g.stroke();
 }
 
+/** A dashed line from a place to the ring around another, in pixels. */
+export function foretell(g, here, there) {
+  for (const [style, width, dash] of [["rgba(255,255,255,0.85)", 5, []], [INK, 2, [7, 5]]]) {
+    g.strokeStyle = style;
+    g.lineWidth = width;
+    g.setLineDash(dash);
+    g.beginPath();
+    g.moveTo(...here);
+    g.lineTo(...there);
+    g.stroke();
+    g.setLineDash([]);
+    g.lineWidth = Math.max(width, 2.5);
+    g.beginPath();
+    g.arc(...there, 9, 0, 2 * Math.PI);
+    g.stroke();
+  }
+}
+
 /** How each kind of layer is drawn. `s` is the stage, `b` the box of the panel. */
 export const PAINTERS = {
   heat(g, s, b, layer, position) {
@@ -87,10 +106,11 @@ export const PAINTERS = {
     const perRow = Math.round(b.panel.x[1] - b.panel.x[0]);
     const cell = b.w / perRow;
     const inset = Math.max(1, cell * 0.04);
+    const pitch = cell * (1 + layer.gap);
     g.imageSmoothingEnabled = false; // pixels of a small image are meant to be seen
     for (let i = 0; i < count; i++) {
       const x = b.left + (i % perRow) * cell + inset;
-      const y = b.top + Math.floor(i / perRow) * cell + inset;
+      const y = b.top + Math.floor(i / perRow) * pitch + inset;
       const side = cell - 2 * inset;
       const map = s.arrays.raw(layer.colormap);
       paintShades(map, values, i * rows * columns, rows, columns, false, s.tile);
@@ -103,21 +123,41 @@ export const PAINTERS = {
 
   points(g, s, b, layer, position) {
     const xy = s.arrays.read(layer.xy, position);
+    const crossed = layer.crossed ? s.arrays.raw(layer.crossed) : null;
+    const stamp = (i, { canvas, side }) =>
+      g.drawImage(canvas, b.px(xy[2 * i]) - side / 2, b.py(xy[2 * i + 1]) - side / 2, side, side);
+    const crosses = () => { // on top of the discs
+      const cross = crossed && s.cross(WRONG, layer.size);
+      g.globalAlpha = 1;
+      crossed?.forEach((yes, i) => yes && stamp(i, cross));
+    };
     g.globalAlpha = layer.alpha;
     if (!layer.values) {
-      const { canvas, side } = s.sprite(layer.color, layer.size);
-      for (let i = 0; i < xy.length; i += 2) {
-        g.drawImage(canvas, b.px(xy[i]) - side / 2, b.py(xy[i + 1]) - side / 2, side, side);
-      }
+      const dot = s.sprite(layer.color, layer.size);
+      for (let i = 0; i < xy.length / 2; i++) if (!crossed?.[i]) stamp(i, dot);
+      crosses();
       return;
     }
     const values = s.arrays.read(layer.values, position);
     const map = s.arrays.raw(layer.colormap);
     const exact = s.spec.arrays[layer.colormap].colormap === "classes"; // labels, not a scale
     for (let i = 0; i < values.length; i++) {
+      if (crossed?.[i]) continue;
       const shade = exact ? values[i] : (Math.round((values[i] * SHADES) / 255) * 255) / SHADES;
-      const { canvas, side } = s.sprite(colorAt(map, shade), layer.size);
-      g.drawImage(canvas, b.px(xy[2 * i]) - side / 2, b.py(xy[2 * i + 1]) - side / 2, side, side);
+      stamp(i, s.sprite(colorAt(map, shade), layer.size));
+    }
+    crosses();
+  },
+
+  probe(g, s, b, layer, position) {
+    const [x, y] = s.probed;
+    const [u, v] = s.foretold(layer, position);
+    foretell(g, [b.px(x), b.py(y)], [b.px(u), b.py(v)]);
+    for (const [radius, color] of [[9, INK], [6.5, "#ffffff"], [3, INK]]) {
+      g.fillStyle = color;
+      g.beginPath();
+      g.arc(b.px(x), b.py(y), radius, 0, 2 * Math.PI);
+      g.fill();
     }
   },
 
@@ -256,7 +296,7 @@ const ARRAY_KEYS = ["xy", "values", "heads", "widths", "heights"];
 /** Whether a layer changes from frame to frame. */
 export function isMoving(arrays, layer) {
   if (layer.kind === "curve") return layer.marker;
-  if (layer.kind === "accounts") return true; // its marker moves
+  if (layer.kind === "accounts" || layer.kind === "probe") return true; // what moves is on top
   if (layer.kind === "text" && layer.texts.length > 1) return true;
   return ARRAY_KEYS.some((key) => arrays.moving(layer[key]));
 }

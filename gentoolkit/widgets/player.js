@@ -3,6 +3,7 @@
 
 import { asView, clockOf, guardKeys, inflate, make, prefersReducedMotion } from "./clock.js";
 import { cardWidth } from "./plot.js";
+import { mountProbes } from "./probe.js";
 import { Stage } from "./stage.js";
 
 const ICONS = {
@@ -70,12 +71,13 @@ function mountPlayer(place, source) {
   const ui = { ...controls(), ...picker() };
   const row = make("div", { class: "gt-row" });
   const note = make("p", { class: "gt-note" });
+  const told = make("p", { class: "gt-told" });
   const spoken = make("span", { class: "gt-spoken", role: "status", "aria-live": "polite" });
-  const root = make("figure", { class: "gt-player" }, row, note, ui.pick, ui.bar, spoken);
+  const root = make("figure", { class: "gt-player" }, row, note, told, ui.pick, ui.bar, spoken);
   place.replaceChildren(root);
   const calm = prefersReducedMotion();
 
-  let spec, stage, clock, request = 0, visible = true, shown = -1;
+  let spec, stage, clock, probes, due = 0, request = 0, visible = true, shown = -1;
 
   const frameNow = () => Math.min(Math.round(clock.position()), spec.frames - 1);
 
@@ -87,7 +89,12 @@ function mountPlayer(place, source) {
       clock.addEventListener("change", onClock);
     }
     spec = source.spec();
+    const before = stage?.probed;
+    probes?.stop();
     stage = new Stage(row, spec, asView(source.bytes()));
+    if (before && stage.probed) stage.probed = before; // the reader's place, in the next scene too
+    probes = mountProbes(row, stage, redraw, () => say(told.textContent));
+    told.hidden = !stage.probed;
     stage.selected = source.get("selected");
     stage.canvases.forEach((canvas, i) => canvas.addEventListener("click", (event) => onPick(i, event)));
     ui.range.max = spec.frames - 1;
@@ -108,13 +115,21 @@ function mountPlayer(place, source) {
   }
 
   /** Draw the picture for now, and bring the controls in line. */
-  function draw() {
+  function draw(only) {
+    due = 0;
     if (!stage.boxes) return;
     const glide = clock.playing && spec.smooth && !calm;
-    stage.draw(glide ? Math.min(clock.position(), spec.frames - 1) : frameNow());
+    const position = glide ? Math.min(clock.position(), spec.frames - 1) : frameNow();
+    stage.draw(position, only);
+    told.textContent = probes.place(position);
     label();
     root.dataset.draws = Number(root.dataset.draws || 0) + 1;
     root.dataset.painted ??= performance.timeOrigin + performance.now();
+  }
+
+  /** A handle was moved: its panels are drawn once per animation frame, unless all are anyway. */
+  function redraw(only) {
+    if (!request) due ||= requestAnimationFrame(() => draw(only));
   }
 
   /** Controls and note for now; also while the picture is out of sight. */
@@ -245,6 +260,8 @@ function mountPlayer(place, source) {
 
   return () => {
     cancelAnimationFrame(request);
+    cancelAnimationFrame(due);
+    probes.stop();
     seen.disconnect();
     sized.disconnect();
     freeKeys();

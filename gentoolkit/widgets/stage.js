@@ -1,6 +1,6 @@
 // The drawing of a scene: one canvas per panel, still layers painted once, moving layers per frame.
 
-import { isMoving, PAINTERS } from "./layers.js";
+import { foretell, isMoving, PAINTERS } from "./layers.js";
 import { drawAxes, drawGround, INK, layout } from "./plot.js";
 
 const TYPES = { uint8: Uint8Array, uint16: Uint16Array, float32: Float32Array };
@@ -88,6 +88,28 @@ function disc(color, size, ratio) {
   return { canvas, side: side / ratio };
 }
 
+/** A cross with a white rim, painted once. */
+function cross(color, size, ratio) {
+  const arm = 0.45 * size + 1.5;
+  const side = Math.ceil((2 * arm + 4) * ratio);
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = side;
+  const g = canvas.getContext("2d");
+  g.translate(side / 2, side / 2);
+  g.scale(ratio, ratio);
+  for (const [style, width] of [["rgba(255,255,255,0.8)", 4], [color, 2]]) {
+    g.strokeStyle = style;
+    g.lineWidth = width;
+    g.beginPath();
+    g.moveTo(-arm, -arm);
+    g.lineTo(arm, arm);
+    g.moveTo(-arm, arm);
+    g.lineTo(arm, -arm);
+    g.stroke();
+  }
+  return { canvas, side: side / ratio };
+}
+
 export class Stage {
   /** Canvases for `spec` inside of `row`; `view` is the DataView of its buffer. */
   constructor(row, spec, view) {
@@ -98,6 +120,8 @@ export class Stage {
     this.sprites = new Map();
     this.selected = -1;
     this.accounts = spec.panels.flatMap((p) => p.layers.filter((l) => l.kind === "accounts"));
+    const probe = spec.panels.flatMap((p) => p.layers).find((l) => l.kind === "probe");
+    this.probed = probe ? [...probe.start] : null;
     this.canvases = spec.panels.map((panel) => {
       const canvas = document.createElement("canvas");
       canvas.setAttribute("role", "img");
@@ -134,6 +158,28 @@ export class Stage {
     return this.sprites.get(key);
   }
 
+  cross(color, size) {
+    const key = `cross ${color}/${size}`;
+    if (!this.sprites.has(key)) this.sprites.set(key, cross(color, size, this.ratio));
+    return this.sprites.get(key);
+  }
+
+  /** What the field of a probe gives for the handle's place, between its grid points. */
+  foretold(layer, position) {
+    const [rows, columns] = this.arrays.shape(layer.field);
+    const field = this.arrays.read(layer.field, position);
+    const { panel } = this.boxes.find((box) => box.panel.layers.includes(layer));
+    const cell = [panel.x, panel.y].map(([low, high], k) =>
+      ((this.probed[k] - low) / (high - low)) * ([columns, rows][k] - 1));
+    const [c, r] = cell.map((v, k) => Math.max(0, Math.min([columns, rows][k] - 2, Math.floor(v))));
+    const [a, b] = [cell[0] - c, cell[1] - r];
+    return [0, 1].map((k) => {
+      const at = (row, column) => field[2 * (row * columns + column) + k];
+      return (1 - b) * ((1 - a) * at(r, c) + a * at(r, c + 1)) +
+        b * ((1 - a) * at(r + 1, c) + a * at(r + 1, c + 1));
+    });
+  }
+
   /** Lay out for a width and paint what never changes. */
   resize(width, ratio) {
     this.ratio = ratio;
@@ -158,9 +204,10 @@ export class Stage {
     });
   }
 
-  /** Draw all panels at a position in frames. */
-  draw(position) {
+  /** Draw the panels at a position in frames: all, or those that `only` accepts. */
+  draw(position, only = () => true) {
     this.boxes.forEach((box, i) => {
+      if (!only(box.panel)) return;
       const g = this.canvases[i].getContext("2d");
       g.setTransform(1, 0, 0, 1, 0, 0);
       g.drawImage(this.grounds[i].canvas, 0, 0);
@@ -209,6 +256,13 @@ export class Stage {
       g.stroke();
     }
     const xy = this.arrays.read(layer.xy, position);
+    if (layer.ghosts) {
+      const there = this.arrays.read(layer.ghosts, position);
+      const pixels = (at) => [box.px(at[2 * chosen]), box.py(at[2 * chosen + 1])];
+      foretell(g, pixels(xy), pixels(there));
+    }
+    g.strokeStyle = INK;
+    g.lineWidth = 2;
     g.beginPath();
     g.arc(box.px(xy[2 * chosen]), box.py(xy[2 * chosen + 1]), 7, 0, 2 * Math.PI);
     g.fillStyle = layer.color;

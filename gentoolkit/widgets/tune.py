@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import anywidget
@@ -28,10 +29,11 @@ class Knob:
         start: its value at first.
         step: between neighbouring values; a hundredth of the range if None.
         label: what stands beside the slider; the knob's name if empty.
+        choices: the only values that it takes, rising, if not all in between; see ``among``.
 
     Raises:
         ValueError: not low <= start <= high with low < high, or a step that is not positive or
-            longer than the range.
+            longer than the range, or choices that do not rise from low to high through start.
     """
 
     low: float
@@ -39,6 +41,23 @@ class Knob:
     start: float
     step: float | None = None
     label: str = ""
+    choices: tuple[float, ...] = ()
+
+    @classmethod
+    def among(cls, choices: Iterable[float], start: float, label: str = "") -> "Knob":
+        """Make a knob that clicks from one value to the next, however far apart they are.
+
+        Arguments:
+            choices: the values, rising.
+            start: the one at first.
+            label: what stands beside the slider; the knob's name if empty.
+
+        Raises:
+            ValueError: fewer than two values, values that do not rise, or a start not among them.
+        """
+        values = tuple(float(value) for value in choices)
+        low, high = (values[0], values[-1]) if values else (0.0, 0.0)
+        return cls(low, high, float(start), None, label, values)
 
     def __post_init__(self) -> None:
         numbers = (self.low, self.high, self.start)
@@ -47,6 +66,13 @@ class Knob:
             raise ValueError(
                 f"A knob has no range: got low={self.low}, high={self.high}, start={self.start}. "
                 "Pass finite numbers with low < high and low <= start <= high."
+            )
+        known = self.choices
+        rising = all(a < b for a, b in pairwise(known))
+        if known and not (rising and self.start in known and (known[0], known[-1]) == numbers[:2]):
+            raise ValueError(
+                f"A knob's choices do not fit: got {known} and start {self.start}. "
+                "Pass rising values, the start among them."
             )
         if self.step is not None and not 0 < self.step <= self.high - self.low:
             raise ValueError(
@@ -138,6 +164,12 @@ class Tuned:
                 f"The knob {name!r} does not turn so far: got {value}. "
                 f"Pass a value from {low:g} to {high:g}."
             )
+        choices = known[name].get("choices", [value])
+        if value not in choices:
+            raise ValueError(
+                f"The knob {name!r} has no such value: got {value}. "
+                f"Pass one of {', '.join(f'{choice:g}' for choice in choices)}."
+            )
         self._knobs.values = {**self._knobs.values, name: float(value)}
 
     def _make(self, values: Mapping[str, float]) -> tuple[Scene, float]:
@@ -177,7 +209,11 @@ class Tuned:
 def _describe(name: str, knob: Knob) -> dict[str, Any]:
     step = (knob.high - knob.low) / 100 if knob.step is None else float(knob.step)
     digits = min(4, max(0, math.ceil(-math.log10(step) - 1e-9)))
-    words = {"name": name, "label": knob.label or name, "digits": digits}
+    words: dict[str, Any] = {}
+    if knob.choices:  # as many digits as the value that needs most
+        digits = max(len(f"{value:g}".partition(".")[2]) for value in knob.choices)
+        words["choices"] = list(knob.choices)
+    words |= {"name": name, "label": knob.label or name, "digits": digits}
     return words | {"low": float(knob.low), "high": float(knob.high), "step": step}
 
 

@@ -147,6 +147,17 @@ def wait_for_change(view: Locator, before: str, milliseconds: int = 5000) -> str
     return now
 
 
+def settled(view: Locator, quiet: int = 600, milliseconds: int = 10_000) -> str:
+    """Wait until the pixels stay the same for a while: several keys may give several pictures."""
+    limit = time.monotonic() + milliseconds / 1000
+    before, now = "", picture(view)
+    while now != before:
+        assert time.monotonic() < limit, "the picture does not come to rest"
+        view.page.wait_for_timeout(quiet)
+        before, now = now, picture(view)
+    return now
+
+
 def wait_for_data(view: Locator, key: str, value: str) -> None:
     """Wait until a view's data attribute has a value."""
     view.page.wait_for_function(

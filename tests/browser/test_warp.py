@@ -9,6 +9,7 @@ from tests.browser.lab import (
     picture,
     press_play,
     run_all,
+    settled,
     wait_for_change,
     write_notebook,
 )
@@ -95,8 +96,9 @@ def test_the_sheet_by_keyboard_in_jupyterlab(page, lab, tmp_path, watch, save_sh
     knobs.nth(0).focus()
     for _ in range(2):
         page.keyboard.press("ArrowLeft")
-    turned = wait_for_change(player, chosen)
+    wait_for_change(player, chosen)
     assert knobs.nth(0).get_attribute("aria-valuetext") == "bend of layer 2 0.70"
+    turned = settled(player)  # two turns, perhaps two pictures
     assert picked.inner_text().startswith("point 3 of 400")  # frame and point are kept
     assert "After layer 3 of 4" in player.locator(".gt-note").inner_text()
     save_shot(page, "warp")

@@ -172,3 +172,25 @@ def test_an_error_at_the_start_belongs_to_the_cell():
     """Bug: a card without a picture and an error that nobody sees."""
     with pytest.raises(ValueError, match="leaves the square"):
         Tuned(scene_at, {"x": Knob(0, 1, 0.95), "y": Knob(0, 1, 0)})
+
+
+def test_choices_are_counted_by_the_slider_and_nothing_lies_between():
+    """Bug: guidance 3 asked for where only 2 and 4 were prepared, or too few digits."""
+    ready = {scale: scene_at({"x": scale / 10, "y": 0.5}) for scale in (0.0, 0.5, 1.0, 4.0)}
+    seen = []
+
+    def scene_of(values):
+        seen.append(values["scale"])
+        return ready[values["scale"]]
+
+    tuned = tune(scene_of, {"scale": Knob.among(ready, 1, "guidance")})
+    assert tuned.continuous and seen == [1.0]
+    assert slider(tuned).knobs[0]["choices"] == [0, 0.5, 1, 4]
+    assert slider(tuned).knobs[0]["digits"] == 1
+    tuned.turn("scale", 4)
+    assert place(tuned.player.scene) == [0.4, 0.5]
+    with pytest.raises(ValueError, match="Pass one of 0, 0.5, 1, 4"):
+        tuned.turn("scale", 2)
+    for bad in ((0, 1), (0, 2, 1), (0, 0, 1, 2), (2,), ()):
+        with pytest.raises(ValueError, match="got"):
+            Knob.among(bad, 2)
