@@ -24,7 +24,7 @@ define install
 	touch $@
 endef
 
-.PHONY: help lab test notebooks claims bench format constraints clean
+.PHONY: help lab test notebooks claims bench weights format constraints clean
 
 help:
 	@echo "make lab          install what the lessons need and open the first one in JupyterLab"
@@ -33,6 +33,7 @@ help:
 	@echo "make notebooks    build notebooks/ from course/ (ARGS='--only 01' for one lesson)"
 	@echo "make claims       repeat the experiments behind the papers' claims, as a table"
 	@echo "make bench        measure against other libraries"
+	@echo "make weights      train the digits model that lessons load (about eight minutes)"
 	@echo "make format       format code and lessons"
 	@echo "make constraints  pin every dependency anew"
 	@echo "make clean        remove the environment and the caches"
@@ -89,6 +90,9 @@ claims: $(VENV)/.test
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+weights: $(VENV)/.test
+	$(BIN)/python -m tools.train_digits $(ARGS)
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .

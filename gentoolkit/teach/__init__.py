@@ -5,6 +5,7 @@ from gentoolkit.teach.lessons import LESSONS, Lesson, course_map
 from gentoolkit.teach.predict import Prediction, predict
 from gentoolkit.teach.profiles import PROFILES, Profile, device, profile, start
 from gentoolkit.teach.watch import Watched, watch
+from gentoolkit.teach.weights import load_weights
 
 __all__ = [
     "LESSONS",
@@ -17,6 +18,7 @@ __all__ = [
     "course_map",
     "device",
     "hint",
+    "load_weights",
     "predict",
     "profile",
     "solution",

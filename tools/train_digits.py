@@ -1,0 +1,159 @@
+"""Train the class-conditional digits model that the lessons load; `make weights` runs it.
+
+The same seed on the same machine and version of torch writes the same file again.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from sklearn.svm import SVC
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from gentoolkit.core import validate
+from gentoolkit.data import Digits, batches, digits
+from gentoolkit.diffusion import (
+    DDPM,
+    ClassifierFree,
+    Cosine,
+    DPMSolverPlusPlus2M,
+    Moves,
+    PredictsVelocity,
+    UNet,
+    even_times,
+    hide,
+)
+from gentoolkit.diffusion.samplers import last
+from gentoolkit.teach.weights import FOLDER
+from gentoolkit.train import fit
+
+NAME = "digits_diffusion"
+WIDTH, STEPS, BATCH, LR = 24, 6500, 128, 2e-3
+SEED, HIDDEN, DECAY = 0, 0.15, 0.999
+
+
+def images(ink: Tensor) -> Tensor:
+    """Return rows of 64 pixels with ink in [0, 1] as images in [-1, 1], (B, 1, 8, 8)."""
+    return 2.0 * ink.reshape(-1, 1, 8, 8) - 1.0
+
+
+def velocity(m: Moves) -> Tensor:
+    """Weigh the error of the noise so that it becomes that of the velocity, (T,)."""
+    return m.signal.square().reciprocal()
+
+
+def train(net: UNet, data: Digits, steps: int, seed: int = SEED) -> Iterator[UNet]:
+    """Train `net` and yield, after each step, the running mean of its weights.
+
+    Arguments:
+        net: with ten classes.
+        data: gray digits.
+        steps: how many batches.
+        seed: of the batches, times, noises and hidden labels.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    model = DDPM(net, (1, 8, 8), Cosine(), 1000, PredictsVelocity)
+    x, label = images(data.train).to(next(net.parameters())), data.train_labels
+    mean = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(DECAY))
+    optimizer = torch.optim.Adam(net.parameters(), LR)
+    rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+
+    def loss(rows: Tensor) -> Tensor:
+        seen = hide(label[rows], net.classes, HIDDEN, generator)
+        return model.loss(x[rows], velocity, generator, seen)
+
+    chosen = batches(torch.arange(len(x)), BATCH, steps, generator)
+    for _ in fit(model, chosen, loss=loss, optimizer=optimizer):
+        rate.step()
+        mean.update_parameters(net)
+        average = mean.module
+        assert isinstance(average, UNet)
+        yield average
+
+
+def made(steps: int, width: int, seed: int, data: Digits) -> dict[str, str]:
+    """Return what the file says about itself."""
+    return {
+        "net": f"UNet(1, width={width}, classes=10)",
+        "reads": "PredictsVelocity",
+        "schedule": "Cosine()",
+        "pixels": "2 * ink - 1, of shape (1, 8, 8)",
+        "weights": f"mean with decay {DECAY}",
+        "hidden labels": str(HIDDEN),
+        "steps": str(steps),
+        "batch": str(BATCH),
+        "seed": str(seed),
+        "data": sha256(data.train.float().numpy().tobytes()).hexdigest()[:16],
+        "torch": torch.__version__.split("+")[0],
+        "script": "python -m tools.train_digits",
+    }
+
+
+def write(net: nn.Module, path: Path, about: dict[str, str]) -> None:
+    """Write parameters in half precision, and buffers, whose digits may matter, as they are."""
+    parameters = {name for name, _ in net.named_parameters()}
+    state = {
+        key: (value.half() if key in parameters else value).detach().contiguous()
+        for key, value in net.state_dict().items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # One entry: safetensors writes several in an order that changes from run to run.
+    save_file(state, str(path), metadata={"about": json.dumps(about)})
+
+
+def drawn(
+    net: UNet, label: Tensor, scale: float, steps: int, generator: torch.Generator
+) -> Tensor:
+    """Return one sample for each label, ink in [0, 1], (B, 64)."""
+    like = next(net.parameters())
+    noise = torch.randn(len(label), 1, 8, 8, generator=generator, dtype=torch.float64).to(like)
+    schedule = Cosine()
+    guided = ClassifierFree(net, label, net.null, scale)
+    states = DPMSolverPlusPlus2M()(
+        guided, schedule, PredictsVelocity(schedule), noise, even_times(steps)
+    )
+    return (0.5 * last(states).x.flatten(1) + 0.5).clamp(0.0, 1.0)
+
+
+class Judge:
+    """A classifier of real digits, for samples: is the class seen the one that was asked for?"""
+
+    def __init__(self, data: Digits) -> None:
+        self.machine = SVC(gamma="scale", C=10.0)
+        self.machine.fit(data.train.numpy(), data.train_labels.numpy())
+
+    def share(self, ink: Tensor, label: Tensor) -> float:
+        """Return the share of rows of `ink` (B, 64) that are seen as their `label` (B,)."""
+        return float((self.machine.predict(ink.numpy()) == label.numpy()).mean())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train, write the file, and print how often samples are seen as what was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tools.train_digits", description=__doc__)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--width", type=int, default=WIDTH)
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--out", type=Path, default=FOLDER / f"{NAME}.safetensors")
+    asked = parser.parse_args(arguments)
+    validate.positive_count("steps", asked.steps)
+    torch.set_num_threads(1)  # the order of sums, and so the file, depends on the threads
+    torch.manual_seed(asked.seed)
+    data = digits(binary=False)
+    *_, net = train(UNet(1, asked.width, classes=10), data, asked.steps, asked.seed)
+    write(net, asked.out, made(asked.steps, asked.width, asked.seed, data))
+    print(f"{asked.out}: {asked.out.stat().st_size / 1000:.0f} kB")
+    judge = Judge(data)
+    print(f"test images seen as their class: {judge.share(data.test, data.test_labels):.3f}")
+    label = torch.arange(500) % 10
+    for scale in (0.0, 1.0, 2.0, 4.0):
+        ink = drawn(net, label, scale, 25, torch.Generator().manual_seed(1))
+        print(f"guidance {scale:g}: samples seen as their label: {judge.share(ink, label):.3f}")
+
+
+if __name__ == "__main__":
+    main()
