@@ -1,25 +1,45 @@
-"""Time the library against its peers: `python -m tests.benchmarks`."""
+"""Time the library against its peers: `python -m tests.benchmarks [suite ...]`."""
 
+import argparse
 import platform
+from collections.abc import Callable
 
 import torch
 
-from tests.benchmarks import flows, laws, vae
-from tests.benchmarks.timing import report, time_race
+from tests.benchmarks import diffusion, flows, laws, vae
+from tests.benchmarks.timing import Race, report, time_race
 from tests.claims.claim import table
 
-SUITES = (laws.races, vae.races, flows.races)
+SUITES: dict[str, Callable[[], list[Race]]] = {
+    "laws": laws.races,
+    "vae": vae.races,
+    "flows": flows.races,
+    "diffusion": diffusion.races,
+}
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("suites", nargs="*", help=f"some of {', '.join(SUITES)}; all if left out")
+    wanted = parser.parse_args().suites or list(SUITES)
+    unknown = sorted(set(wanted) - set(SUITES))
+    if unknown:
+        parser.error(f"unknown suites {unknown}; there are {list(SUITES)}")
     torch.set_num_threads(1)
     print(f"torch {torch.__version__}, python {platform.python_version()}, one thread")
     print("microseconds a call over interleaved rounds; ratio to gentoolkit: median (quartiles)\n")
     header = ["", "min", "median", "25 %", "75 %", "time / ours"]
-    rows = [row for suite in SUITES for race in suite() for row in report(race, time_race(race))]
+    races = [race for suite in wanted for race in SUITES[suite]()]
+    rows = [row for race in races for row in report(race, time_race(race))]
     print("\n".join(table(header, rows)))
-    print(f"\nheld-out log-likelihood after {flows.SECONDS:.0f} s of training, nats a point\n")
-    print("\n".join(flows.likelihoods()))
+    if "flows" in wanted:
+        print(f"\nheld-out log-likelihood after {flows.SECONDS:.0f} s of training, nats a point\n")
+        print("\n".join(flows.likelihoods()))
+    if "diffusion" in wanted:
+        if diffusion.smalldiffusion() is None:
+            print("\nsmalldiffusion does not load here and is left out: pip install smalldiffusion")
+        print("\ndistance from diffusers on the same noise, relative to the largest end\n")
+        print("\n".join(table(["sampler", "steps", "float64", "float32"], diffusion.agreement())))
 
 
 if __name__ == "__main__":

@@ -9,12 +9,28 @@ from time import perf_counter
 
 import torch
 
-from tests.claims import s13_cavi_gibbs, s19_layers, s22_self_normalizing, s25_clamp
+from tests.claims import (
+    s05_diffusion,
+    s07_samplers,
+    s09_ddim,
+    s13_cavi_gibbs,
+    s19_layers,
+    s20_jumps,
+    s22_self_normalizing,
+    s25_clamp,
+)
 from tests.claims.claim import Claim, table
 
 CLAIMS: dict[str, Callable[[], Claim]] = {
+    "S05": s05_diffusion.run_bound,
+    "S05-targets": s05_diffusion.run_targets,
+    "S07": s07_samplers.run_orders,
+    "S07-wide": s07_samplers.run_wide,
+    "S07-narrow": s07_samplers.run_narrow,
+    "S09": s09_ddim.run,
     "S13": s13_cavi_gibbs.run,
     "S19": s19_layers.run,
+    "S20": s20_jumps.run,
     "S22": s22_self_normalizing.run,
     "S25": s25_clamp.run,
 }
