@@ -1,0 +1,297 @@
+"""Generators: at which rate one token turns into another.
+
+    Q[x, y] = rate x -> y >= 0 for y != x,   every row of Q sums to 0,   kernel(b) = expm(b Q)
+
+Rows are where a jump starts, columns where it ends. A generator speaks of one token; the
+dimensions of a state jump independently of each other.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from math import pi
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from gentoolkit.core import validate
+from gentoolkit.jumps.tokens import checked_mask, two_or_more
+
+
+class Generator(ABC):
+    """The generator of one token's jumps, in units of its schedule's rate.
+
+    Obligations: `matrix`, `kernel`, `rows`, `columns` and `stationary`, which agree. The amount
+    of noise `b` is a floating-point tensor and gives the results their dtype and device.
+    """
+
+    size: int
+    """How many tokens there are, C."""
+
+    @abstractmethod
+    def matrix(self, like: Tensor | None = None) -> Tensor:
+        """Return Q, (C, C), in the dtype and on the device of `like` (default: torch's)."""
+
+    @abstractmethod
+    def kernel(self, b: Tensor) -> Tensor:
+        """Return `expm(b Q)`, (..., C, C) for b (...)."""
+
+    @abstractmethod
+    def rows(self, x: Tensor, b: Tensor) -> Tensor:
+        """Return `kernel(b)[x, :]`, where a token `x` goes: (..., C) for b that broadcasts to x."""
+
+    @abstractmethod
+    def columns(self, y: Tensor, b: Tensor) -> Tensor:
+        """Return `kernel(b)[:, y]`, whence a token `y` may come: (..., C)."""
+
+    @abstractmethod
+    def stationary(self, like: Tensor | None = None) -> Tensor:
+        """Return the law that stays, and to which every other tends, (C,)."""
+
+    def rates(self, x: Tensor, like: Tensor | None = None) -> Tensor:
+        """Return the rates out of `x`, (..., C), with 0 in place of the diagonal."""
+        return _no_diagonal(self.matrix(like))[x]
+
+    def into(self, y: Tensor, like: Tensor | None = None) -> Tensor:
+        """Return the rates into `y`, (..., C): `Q[c, y]` at c, with 0 in place of the diagonal."""
+        return _no_diagonal(self.matrix(like)).T[y]
+
+    def exit(self, x: Tensor, like: Tensor | None = None) -> Tensor:
+        """Return the total rate out of `x`, (...)."""
+        return -self.matrix(like).diagonal()[x]
+
+
+class _Refreshing(Generator):
+    """At rate 1 the token is drawn anew: `Q = 1 p^T - I`, `expm(b Q) = e^-b I + (1 - e^-b) 1 p^T`.
+
+    `p` is the stationary law.
+    """
+
+    def matrix(self, like: Tensor | None = None) -> Tensor:
+        """Return `1 p^T - I`."""
+        p = self.stationary(like)
+        return p.expand(self.size, -1) - torch.eye(self.size, dtype=p.dtype, device=p.device)
+
+    def kernel(self, b: Tensor) -> Tensor:
+        """Return `e^-b I + (1 - e^-b) 1 p^T`."""
+        return self.rows(torch.arange(self.size, device=b.device), b[..., None])
+
+    def rows(self, x: Tensor, b: Tensor) -> Tensor:
+        """Return `e^-b 1[c = x] + (1 - e^-b) p(c)`."""
+        b = b.expand(torch.broadcast_shapes(b.shape, x.shape))[..., None]
+        return (-b).exp() * one_hot(x, self.size).to(b) - torch.expm1(-b) * self.stationary(b)
+
+    def columns(self, y: Tensor, b: Tensor) -> Tensor:
+        """Return `e^-b 1[c = y] + (1 - e^-b) p(y)`."""
+        b = b.expand(torch.broadcast_shapes(b.shape, y.shape))[..., None]
+        fresh = self.stationary(b)[y][..., None]
+        return (-b).exp() * one_hot(y, self.size).to(b) - torch.expm1(-b) * fresh
+
+
+def _empty(like: Tensor | None) -> Tensor:
+    return torch.empty(0) if like is None else like
+
+
+def _no_diagonal(matrix: Tensor) -> Tensor:
+    return matrix - matrix.diagonal().diag()
+
+
+@dataclass(frozen=True)
+class Uniform(_Refreshing):
+    """Every token is drawn anew, uniformly, at rate 1: `Q = 1 1^T / C - I`.
+
+    Arguments:
+        size: number of tokens C.
+
+    Raises:
+        ValueError: `size` is below two.
+
+    Reference: Austin et al. 2021 (arXiv 2107.03006).
+    """
+
+    size: int
+
+    def __post_init__(self) -> None:
+        two_or_more("size", self.size)
+
+    def stationary(self, like: Tensor | None = None) -> Tensor:
+        """Return 1 / C, (C,)."""
+        return _empty(like).new_full((self.size,), 1.0 / self.size)
+
+
+@dataclass(frozen=True)
+class Absorbing(_Refreshing):
+    """Every token turns into the mask at rate 1, and stays there.
+
+    Arguments:
+        size: number of tokens C, the mask among them.
+        mask: which token is the mask; the last one if left out.
+
+    Raises:
+        ValueError: `size` is below two, or `mask` is not a token.
+
+    Reference: Austin et al. 2021 (arXiv 2107.03006).
+    """
+
+    size: int
+    mask: int = -1
+
+    def __post_init__(self) -> None:
+        two_or_more("size", self.size)
+        checked_mask(self.mask, self.size)
+        object.__setattr__(self, "mask", self.mask % self.size)
+
+    def stationary(self, like: Tensor | None = None) -> Tensor:
+        """Return 1 at the mask, 0 elsewhere, (C,)."""
+        law = _empty(like).new_zeros(self.size)
+        law[self.mask] = 1.0
+        return law
+
+
+class _Dense(Generator):
+    """A generator whose kernel is a full matrix: rows and columns are picked from it."""
+
+    def rows(self, x: Tensor, b: Tensor) -> Tensor:
+        """Return `kernel(b)[x, :]`; one kernel for each entry of `b`."""
+        return _pick(self.kernel(b), x)
+
+    def columns(self, y: Tensor, b: Tensor) -> Tensor:
+        """Return `kernel(b)[:, y]`; one kernel for each entry of `b`."""
+        return _pick(self.kernel(b).mT, y)
+
+
+def _pick(kernel: Tensor, x: Tensor) -> Tensor:
+    """Return `kernel[..., x, :]` for kernels (*b, C, C) whose batch broadcasts to that of x."""
+    if kernel.ndim == 2:
+        return kernel[x]
+    batch = torch.broadcast_shapes(kernel.shape[:-2], x.shape)
+    lead = [n.expand(batch) for n in _index(kernel.shape[:-2], len(batch), kernel.device)]
+    return kernel.reshape(-1, *kernel.shape[-2:])[sum(lead, x.new_zeros(batch)), x.expand(batch)]
+
+
+def _index(shape: torch.Size, ndim: int, device: torch.device) -> list[Tensor]:
+    """Return the parts of the flat index into a tensor of `shape`, aligned to `ndim` axes."""
+    parts, stride = [], 1
+    for back, n in enumerate(reversed(shape), start=1):
+        view = [1] * ndim
+        view[-back] = n
+        parts.append(stride * torch.arange(n, device=device).reshape(view))
+        stride *= n
+    return parts
+
+
+@dataclass(frozen=True)
+class Ordinal(_Dense):
+    """Tokens in a row: each jumps to each of its neighbours at rate 1.
+
+        expm(b Q) = V diag(exp(-b l)) V^T,   l_k = 2 - 2 cos(pi k / C)
+        V[i, k] ~ cos(pi k (i + 1/2) / C)        (the cosine transform)
+
+    It forgets slowly: in `b` of about `C^2 / 4`.
+
+    Arguments:
+        size: number of tokens C.
+
+    Raises:
+        ValueError: `size` is below two.
+    """
+
+    size: int
+
+    def __post_init__(self) -> None:
+        two_or_more("size", self.size)
+
+    def matrix(self, like: Tensor | None = None) -> Tensor:
+        """Return 1 beside the diagonal, and minus the row's sum on it."""
+        beside = _empty(like).new_ones(self.size - 1)
+        rates = beside.diag(1) + beside.diag(-1)
+        return rates - rates.sum(1).diag()
+
+    def kernel(self, b: Tensor) -> Tensor:
+        """Return the kernel by the cosine transform, in float64 inside."""
+        k = torch.arange(self.size, dtype=torch.float64, device=b.device)
+        waves = (pi * k * (k[:, None] + 0.5) / self.size).cos()
+        waves = waves / waves.square().sum(0).sqrt()
+        decay = (-b.double()[..., None] * (2.0 - 2.0 * (pi * k / self.size).cos())).exp()
+        return _stochastic((waves * decay[..., None, :]) @ waves.T).to(b.dtype)
+
+    def stationary(self, like: Tensor | None = None) -> Tensor:
+        """Return 1 / C, (C,)."""
+        return _empty(like).new_full((self.size,), 1.0 / self.size)
+
+
+def _stochastic(kernel: Tensor) -> Tensor:
+    """Remove what rounding leaves: entries a little below 0, rows a little off 1."""
+    kernel = kernel.clamp_min(0.0)
+    return kernel / kernel.sum(-1, keepdim=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Custom(_Dense):
+    """The generator of a given matrix; its kernel is a matrix exponential.
+
+    Arguments:
+        rate_matrix: Q, (C, C), floating point.
+
+    Raises:
+        TypeError: Q is not a floating-point tensor.
+        ValueError: Q is not square with C >= 2 or not finite, an entry off the diagonal is
+            negative, or a row does not sum to 0.
+    """
+
+    rate_matrix: Tensor
+
+    def __post_init__(self) -> None:
+        q = validate.batch("rate_matrix", self.rate_matrix)
+        if not q.is_floating_point():
+            raise TypeError(
+                f"rate_matrix must be a floating-point tensor; got {q.dtype}; use q.double()"
+            )
+        if q.ndim != 2 or q.shape[0] != q.shape[1]:
+            raise ValueError(
+                f"rate_matrix must be square, (C, C); got shape {tuple(q.shape)}; give one row "
+                "and one column for each token"
+            )
+        two_or_more("size", q.shape[0])
+        lowest = float(_no_diagonal(q).min())
+        if lowest < 0:
+            raise ValueError(
+                f"rates off the diagonal must be >= 0; got {lowest}; a rate counts jumps per time"
+            )
+        off = float(q.sum(1).abs().max())
+        if off > 100 * torch.finfo(q.dtype).eps * max(1.0, float(q.abs().max())):
+            raise ValueError(
+                f"rows of rate_matrix must sum to 0; got a sum off by {off}; set the diagonal to "
+                "minus the sum of the other entries of its row (rows, not columns)"
+            )
+
+    @property
+    def size(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Number of tokens C."""
+        return self.rate_matrix.shape[0]
+
+    def matrix(self, like: Tensor | None = None) -> Tensor:
+        """Return Q."""
+        return self.rate_matrix.to(_empty(like))
+
+    def kernel(self, b: Tensor) -> Tensor:
+        """Return the matrix exponential, in float64 inside."""
+        q = self.rate_matrix.to(b.device, torch.float64)
+        return _stochastic(torch.linalg.matrix_exp(b.double()[..., None, None] * q)).to(b.dtype)
+
+    def stationary(self, like: Tensor | None = None) -> Tensor:
+        """Return the solution of `p Q = 0`, `sum p = 1`.
+
+        Raises:
+            ValueError: more than one law is stationary.
+        """
+        q = self.rate_matrix.double()
+        if int(torch.linalg.matrix_rank(q)) < self.size - 1:
+            raise ValueError(
+                "there must be one stationary law; got a rate matrix with parts that never meet; "
+                "add rates between them"
+            )
+        ones = q.new_ones(1, self.size)
+        right = torch.cat([q.new_zeros(self.size), q.new_ones(1)])
+        law = torch.linalg.lstsq(torch.cat([q.T, ones]), right[:, None]).solution[:, 0]
+        return _stochastic(law).to(_empty(like))

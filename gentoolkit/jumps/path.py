@@ -1,0 +1,152 @@
+"""A batch of jump paths: where each begins, and which token turned into what, when."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gentoolkit.jumps.tokens import checked_tokens
+
+
+@dataclass(frozen=True, eq=False)
+class JumpPath:
+    """A batch of paths in the order they were run; the rows are padded to the longest.
+
+    A pulled path runs up from time 0 (data) to the end (noise), a pushed one down. Either may be
+    read from its other end with `reversed`.
+
+    Arguments:
+        initial: states at `start`, (B, D).
+        times: of the jumps, running from `start` to `end`, (B, J); `end` in the padding.
+        dims: which token jumps, (B, J).
+        tokens: what it turns into, (B, J).
+        counts: number of jumps, (B,).
+        start: time where the paths begin.
+        end: time where they end.
+
+    Raises:
+        ValueError: shapes differ, or the times leave the interval or turn round.
+    """
+
+    initial: Tensor
+    times: Tensor
+    dims: Tensor
+    tokens: Tensor
+    counts: Tensor
+    start: float
+    end: float
+
+    def __post_init__(self) -> None:
+        shape = self.times.shape
+        same = self.dims.shape == self.tokens.shape == shape
+        rows = self.initial.ndim == 2 and self.counts.shape == self.initial.shape[:1]
+        if not (same and rows and len(shape) == 2 and shape[0] == len(self.initial)):
+            raise ValueError(
+                "a path needs initial (B, D), times, dims and tokens (B, J), counts (B,); got "
+                f"{[tuple(v.shape) for v in (self.initial, self.times, self.dims, self.tokens)]} "
+                f"and {tuple(self.counts.shape)}; pad the rows to the longest"
+            )
+        sign = 1.0 if self.end >= self.start else -1.0
+        begin = self.times.new_full((shape[0], 1), self.start)
+        last = self.times.new_full((shape[0], 1), self.end)
+        steps = sign * torch.cat([begin, self.times, last], 1).diff()
+        if not bool((steps >= 0).all()):
+            raise ValueError(
+                f"times must run from {self.start} to {self.end} without turning; got a step of "
+                f"{float(steps.min())}; sort each row and pad with the end"
+            )
+
+    @property
+    def jumped(self) -> Tensor:
+        """Which entries are jumps and not padding, bool (B, J)."""
+        return torch.arange(self.times.shape[1], device=self.times.device) < self.counts[:, None]
+
+    @property
+    def final(self) -> Tensor:
+        """States at `end`, (B, D)."""
+        return self._after(self.jumped)
+
+    def state_at(self, t: float | Tensor) -> Tensor:
+        """Return the states at time `t`, a number or (B,): (B, D). At a jump, the state after it.
+
+        Raises:
+            ValueError: `t` is outside the paths' time.
+        """
+        low, high = sorted((self.start, self.end))
+        t = torch.as_tensor(t, dtype=self.times.dtype, device=self.times.device)
+        if not bool(((t >= low) & (t <= high)).all()):
+            raise ValueError(
+                f"t must lie in [{low}, {high}], the time of the paths; got {t.flatten()[:4]}; "
+                "run the paths for longer"
+            )
+        t = t.expand(len(self.counts))[:, None]
+        done = self.times <= t if self.end >= self.start else self.times >= t
+        return self._after(done & self.jumped)
+
+    def states(self) -> Tensor:
+        """Return the state before the first jump and after each, (B, J+1, D)."""
+        after, rows = [self.initial], torch.arange(len(self.counts), device=self.dims.device)
+        jumped = self.jumped
+        for j in range(self.times.shape[1]):
+            x, d = after[-1].clone(), self.dims[:, j]
+            x[rows, d] = torch.where(jumped[:, j], self.tokens[:, j], x[rows, d])
+            after.append(x)
+        return torch.stack(after, 1)
+
+    def before(self) -> Tensor:
+        """Return what each jump replaced, (B, J)."""
+        return self.states()[:, :-1].gather(2, self.dims[..., None])[..., 0]
+
+    def reversed(self) -> "JumpPath":
+        """Return the same paths read from their other end."""
+        order = torch.arange(self.times.shape[1], device=self.times.device)
+        order = self.counts[:, None] - 1 - order
+        order = torch.where(order >= 0, order, -order - 1 + self.counts[:, None])
+        return JumpPath(
+            initial=self.final,
+            times=torch.where(
+                self.jumped, self.times.gather(1, order), self.times.new_tensor(self.start)
+            ),
+            dims=self.dims.gather(1, order),
+            tokens=self.before().gather(1, order),
+            counts=self.counts,
+            start=self.end,
+            end=self.start,
+        )
+
+    def _after(self, done: Tensor) -> Tensor:
+        """Return the states after the jumps marked in `done`, (B, D)."""
+        if self.times.shape[1] == 0:
+            return self.initial
+        order = torch.arange(self.times.shape[1], device=self.dims.device)
+        last = torch.full_like(self.initial, -1).scatter_reduce(
+            1, self.dims, torch.where(done, order, -1), "amax"
+        )
+        turned = self.tokens.gather(1, last.clamp_min(0))
+        return torch.where(last >= 0, turned, self.initial)
+
+
+def collect(
+    initial: Tensor,
+    events: list[tuple[Tensor, Tensor, Tensor, Tensor]],
+    start: float,
+    end: float,
+    size: int,
+) -> JumpPath:
+    """Return the paths of recorded rounds: in each, rows (N,), times, dims and tokens (N,).
+
+    Every row appears at most once in a round, and its times run on from round to round.
+    """
+    checked_tokens("initial", initial, size)
+    counts = torch.zeros(len(initial), dtype=torch.long, device=initial.device)
+    slots = []
+    for rows, *_ in events:
+        slots.append(counts[rows])
+        counts[rows] += 1
+    width = int(counts.max())
+    dtype = events[0][1].dtype if events else torch.get_default_dtype()
+    times = torch.full((len(initial), width), end, dtype=dtype, device=initial.device)
+    dims, tokens = (torch.zeros_like(times, dtype=torch.long) for _ in range(2))
+    for slot, (rows, when, which, what) in zip(slots, events, strict=True):
+        times[rows, slot], dims[rows, slot], tokens[rows, slot] = when, which, what
+    return JumpPath(initial, times, dims, tokens, counts, start, end)
