@@ -1,0 +1,68 @@
+"""Two paths of one datum: a penalty on their disagreement, and its two signs.
+
+For paths pulled from the same x, `l = log push - log pull` is the log-evidence, with `E[l] = ELBO`
+and `E[exp l] = p(x)`. Where the pull is the posterior every path tells the same l.
+"""
+
+import torch
+from torch import Tensor
+
+IWAE_SIGN = -1.0 / 8.0
+"""The weight of the penalty at which two paths give, to second order, the bound `log_z` of both.
+
+    log((e^l + e^l') / 2) = (l + l')/2 + log cosh((l - l')/2)
+                          = (l + l')/2 + (l - l')^2 / 8 - O((l - l')^4)
+"""
+
+
+def consistency(evidences: Tensor) -> Tensor:
+    """Return the mean squared difference between two paths of one datum, shape ().
+
+        mean over pairs of (l_j - l_k)^2,   with E = 2 Var[l | x]
+
+    It needs neither the density of the data nor a normaliser. It is zero for every model whose
+    pull is its own posterior, good or bad: use it beside a likelihood, never alone.
+
+    Arguments:
+        evidences: log-evidences of K paths of each datum, (K, B), K >= 2.
+
+    Raises:
+        ValueError: there is one path a datum, or a value is not finite.
+
+    Reference: Zhang, Chen, Malkin, Bengio 2022 (arXiv 2209.02606).
+    """
+    _paths(evidences)
+    # The mean over the K (K - 1) ordered pairs is twice the unbiased variance.
+    return 2.0 * evidences.var(0).mean()
+
+
+def penalised_bound(evidences: Tensor, weight: float) -> Tensor:
+    """Return `-mean l + weight * consistency`, shape (): what is minimised.
+
+    A weight of 0 is the ELBO; a positive one asks the paths of a datum to agree (MLE-GFN); the
+    negative `IWAE_SIGN` is, to second order, the importance-weighted bound of two paths.
+
+    Arguments:
+        evidences: log-evidences of K paths of each datum, (K, B), K >= 2.
+        weight: of the penalty, in 1/nats.
+
+    Raises:
+        ValueError: there is one path a datum, or a value is not finite.
+
+    Reference: Zhang, Chen, Malkin, Bengio 2022 (arXiv 2209.02606).
+    """
+    return weight * consistency(evidences) - evidences.mean()
+
+
+def _paths(evidences: Tensor) -> None:
+    if evidences.ndim != 2 or evidences.shape[0] < 2 or evidences.shape[1] < 1:
+        raise ValueError(
+            "evidences must have shape (K, B) with two paths or more of each datum; got "
+            f"{tuple(evidences.shape)}; pull each datum twice: chain.pull(x.repeat(2, 1))"
+        )
+    if not bool(torch.isfinite(evidences.detach()).all()):
+        bad = int((~torch.isfinite(evidences)).sum())
+        raise ValueError(
+            f"evidences must be finite; got {bad} NaN or infinite of {evidences.numel()}; "
+            "lower the learning rate, or clip the gradient"
+        )
