@@ -133,6 +133,8 @@ def test_the_sheet_numbers_hold() -> None:
     assert find("ex00_2").answer() == (1, 24)
     assert find("ex01_1").answer() == 68
     assert find("ex01_2").answer() == pytest.approx(-17.670350, abs=1e-6)
+    assert find("ex16_2").answer() == pytest.approx(1.895613, abs=1e-6)
+    assert find("ex19_2").answer() == pytest.approx(1.230, abs=5e-4)
 
 
 def test_check_prints_one_line(capsys: pytest.CaptureFixture[str]) -> None:
