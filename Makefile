@@ -77,7 +77,7 @@ test: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser" $(ARGS)
-	$(BIN)/python -m pytest -m browser $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m browser $(ARGS)
 	$(NBVAL_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile -p tests.nbval_budget \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout=60 \
 		--nbval-sanitize-with=tests/nbval_sanitize.cfg notebooks $(ARGS)

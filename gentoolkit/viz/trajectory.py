@@ -107,6 +107,8 @@ def trajectories(
     arrows = None if score is None else over(score, "score", _ARROWS)
     ring = None if denoiser is None else over(denoiser, "denoiser", _PROBE, to_edge=True)
     reach = 0.9 * (span[1] - span[0]) / _ARROWS
+    # Three panels in a row leave no room for the time, which stands below them anyway.
+    narrow = len(shown) + (log_ratio is not None) not in (1, 2, 4)
     colored = "colour: place at the start, left to right"
     for k, (lane, held) in enumerate(zip(shown, clock.held, strict=True)):
         probed = ring is not None and k == 0
@@ -134,7 +136,7 @@ def trajectories(
             third = span[0] + 0.66 * (span[1] - span[0])
             start = (third, third) if probe is None else probe
             panel.probe(ring, start=start, name="estimate of the data")
-        captions(panel, span, lane, held, time_label)
+        captions(panel, span, lane, held, None if narrow else time_label)
         if off is not None:
             count_crosses(panel, span, outside[k])
     if log_ratio is not None:

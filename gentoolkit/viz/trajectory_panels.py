@@ -115,10 +115,15 @@ def way(lane: Lane, k: int) -> str:
     return "pull" if k <= lane.rising and lane.rising else "push"
 
 
-def captions(panel: Panel, span: Range, lane: Lane, held: np.ndarray, label: str) -> None:
-    """Write each frame's time and step into the upper left corner."""
+def captions(
+    panel: Panel, span: Range, lane: Lane, held: np.ndarray, label: str | None
+) -> None:
+    """Write each frame's step, and its time under a label, into the upper left corner."""
     side = span[1] - span[0]
-    words = [f"{way(lane, k)}, {lane.when(k)}, {label} = {number(float(lane.at[k]))}" for k in held]
+    words = [f"{way(lane, k)}, {lane.when(k)}" for k in held]
+    if label is not None:
+        times = [f"{label} = {number(float(lane.at[k]))}" for k in held]
+        words = [", ".join(pair) for pair in zip(words, times, strict=True)]
     panel.text(span[0] + 0.03 * side, span[1] - 0.055 * side, words, anchor="left")
 
 

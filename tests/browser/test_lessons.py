@@ -19,7 +19,7 @@ def test_the_lessons_exist():
 @pytest.mark.parametrize("lesson", LESSONS, ids=[lesson.stem for lesson in LESSONS])
 def test_a_lesson_runs_and_plays_in_the_browser(lesson, page, lab, save_shot):
     """Bug: a lesson that runs headless but shows a dead picture to a reader."""
-    run_all(page, lab, lesson, seconds=120)
+    run_all(page, lab, lesson, seconds=300)  # two lessons at once; nbval holds the budget
     player = page.locator(".gt-player").first
     player.scroll_into_view_if_needed()
     page.wait_for_function("() => document.querySelector('.gt-player')?.dataset.painted")

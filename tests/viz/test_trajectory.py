@@ -71,6 +71,14 @@ def test_uneven_grids_give_each_step_of_the_finest_lane_as_many_frames():
     assert text == f"push, step 5 of 8, t = {float(times[5]):.3f}"
 
 
+def test_three_in_a_row_leave_the_time_to_the_note():
+    """Bug: captions cut off at the edge of a narrow panel, in the middle of a number."""
+    assert words(trajectories([lane(steps=2)] * 2), 0)[0][-1].endswith("2 of 2, t = 0.00")
+    scene = trajectories([lane(steps=2)] * 3)
+    assert words(scene, 0)[0][-1] == "push, step 2 of 2"
+    assert "t = 0.00" in scene.spec["notes"][-1]
+
+
 def test_of_equally_many_steps_the_shortest_set_the_frames():
     """Bug: a grid that gathers near the data, whose last steps all fall into one frame."""
     times = torch.linspace(0, 1, 9).flip(0) ** 4
