@@ -15,7 +15,8 @@ class StochasticFlow(nn.Module):
         log_w = log target(x_T) - log source(x_0) + sum_t log_ratio_t
 
     The pushed loss is the reverse KL of the paths less log Z, the pulled one the forward KL up to
-    the entropy of the data. Layers that are modules are trained; the light ones (`MALA`, `Langevin`) are taken as they are.
+    the entropy of the data. Layers that are modules are trained; the light ones (`MALA`,
+    `Langevin`) are taken as they are.
 
     Arguments:
         source: a density that samples.

@@ -91,9 +91,7 @@ def bayes() -> Chain:
         mean, cov = marginals(BETAS)[k - 1]
         total = gain @ cov @ gain.T + 2 * STEP * torch.eye(2)
         back = cov @ gain.T @ total.inverse()
-        return Full(
-            mean + (y - gain @ mean - STEP * pull) @ back.T, cov - back @ gain @ cov
-        )
+        return Full(mean + (y - gain @ mean - STEP * pull) @ back.T, cov - back @ gain @ cov)
 
     return kernels(reversal)
 
@@ -119,7 +117,7 @@ ROWS = {
 
 @pytest.mark.parametrize("name", ROWS)
 def test_the_rows_of_the_table(name):
-    """Catches a wrong drift, gain or variance of a reversal; the mean sees what E[w] = Z does not."""
+    """Catches a wrong drift, gain or variance of a reversal: the mean sees what Z does not."""
     make, mean, variance = ROWS[name]
     exact = make()
     assert exact.mean == pytest.approx(mean, abs=1e-9)
@@ -190,7 +188,7 @@ def test_a_gradient_at_the_wrong_end_breaks_z():
 
 
 def test_euler_for_leapfrog_breaks_z():
-    """Catches Euler's rule, which does not keep volume, counted as if it did: the sheet's -0.533."""
+    """Catches Euler's rule, counted as if it kept volume: the sheet's -0.533."""
     path, h, e = annealing_path(), 0.8, 0.35
 
     def log_w(n):
