@@ -43,6 +43,6 @@ def checked_size(name: str, value: Tensor | float, advice: str) -> None:
         raise ValueError(
             f"{name} must be one number; got shape {tuple(value.shape)}; build a step for each"
         )
-    number = float(value)
+    number = float(value.detach() if isinstance(value, Tensor) else value)
     if not 0.0 < number < float("inf"):
         raise ValueError(f"{name} must be positive and finite; got {number}; {advice}")

@@ -227,7 +227,9 @@ class MonteCarloDiffusion(LearnedAnnealing):
 
     def scales(self) -> tuple[float, float]:
         """Return `2 e` and `2 e`."""
-        return 2.0 * float(self.step_size), 2.0 * float(self.step_size)
+        size = self.step_size
+        twice = 2.0 * float(size.detach() if isinstance(size, Tensor) else size)
+        return twice, twice
 
 
 class HamiltonianDiffusion(LearnedAnnealing):
