@@ -68,15 +68,15 @@ def sandwich_chart(
             },
             annotation_position="top",
         )
+    height = 230 + 48 * len(rows)
     figure.update_layout(
         title=title,
         xaxis_title=f"{symbol}, nats",
-        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": -0.28, "yanchor": "top"},
+        # Below the axis title, in pixels of the plot's own height.
+        legend={"orientation": "h", "x": 0, "y": -64 / (height - 172), "yanchor": "top"},
         margin={"t": 76, "b": 96},
     )
     figure.update_yaxes(autorange="reversed", showgrid=False, ticks="")
     said = "; ".join(f"{name}: {row}" if name else str(row) for name, row in rows.items())
     truth = "" if exact is None else f" The exact value is {exact:.3f}."
-    return Chart(
-        figure, f"Bounds of {symbol} from both sides. {said}.{truth}", height=230 + 48 * len(rows)
-    )
+    return Chart(figure, f"Bounds of {symbol} from both sides. {said}.{truth}", height=height)
