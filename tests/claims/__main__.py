@@ -12,6 +12,7 @@ import torch
 from tests.claims import (
     s05_diffusion,
     s06_stochastic,
+    s06_well,
     s07_samplers,
     s09_ddim,
     s13_cavi_gibbs,
@@ -27,6 +28,7 @@ CLAIMS: dict[str, Callable[[], Claim]] = {
     "S05": s05_diffusion.run_bound,
     "S05-targets": s05_diffusion.run_targets,
     "S06": s06_stochastic.run,
+    "S06-well": s06_well.run,
     "S07": s07_samplers.run_orders,
     "S07-wide": s07_samplers.run_wide,
     "S07-narrow": s07_samplers.run_narrow,
