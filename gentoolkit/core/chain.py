@@ -28,8 +28,16 @@ class Density(Protocol):
         ...
 
 
+class Scored(Protocol):
+    """What a target must offer, if it is not a plain function: the log-density of given points."""
+
+    def log_prob(self, x: Tensor, /) -> Tensor:
+        """Return the log-density, shape (B,)."""
+        ...
+
+
 Source = Density | torch.distributions.Distribution
-Target = Callable[[Tensor], Tensor] | Density | torch.distributions.Distribution
+Target = Callable[[Tensor], Tensor] | Scored | torch.distributions.Distribution
 
 
 def draw(source: Source, n: int, generator: Generator | None = None) -> Tensor:

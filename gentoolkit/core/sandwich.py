@@ -1,7 +1,7 @@
 """Two-sided bounds: log Z between the log-weights of pushed and of pulled paths.
 
-    E_push[log w] = log Z - KL(push || pull)   <=   log Z
-    E_pull[log w] = log Z + KL(pull || push)   >=   log Z
+E_push[log w] = log Z - KL(push || pull)   <=   log Z
+E_pull[log w] = log Z + KL(pull || push)   >=   log Z
 """
 
 from dataclasses import dataclass

@@ -19,8 +19,8 @@ class StochasticFlow(nn.Module):
     `Langevin`) are taken as they are.
 
     Arguments:
-        source: a density that samples.
-        layers: steps from the source side to the target side.
+        source: a density that samples. Parameters of source and target are not trained.
+        layers: steps from the source side to the target side; one may stand several times.
         target: an unnormalised log-density, for losses that push.
         pushed: share of the pushed loss in `loss`, from 0 (data alone) to 1 (target alone).
 
@@ -43,7 +43,8 @@ class StochasticFlow(nn.Module):
         super().__init__()
         if not 0.0 <= pushed <= 1.0:
             raise ValueError(f"pushed must lie in [0, 1]; got {pushed}; 0.5 mixes both losses")
-        self._source, self._target = source, target
+        # In a tuple, a module would not join the model: a target must not be trained towards us.
+        self._ends = (source, target)
         self._layers = tuple(layers)
         self.trained = nn.ModuleList(x for x in layers if isinstance(x, nn.Module))
         self.pushed = 0.0 if target is None else pushed
@@ -51,7 +52,7 @@ class StochasticFlow(nn.Module):
 
     def chain(self) -> Chain:
         """Return the chain source -> target."""
-        return Chain(self._source, self._layers)
+        return Chain(self._ends[0], self._layers)
 
     def pushed_loss(self, n: int, generator: Generator | None = None) -> Tensor:
         """Return `-E_push[log w]` of `n` paths, shape (): the reverse KL."""
@@ -87,12 +88,13 @@ class StochasticFlow(nn.Module):
             return self.chain().push(n, generator).states[-1]
 
     def _known(self) -> Target:
-        if self._target is None:
+        target = self._ends[1]
+        if target is None:
             raise ValueError(
                 "a pushed loss needs a target; got none; pass target=log_prob, or train on data by "
                 "pulled_loss"
             )
-        return self._target
+        return target
 
 
 def meeting_shapes(chain: Chain) -> tuple[Size, ...]:

@@ -78,11 +78,11 @@ class WithMomentum:
         x = draw(self.density, n, generator)  # pyright: ignore[reportArgumentType]
         return torch.stack([x, Gaussian(torch.zeros_like(x), 1.0).sample(generator=generator)], 1)
 
-    def log_prob(self, state: Tensor) -> Tensor:
-        """Return the log-density of extended states, shape (B,)."""
-        x, p = split(state)
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return the log-density of extended states (B, 2, *event), shape (B,)."""
+        position, p = split(x)
         momentum = Gaussian(torch.zeros_like(p), 1.0).log_prob(p)
-        return log_density(self.density, x) + momentum  # pyright: ignore[reportArgumentType]
+        return log_density(self.density, position) + momentum  # pyright: ignore[reportArgumentType]
 
 
 @dataclass(frozen=True)

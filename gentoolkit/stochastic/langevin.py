@@ -83,7 +83,8 @@ class TrainedLangevin(nn.Module, Step):
     """An unadjusted Langevin step whose step size is a parameter.
 
     Arguments:
-        log_g: the log of an unnormalised density, or an object with `log_prob`.
+        log_g: the log of an unnormalised density, or an object with `log_prob`; its own parameters
+            are not trained.
         step_size: where training starts.
 
     Raises:
@@ -97,12 +98,12 @@ class TrainedLangevin(nn.Module, Step):
     def __init__(self, log_g: Target, step_size: float) -> None:
         super().__init__()
         checked_size("step_size", step_size, f"start near 1 / L: {_RULE}")
-        self.log_g = log_g
+        self._density = (log_g,)  # in a tuple: a density that is a module must not be trained
         self.log_step = nn.Parameter(torch.tensor(log(step_size)))
 
     def step(self) -> Langevin:
         """Return the step with its present size."""
-        return Langevin(self.log_g, self.log_step.exp())
+        return Langevin(self._density[0], self.log_step.exp())
 
     def push(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """Draw `y ~ f(.|x)`; reparameterised."""

@@ -158,10 +158,12 @@ def _after(model: StochasticFlow, target: GaussianMixture, seed: int) -> tuple[M
 def run() -> Claim:
     """Compare a flow with a stochastic one, with moves alone, and with moves after the flow."""
     rows, bridge, distance, shares, errors, masses = [], [], [], [], [], []
+    spent: dict[str, list[float]] = {}
     for seed in SEEDS:
         by = {}
         for name, measured, seconds in contestants(seed):
             by[name] = measured
+            spent.setdefault(name, []).append(seconds)
             rows.append([name, str(seed), *measured.cells(), f"{seconds:.1f}"])
         plain, ours, moves, after = by.values()
         bridge.append(ours.bridge < plain.bridge)
@@ -189,6 +191,8 @@ def run() -> Claim:
             (f"energy distance stochastic < flow in {sum(distance)} of 3", all(distance)),
         ],
         costs=[
+            f"a stochastic step costs more: training took {sum(spent['stochastic flow']) / 3:.0f} "
+            f"CPU s against {sum(spent['flow']) / 3:.0f}",
             "ESS of the stochastic flow over the flow's: "
             + ", ".join(f"{share:.2f}" for share in shares),
             f"RMSE of log Z at n = {SMALL} below the flow's in {sum(errors)} of {len(errors)}",

@@ -266,7 +266,7 @@ def test_truth_d_a_last_metropolis_moves_particles_and_no_weight():
     changed = Chain(standard_normal(2), [*layers, other]).push(
         200, torch.Generator().manual_seed(1)
     )
-    assert float((changed.log_weight(g) - before.log_weight(g)).abs().max()) > 0.1
+    assert bool((changed.log_weight(g) - before.log_weight(g)).abs().max() > 0.1)
 
 
 def mixed(pushed: float = 0.5) -> StochasticFlow:
@@ -319,6 +319,22 @@ def test_a_flow_without_a_target_learns_from_data_alone():
         model.pushed_loss(5)
     with pytest.raises(ValueError, match="pushed must lie"):
         StochasticFlow(standard_normal(2), layers, lopsided(), 1.5)
+
+
+def test_a_target_with_parameters_is_not_trained():
+    """Catches a target that is pulled towards the flow: its parameters are no part of the model."""
+
+    class Learned(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mean = torch.nn.Parameter(torch.zeros(2))
+
+        def log_prob(self, x):
+            return -(x - self.mean).square().sum(1)
+
+    step = TrainedLangevin(Learned(), 0.1)
+    model = StochasticFlow(standard_normal(2), [step, step], Learned())
+    assert [name for name, _ in model.named_parameters()] == ["trained.0.log_step"]
 
 
 def test_layers_must_meet():
