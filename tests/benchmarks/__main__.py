@@ -48,7 +48,7 @@ def main() -> None:
         header = ["sampler", "evaluations", "bias", "RMSE", "compile s"]
         print("\n".join(table(header, stochastic.errors())))
         print("\nlog Z of 1000 paths, trained briefly\n")
-        header = ["sampler", "evaluations", "sd log w", "RMSE", "evaluations x RMSE^2"]
+        header = ["sampler", "evaluations", "sd log w", "RMSE", "1000 evaluations x RMSE^2"]
         print("\n".join(table(header, stochastic.variances())))
 
 

@@ -205,7 +205,7 @@ def _two(values: Tensor) -> list[str]:
 
 
 def variances(steps: int = 150, n: int = 20_000) -> list[list[str]]:
-    """Rows: sampler, evaluations a path, sd of log w, RMSE of log Z, their product of interest."""
+    """Rows: sampler, evaluations a path, sd of log w, RMSE of log Z, evaluations times its square."""
     counted = Counted(ring())
     p = path(counted)
     chains: dict[str, Chain] = {
@@ -218,7 +218,7 @@ def variances(steps: int = 150, n: int = 20_000) -> list[list[str]]:
     for _ in fit(model, model.pool(2000, generator).batches(512, 4 * steps), progress=False):
         pass
     chains["learned way back, 16 steps"] = model.chain()
-    flow = stochastic(ring())
+    flow = stochastic(counted)
     train(flow, ring(), steps, 0)
     chains["stochastic flow, 4 couplings and 10 Langevin"] = flow.chain()
     rows = []
@@ -226,10 +226,10 @@ def variances(steps: int = 150, n: int = 20_000) -> list[list[str]]:
         counted.rows = 0
         with torch.no_grad():
             log_w = chain.push(n, torch.Generator().manual_seed(1)).log_weight(ring())
-        # The flow holds its own copy of the target: two scores a Langevin step, as the others.
-        asked = counted.rows / n or 20.0
+        asked = counted.rows / n
         estimates = log_z(log_w.reshape(-1, 1000), dim=1) - LOG_Z
         square = float(estimates.square().mean())
+        # The price of a squared error of one nat: evaluations a path times 1000 paths.
         cells = [f"{asked:.0f}", f"{float(log_w.std()):.2f}", f"{square**0.5:.3f}"]
         rows.append([name, *cells, f"{1000 * asked * square:.0f}"])
     return rows

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gentoolkit import elbo, ess, log_z, standard_normal
+from gentoolkit.core.chain import Chain, Target
 from gentoolkit.flows import AffineCoupling, half
 from gentoolkit.metrics import energy_distance
 from gentoolkit.stochastic import (
@@ -52,7 +53,7 @@ def flow(target: GaussianMixture) -> StochasticFlow:
     return StochasticFlow(source, [coupling(t) for t in range(6)], target)
 
 
-def stochastic(target: GaussianMixture) -> StochasticFlow:
+def stochastic(target: Target) -> StochasticFlow:
     """Four couplings, with four Langevin steps a fifth of the way and six at the end."""
     source = standard_normal(2, dtype=torch.float32)
     midway = TrainedLangevin(Geometric(source, target).at(0.2), 0.1).float()
@@ -124,7 +125,7 @@ class Measured:
         return [*first, f"{self.share:.4f}", f"{error:+.3f}", f"{self.rmse:.3f}", f"{gap:.1f}"]
 
 
-def weigh(chain, target: GaussianMixture, seed: int, n: int = N) -> Measured:
+def weigh(chain: Chain, target: GaussianMixture, seed: int, n: int = N) -> Measured:
     """Push n paths through a chain."""
     with torch.no_grad():
         paths = chain.push(n, torch.Generator().manual_seed(1000 + seed))

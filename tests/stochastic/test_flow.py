@@ -288,13 +288,13 @@ def test_losses_are_the_means_of_the_weights():
     seed = lambda: torch.Generator().manual_seed(2)  # noqa: E731
     pushed = model.chain().push(300, seed()).log_weight(lopsided())
     pulled = model.chain().pull(x, seed()).log_evidence()
-    assert float(model.pushed_loss(300, seed())) == pytest.approx(-float(pushed.mean()))
-    assert float(model.pulled_loss(x, seed())) == pytest.approx(-float(pulled.mean()))
-    assert float(model.variance_loss(300, seed())) == pytest.approx(float(pushed.var()))
+    assert model.pushed_loss(300, seed()).item() == pytest.approx(-pushed.mean().item())
+    assert model.pulled_loss(x, seed()).item() == pytest.approx(-pulled.mean().item())
+    assert model.variance_loss(300, seed()).item() == pytest.approx(pushed.var().item())
     for share in (0.0, 1.0):
         alone = mixed(share)
         want = -pushed.mean() if share else -pulled.mean()
-        assert float(alone.loss(x, seed())) == pytest.approx(float(want))
+        assert alone.loss(x, seed()).item() == pytest.approx(want.item())
 
 
 @pytest.mark.parametrize("name", ["loss", "pushed_loss", "variance_loss", "pulled_loss"])

@@ -102,6 +102,11 @@ def test_scores_agree_with_the_closed_form():
     (outer,) = torch.autograd.grad(score.square().sum() + value.sum(), x)
     want = torch.autograd.grad(g.score(x).square().sum() + g.log_prob(x).sum(), x)[0]
     torch.testing.assert_close(outer, want)
+    scale = torch.tensor(2.0, requires_grad=True)
+    value, score = value_and_score(lambda z: scale * g.log_prob(z), x.detach())
+    (outer,) = torch.autograd.grad(score.sum(), scale)
+    torch.testing.assert_close(outer, g.score(x).sum().detach())
+    assert not value_and_score(g, x.detach())[1].requires_grad
     with torch.no_grad():
         value, score = value_and_score(g, x)
     assert not score.requires_grad and not value.requires_grad
