@@ -205,7 +205,7 @@ def _two(values: Tensor) -> list[str]:
 
 
 def variances(steps: int = 150, n: int = 20_000) -> list[list[str]]:
-    """Rows: sampler, evaluations a path, sd of log w, RMSE of log Z, evaluations times its square."""
+    """Rows: sampler, evaluations a path, sd of log w, RMSE of log Z, and their price."""
     counted = Counted(ring())
     p = path(counted)
     chains: dict[str, Chain] = {
