@@ -14,6 +14,7 @@ from gentoolkit.core import (
     Kernel,
     Law,
     Reversible,
+    Sandwich,
     Step,
     Trajectory,
     elbo,
@@ -22,8 +23,10 @@ from gentoolkit.core import (
     log_z,
     log_z_error,
     residuals,
+    sandwich,
     standard_normal,
     trajectory_balance,
+    variance_shares,
 )
 
 __version__ = "0.1.0"
@@ -38,6 +41,7 @@ __all__ = [
     "Kernel",
     "Law",
     "Reversible",
+    "Sandwich",
     "Step",
     "Trajectory",
     "elbo",
@@ -46,6 +50,8 @@ __all__ = [
     "log_z",
     "log_z_error",
     "residuals",
+    "sandwich",
     "standard_normal",
     "trajectory_balance",
+    "variance_shares",
 ]

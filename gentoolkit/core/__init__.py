@@ -10,7 +10,9 @@ from gentoolkit.core.objectives import (
     log_z_error,
     residuals,
     trajectory_balance,
+    variance_shares,
 )
+from gentoolkit.core.sandwich import Sandwich, sandwich
 from gentoolkit.core.step import Bijection, Kernel, Reversible, Step
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "Kernel",
     "Law",
     "Reversible",
+    "Sandwich",
     "Step",
     "Trajectory",
     "elbo",
@@ -31,6 +34,8 @@ __all__ = [
     "log_z",
     "log_z_error",
     "residuals",
+    "sandwich",
     "standard_normal",
     "trajectory_balance",
+    "variance_shares",
 ]

@@ -6,6 +6,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Protocol
 
 import torch
@@ -27,8 +28,16 @@ class Density(Protocol):
         ...
 
 
+class Scored(Protocol):
+    """What a target must offer, if it is not a plain function: the log-density of given points."""
+
+    def log_prob(self, x: Tensor, /) -> Tensor:
+        """Return the log-density, shape (B,)."""
+        ...
+
+
 Source = Density | torch.distributions.Distribution
-Target = Callable[[Tensor], Tensor] | Density | torch.distributions.Distribution
+Target = Callable[[Tensor], Tensor] | Scored | torch.distributions.Distribution
 
 
 def draw(source: Source, n: int, generator: Generator | None = None) -> Tensor:
@@ -206,10 +215,15 @@ class Chain:
                 )
         return self.pull(x).log_evidence()
 
-    @staticmethod
-    def _checked(t: int, verb: str, x: Tensor, ratio: Tensor, n: int) -> Tensor:
+    def _checked(self, t: int, verb: str, x: Tensor, ratio: Tensor, n: int) -> Tensor:
         """Name the step whose ratio has a wrong shape or whose state left the real numbers."""
         validate.per_sample(f"log_ratio of steps[{t}].{verb}", ratio, n)
+        remedy, kind = self.steps[t].remedy, type(self.steps[t]).__name__
+        if remedy is not None and not isfinite(float(ratio.detach().sum() + x.detach().sum())):
+            raise ValueError(
+                f"a path must stay finite; got NaN or infinity from steps[{t}].{verb}, a {kind}; "
+                f"{remedy}"
+            )
         validate.batch(f"the state after steps[{t}].{verb}", x)
         return ratio
 

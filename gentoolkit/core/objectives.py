@@ -139,3 +139,22 @@ def residuals(trajectory: Trajectory, log_flow: Tensor) -> Tensor:
     return log_flow.diff(dim=0) + trajectory.log_ratio
 
 
+def variance_shares(terms: Tensor) -> Tensor:
+    """Return how much each term of a log-weight contributes to its variance, (T,).
+
+        share_t = Cov(term_t, log_w),   log_w = sum_t term_t,   sum_t share_t = Var(log_w)
+
+    A negative share belongs to a term that makes up for the others.
+
+    Arguments:
+        terms: (T, B), for example the `residuals` of a trajectory.
+
+    Raises:
+        ValueError: there are fewer than two paths, or the shape is another.
+    """
+    if terms.ndim != 2 or terms.shape[1] < 2:
+        raise ValueError(
+            f"terms must have shape (T, B) with B >= 2; got {tuple(terms.shape)}; draw more paths"
+        )
+    centred = terms - terms.mean(1, keepdim=True)
+    return centred @ centred.sum(0) / (terms.shape[1] - 1)

@@ -23,7 +23,12 @@ class Step(ABC):
     Obligations: `push` draws `y ~ f(.|x)`, `pull` draws `x ~ b(.|y)`, and both return the number
     that `log_ratio(x, y)` gives for the pair they end with. The batch dimension comes first and
     the ratio has shape (B,); the event shape may change from `x` to `y`.
+
+    A step that can run away, such as a discretised differential equation, says in `remedy` what
+    tames it, and promises a finite ratio: a chain that meets another number stops and says so.
     """
+
+    remedy: str | None = None
 
     @abstractmethod
     def push(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:

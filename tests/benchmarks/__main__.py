@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from tests.benchmarks import diffusion, flows, laws, vae
+from tests.benchmarks import diffusion, flows, laws, stochastic, vae
 from tests.benchmarks.timing import Race, report, time_race
 from tests.claims.claim import table
 
@@ -15,6 +15,7 @@ SUITES: dict[str, Callable[[], list[Race]]] = {
     "vae": vae.races,
     "flows": flows.races,
     "diffusion": diffusion.races,
+    "stochastic": stochastic.races,
 }
 
 
@@ -40,6 +41,15 @@ def main() -> None:
             print("\nsmalldiffusion does not load here and is left out: pip install smalldiffusion")
         print("\ndistance from diffusers on the same noise, relative to the largest end\n")
         print("\n".join(table(["sampler", "steps", "float64", "float32"], diffusion.agreement())))
+
+    if "stochastic" in wanted:
+        print("\n" + "\n".join(stochastic.missing()))
+        print(f"\nlog Z of {stochastic.RUNS} runs of {stochastic.N} particles\n")
+        header = ["sampler", "evaluations", "bias", "RMSE", "compile s"]
+        print("\n".join(table(header, stochastic.errors())))
+        print("\nlog Z of 1000 paths, trained briefly\n")
+        header = ["sampler", "evaluations", "sd log w", "RMSE", "1000 evaluations x RMSE^2"]
+        print("\n".join(table(header, stochastic.variances())))
 
 
 if __name__ == "__main__":

@@ -11,9 +11,12 @@ import torch
 
 from tests.claims import (
     s05_diffusion,
+    s06_stochastic,
+    s06_well,
     s07_samplers,
     s09_ddim,
     s13_cavi_gibbs,
+    s17_mcd,
     s19_layers,
     s20_jumps,
     s22_self_normalizing,
@@ -24,11 +27,15 @@ from tests.claims.claim import Claim, table
 CLAIMS: dict[str, Callable[[], Claim]] = {
     "S05": s05_diffusion.run_bound,
     "S05-targets": s05_diffusion.run_targets,
+    "S06": s06_stochastic.run,
+    "S06-well": s06_well.run,
     "S07": s07_samplers.run_orders,
     "S07-wide": s07_samplers.run_wide,
     "S07-narrow": s07_samplers.run_narrow,
     "S09": s09_ddim.run,
     "S13": s13_cavi_gibbs.run,
+    "S17": s17_mcd.run,
+    "S17-steps": s17_mcd.run_step_sizes,
     "S19": s19_layers.run,
     "S20": s20_jumps.run,
     "S22": s22_self_normalizing.run,

@@ -126,9 +126,7 @@ RACE: dict[str, Entry] = {
     ),
     "ancestral, even t": Entry(Ancestral(), lambda n: even_times(n, END)),
     "ancestral, even log-SNR": Entry(Ancestral(), lambda n: even_log_snr(VP, n, END)),
-    "predictor-corrector, even t": Entry(
-        PredictorCorrector(), lambda n: even_times(n // 2, END)
-    ),
+    "predictor-corrector, even t": Entry(PredictorCorrector(), lambda n: even_times(n // 2, END)),
     "DDIM, even log-SNR": Entry(DDIM(), lambda n: even_log_snr(VP, n, END)),
     "DPM-Solver-2, even log-SNR": Entry(DPMSolver2(), lambda n: even_log_snr(VP, n // 2, END)),
     "DPM-Solver++(2M), even log-SNR": Entry(

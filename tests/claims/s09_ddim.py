@@ -180,7 +180,8 @@ def run() -> Claim:
             ),
             *(
                 f"deviation {s.std:g}: more than {FAR:g} deviations from every mode with {FINE} "
-                "steps of DDIM: " + " ".join(f"{r.off:.2f}" for r in s.runs)
+                "steps of DDIM: "
+                + " ".join(f"{r.off:.2f}" for r in s.runs)
                 + f"; exact net {s.oracle.off:.2f}"
                 for s in studies
             ),

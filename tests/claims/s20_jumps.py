@@ -72,8 +72,7 @@ def distances(law, corrector: Corrector | None = None) -> list[float]:
     source = torch.full((len(STATES),), 1.0 / len(STATES), dtype=torch.float64)
     truth = data().probs.flatten()
     return [
-        tv(output_law(law, falling_times(n, END), STATES, source, corrector), truth)
-        for n in COUNTS
+        tv(output_law(law, falling_times(n, END), STATES, source, corrector), truth) for n in COUNTS
     ]
 
 

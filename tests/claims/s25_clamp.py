@@ -38,9 +38,7 @@ def sheet(n: int, noise: float, generator: torch.Generator) -> Tensor:
     turn = 1.0 + 3.0 * torch.rand(n, generator=generator)  # half turns
     wide = 2.0 * torch.rand(n, generator=generator) - 1.0
     angle = pi * turn
-    flat = torch.stack(
-        [turn * angle.cos() / 2, turn * angle.sin() / 2, wide, torch.zeros(n)], 1
-    )
+    flat = torch.stack([turn * angle.cos() / 2, turn * angle.sin() / 2, wide, torch.zeros(n)], 1)
     basis = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(77))).Q
     return flat @ basis.T + noise * torch.randn(n, 4, generator=generator)
 
@@ -171,8 +169,14 @@ def run() -> Claim:
             f"after step {SETTLED}; medians count lost runs as infinite"
         ),
         header=[
-            "layers, clamp", "lost", "spikes", "test loss: median", "least", "greatest finite",
-            "worst inverse error", "median condition",
+            "layers, clamp",
+            "lost",
+            "spikes",
+            "test loss: median",
+            "least",
+            "greatest finite",
+            "worst inverse error",
+            "median condition",
         ],
         rows=[
             [f"{layers}, c = {r.clamp:g}", *_row(r)]
@@ -211,6 +215,11 @@ def _row(r: Runs) -> list[str]:
     finite = r.test[r.test.isfinite()]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (inf, inf)
     return [
-        str(r.lost), str(r.spikes), f"{r.median:.3g}", f"{low:.3g}", f"{high:.3g}",
-        f"{float(r.inverse_error.max()):.1g}", f"{float(r.condition.nanmedian()):.0f}",
+        str(r.lost),
+        str(r.spikes),
+        f"{r.median:.3g}",
+        f"{low:.3g}",
+        f"{high:.3g}",
+        f"{float(r.inverse_error.max()):.1g}",
+        f"{float(r.condition.nanmedian()):.0f}",
     ]

@@ -22,6 +22,7 @@ from gentoolkit import (
     Step,
     standard_normal,
 )
+from gentoolkit.core.chain import Target
 from gentoolkit.diffusion import (
     DDPM,
     VDM,
@@ -75,6 +76,21 @@ from gentoolkit.jumps import (
 )
 from gentoolkit.nets import TimeMLP
 from gentoolkit.numerics import FixedStep
+from gentoolkit.stochastic import (
+    HMC,
+    MALA,
+    DiffusionLayer,
+    Geometric,
+    Langevin,
+    Leapfrog,
+    Refresh,
+    StochasticFlow,
+    TrainedLangevin,
+    VAELayer,
+    annealed,
+    even_schedule,
+)
+from gentoolkit.stochastic import Metropolis as RandomWalk
 from gentoolkit.targets import DoubleWell, Funnel, GaussianMixture, eight_gaussians
 from gentoolkit.vi import VAE, HierarchicalVAE
 from tests.flows.truth import perturbed
@@ -133,6 +149,27 @@ def leap(law: Callable[[Table], StepLaw], dtype: torch.dtype) -> Step:
     return grid_chain(table.process, law(table), times, 2, dtype=dtype).steps[0]
 
 
+def autoencoder(dtype: torch.dtype) -> VAELayer:
+    """A linear decoder 2 -> 3 and an encoder that is not its reversal."""
+    torch.manual_seed(10)
+    decoder, encoder = (nn.Linear(a, b, dtype=dtype) for a, b in ((2, 3), (3, 2)))
+    return VAELayer(lambda x: Gaussian(decoder(x), 0.5), lambda y: Gaussian(encoder(y), 0.7))
+
+
+def diffusing(dtype: torch.dtype) -> DiffusionLayer:
+    """A drift and a score that know nothing of each other."""
+    torch.manual_seed(11)
+    drift, score = (nn.Linear(2, 2, dtype=dtype) for _ in range(2))
+    return DiffusionLayer(drift, score, 0.2, 0.9)
+
+
+def correction(dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    """A correction of states or of extended states."""
+    torch.manual_seed(12)
+    net = nn.Linear(4, 2, dtype=dtype)
+    return lambda s: net(s.flatten(1) if s.ndim > 2 else torch.cat([s, s.square()], 1))
+
+
 STEPS: dict[str, Callable[[torch.dtype], tuple[Step, Tensor]]] = {
     "gaussian kernel": lambda d: (linear_gaussian(d), torch.randn(16, 2, dtype=d)),
     "categorical kernel": lambda d: (discrete(d), torch.randint(4, (16,))),
@@ -140,6 +177,29 @@ STEPS: dict[str, Callable[[torch.dtype], tuple[Step, Tensor]]] = {
     "affine bijection": lambda d: (affine(d), torch.randn(16, 3, dtype=d)),
     "sinh bijection": lambda d: (Sinh(), torch.randn(16, 2, dtype=d)),
     "metropolis": lambda d: (Metropolis(eight_gaussians(dtype=d)), torch.randn(16, 2, dtype=d)),
+    "random walk": lambda d: (
+        RandomWalk(eight_gaussians(dtype=d), 0.5, 3),
+        torch.randn(16, 2, dtype=d),
+    ),
+    "mala": lambda d: (MALA(eight_gaussians(dtype=d), 0.05, 2), torch.randn(16, 2, dtype=d)),
+    "hmc": lambda d: (HMC(eight_gaussians(dtype=d), 0.1, 3), torch.randn(16, 2, dtype=d)),
+    "langevin": lambda d: (Langevin(eight_gaussians(dtype=d), 0.02), torch.randn(16, 2, dtype=d)),
+    "corrected langevin": lambda d: (
+        Langevin(eight_gaussians(dtype=d), 0.02, correction(d)),
+        torch.randn(16, 2, dtype=d),
+    ),
+    "trained langevin": lambda d: (
+        TrainedLangevin(eight_gaussians(dtype=d), 0.02).to(d),
+        torch.randn(16, 2, dtype=d),
+    ),
+    "leapfrog": lambda d: (
+        Leapfrog(eight_gaussians(dtype=d), 0.05, 3),
+        torch.randn(16, 2, 2, dtype=d),
+    ),
+    "refresh": lambda d: (Refresh(0.8), torch.randn(16, 2, 2, dtype=d)),
+    "corrected refresh": lambda d: (Refresh(0.8, correction(d)), torch.randn(16, 2, 2, dtype=d)),
+    "vae layer": lambda d: (autoencoder(d), torch.randn(16, 2, dtype=d)),
+    "diffusion layer": lambda d: (diffusing(d), torch.randn(16, 2, dtype=d)),
     "self-normal layer": lambda d: (self_normal(d), torch.randn(16, 3, dtype=d)),
     "gaussian twist": lambda d: (GaussianTwist(4.0), torch.randn(16, 3, dtype=d)),
     "probability flow": lambda d: (probability_flow(d), torch.randn(16, 2, dtype=d)),
@@ -154,6 +214,7 @@ STEPS: dict[str, Callable[[torch.dtype], tuple[Step, Tensor]]] = {
 
 BIJECTIONS: dict[str, Callable[[], tuple[Bijection, Tensor]]] = {
     "affine": lambda: (affine(torch.float64), torch.randn(6, 3)),
+    "leapfrog": lambda: (Leapfrog(eight_gaussians(), 0.05, 3), torch.randn(6, 2, 2)),
     "sinh": lambda: (Sinh(), torch.randn(6, 2)),
     "self-normal layer": lambda: (self_normal(torch.float64), torch.randn(6, 3)),
     "gaussian twist": lambda: (GaussianTwist(4.0), torch.randn(6, 3)),
@@ -256,12 +317,35 @@ def _mixed(target: GaussianMixture) -> Chain:
     return Chain(standard_normal(2), [stretch, blur, Metropolis(Flattened(target), 0.4)])
 
 
+def _annealing(target: GaussianMixture, move: Callable[[Target], Step]) -> Chain:
+    path = Geometric(Gaussian(torch.zeros(1, 2), 2.5), target)
+    return annealed(path, even_schedule(6), move)
+
+
+def stochastic_flow() -> StochasticFlow:
+    """Couplings between Langevin steps, towards three bumps."""
+    target = lopsided()
+    torch.manual_seed(13)
+    layers = [
+        AffineCoupling(2, (0,), (8,)),
+        TrainedLangevin(target, 0.02),
+        AffineCoupling(2, (1,), (8,)),
+        TrainedLangevin(target, 0.03),
+    ]
+    return StochasticFlow(standard_normal(2), layers, target)
+
+
 # A mean of weights has a finite variance only where the law that is drawn has the heavier tails:
 # pushes are a little too wide for E[w], and a little too narrow for E_pull[1/w].
 JOURNEYS: dict[str, Callable[[], Journey]] = {
     "empty": lambda: Journey(Chain(Gaussian(torch.zeros(1, 2), 2.5)), lopsided()),
     "kernel": lambda: Journey(_noise_and_back(1.15), bump()),
     "mixed": lambda: Journey(_mixed(lopsided()), lopsided()),
+    "annealed langevin": lambda: Journey(
+        _annealing(lopsided(), lambda g: Langevin(g, 0.02)), lopsided()
+    ),
+    "annealed mala": lambda: Journey(_annealing(lopsided(), lambda g: MALA(g, 0.1)), lopsided()),
+    "annealed hmc": lambda: Journey(_annealing(lopsided(), lambda g: HMC(g, 0.2)), lopsided()),
 }
 PULLED_JOURNEYS: dict[str, Callable[[], Journey]] = {
     "kernel": lambda: Journey(_noise_and_back(0.85), bump()),
@@ -294,6 +378,7 @@ MODELS: dict[str, Callable[[], tuple[nn.Module, Tensor]]] = {
     "self-normalizing flow": lambda: (_perturbed(self_normalizing_flow(4, 2)), torch.randn(7, 4)),
     "real nvp": (lambda: (perturbed(real_nvp(3, 2, (8,)), 0.3), torch.randn(7, 3))),
     "spline flow": (lambda: (perturbed(spline_flow(3, 2, hidden=(8,)), 0.3), torch.randn(7, 3))),
+    "stochastic flow": lambda: (_perturbed(stochastic_flow()), torch.randn(7, 2)),
     "ddpm": lambda: (
         _perturbed(DDPM(TimeMLP(2, 2, (8,)), (2,), LinearBeta(), 5)),
         torch.randn(7, 2),

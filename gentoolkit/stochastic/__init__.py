@@ -1,0 +1,69 @@
+"""Chains towards a density: Langevin and Metropolis moves, annealing, stochastic flows."""
+
+from gentoolkit.stochastic.annealing import Transition, annealed, increments
+from gentoolkit.stochastic.flow import StochasticFlow, meeting_shapes
+from gentoolkit.stochastic.gradient import value_and_score
+from gentoolkit.stochastic.hamiltonian import Leapfrog, Refresh, WithMomentum
+from gentoolkit.stochastic.langevin import Langevin, TrainedLangevin
+from gentoolkit.stochastic.layers import DiffusionLayer, VAELayer
+from gentoolkit.stochastic.learned import (
+    CorrectionMLP,
+    HamiltonianDiffusion,
+    LearnedAnnealing,
+    MonteCarloDiffusion,
+    Pairs,
+)
+from gentoolkit.stochastic.metropolis import HMC, MALA, Metropolis, Metropolised
+from gentoolkit.stochastic.paths import (
+    Geometric,
+    OwnPath,
+    Path,
+    Tempered,
+    checked_schedule,
+    even_schedule,
+)
+from gentoolkit.stochastic.smc import (
+    ConstantESS,
+    NextBeta,
+    Particles,
+    pilot_schedule,
+    smc,
+    systematic,
+)
+
+__all__ = [
+    "HMC",
+    "MALA",
+    "ConstantESS",
+    "CorrectionMLP",
+    "DiffusionLayer",
+    "Geometric",
+    "HamiltonianDiffusion",
+    "Langevin",
+    "Leapfrog",
+    "LearnedAnnealing",
+    "Metropolis",
+    "Metropolised",
+    "MonteCarloDiffusion",
+    "NextBeta",
+    "OwnPath",
+    "Pairs",
+    "Particles",
+    "Path",
+    "Refresh",
+    "StochasticFlow",
+    "Tempered",
+    "TrainedLangevin",
+    "Transition",
+    "VAELayer",
+    "WithMomentum",
+    "annealed",
+    "checked_schedule",
+    "even_schedule",
+    "increments",
+    "meeting_shapes",
+    "pilot_schedule",
+    "smc",
+    "systematic",
+    "value_and_score",
+]

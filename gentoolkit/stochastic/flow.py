@@ -1,0 +1,132 @@
+"""Stochastic normalizing flows: bijections and random layers in one chain."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Generator, Size, Tensor, nn
+
+from gentoolkit.core import Chain, Step, elbo, log_variance, validate
+from gentoolkit.core.chain import Source, Target, draw
+
+
+class StochasticFlow(nn.Module):
+    """A chain of any layers from a source to a target: flows, Langevin, MCMC, VAEs, diffusions.
+
+        log_w = log target(x_T) - log source(x_0) + sum_t log_ratio_t
+
+    The pushed loss is the reverse KL of the paths less log Z, the pulled one the forward KL up to
+    the entropy of the data. Layers that are modules are trained; the light ones (`MALA`,
+    `Langevin`) are taken as they are.
+
+    Arguments:
+        source: a density that samples. Parameters of source and target are not trained.
+        layers: steps from the source side to the target side; one may stand several times.
+        target: an unnormalised log-density, for losses that push.
+        pushed: share of the pushed loss in `loss`, from 0 (data alone) to 1 (target alone).
+
+    Raises:
+        TypeError: a layer is not a Step.
+        ValueError: `pushed` is outside [0, 1] or asks for a missing target, or the shapes of
+            neighbouring layers do not meet.
+
+    Reference: Wu, Köhler, Noé 2020 (arXiv 2002.06707); Hagemann, Hertrich, Steidl 2021
+        (arXiv 2111.12506).
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        layers: Sequence[Step],
+        target: Target | None = None,
+        pushed: float = 0.5,
+    ) -> None:
+        super().__init__()
+        if not 0.0 <= pushed <= 1.0:
+            raise ValueError(f"pushed must lie in [0, 1]; got {pushed}; 0.5 mixes both losses")
+        # In a tuple, a module would not join the model: a target must not be trained towards us.
+        self._ends = (source, target)
+        self._layers = tuple(layers)
+        self.trained = nn.ModuleList(x for x in layers if isinstance(x, nn.Module))
+        self.pushed = 0.0 if target is None else pushed
+        meeting_shapes(self.chain())
+
+    def chain(self) -> Chain:
+        """Return the chain source -> target."""
+        return Chain(self._ends[0], self._layers)
+
+    def pushed_loss(self, n: int, generator: Generator | None = None) -> Tensor:
+        """Return `-E_push[log w]` of `n` paths, shape (): the reverse KL."""
+        return -elbo(self.chain().push(n, generator).log_weight(self._known()))
+
+    def pulled_loss(self, x: Tensor, generator: Generator | None = None) -> Tensor:
+        """Return `-E_pull[log evidence]` of data (B, *event), shape (): the forward KL."""
+        return -elbo(self.chain().pull(x, generator).log_evidence())
+
+    def variance_loss(self, n: int, generator: Generator | None = None) -> Tensor:
+        """Return `Var_push[log w]` of `n` paths, shape (), through the path.
+
+        Reference: Richter et al. 2020 (arXiv 2010.10436).
+        """
+        return log_variance(self.chain().push(n, generator).log_weight(self._known()))
+
+    def loss(self, x: Tensor, generator: Generator | None = None) -> Tensor:
+        """Return the mixture of both, with as many pushed paths as data, shape ().
+
+        pushed * pushed_loss(B) + (1 - pushed) * pulled_loss(x)
+        """
+        n = validate.batch("x", x).shape[0]
+        if self.pushed == 1.0:
+            return self.pushed_loss(n, generator)
+        pulled = self.pulled_loss(x, generator)
+        if self.pushed == 0.0:
+            return pulled
+        return self.pushed * self.pushed_loss(n, generator) + (1.0 - self.pushed) * pulled
+
+    def sample(self, n: int, generator: Generator | None = None) -> Tensor:
+        """Draw `n` last states, unweighted, (n, *event); no gradient is kept."""
+        with torch.no_grad():
+            return self.chain().push(n, generator).states[-1]
+
+    def _known(self) -> Target:
+        target = self._ends[1]
+        if target is None:
+            raise ValueError(
+                "a pushed loss needs a target; got none; pass target=log_prob, or train on data by "
+                "pulled_loss"
+            )
+        return target
+
+
+def meeting_shapes(chain: Chain) -> tuple[Size, ...]:
+    """Return the event shape of every state of a chain, found by moving two paths there and back.
+
+    No randomness of the caller is used up.
+
+    Raises:
+        ValueError: a layer refuses what its neighbour gives, or pulls to another shape; both shapes
+            are named.
+    """
+    with torch.no_grad(), torch.random.fork_rng():
+        x = draw(chain.source, 2)
+        shapes = [x.shape[1:]]
+        for t, step in enumerate(chain.steps):
+            kind = f"layers[{t}], a {type(step).__name__},"
+            left = "the source" if t == 0 else f"layers[{t - 1}]"
+            try:
+                y, _ = step.push(x)
+                back, _ = step.pull(y)
+            except (RuntimeError, ValueError, IndexError) as error:
+                raise ValueError(
+                    f"neighbouring layers must meet in shape; got states of shape "
+                    f"{('B', *x.shape[1:])} from {left}, which {kind} refuses: {error}; give both "
+                    "one width, or put a VAELayer between them"
+                ) from error
+            if back.shape != x.shape:
+                raise ValueError(
+                    f"neighbouring layers must meet in shape; got {('B', *x.shape[1:])} from "
+                    f"{left}, and {('B', *back.shape[1:])} where {kind} pulls to; let both laws of "
+                    "a layer speak of the same state"
+                )
+            x = y
+            shapes.append(x.shape[1:])
+    return tuple(shapes)

@@ -1,0 +1,53 @@
+"""The gradient of a log-density, by automatic differentiation."""
+
+import torch
+from torch import Tensor
+
+from gentoolkit.core.chain import Target
+from gentoolkit.core.chain import score as log_density
+
+
+def value_and_score(log_g: Target, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return `log g(x)`, (B,), and its gradient in `x`, (B, *event).
+
+    Where gradients are recorded, both stay differentiable in `x` and in the parameters of g, so a
+    loss may reach through a whole path; under `torch.no_grad()` nothing is kept.
+
+    Arguments:
+        log_g: an unnormalised log-density, (B, *event) -> (B,), or an object with `log_prob`.
+        x: states, (B, *event).
+    """
+    if torch.is_grad_enabled() and x.requires_grad:
+        value = log_density(log_g, x)
+        (gradient,) = torch.autograd.grad(value.sum(), x, create_graph=True)
+        return value, gradient
+    if torch.is_grad_enabled():
+
+        def total(x: Tensor) -> tuple[Tensor, Tensor]:
+            value = log_density(log_g, x)
+            return value.sum(), value
+
+        # Parameters of g may ask for gradients where x does not. Unlike autograd.grad on a leaf,
+        # this keeps a graph only if they do; it costs nearly twice as much.
+        gradient, value = torch.func.grad(total, has_aux=True)(x)
+        return value, gradient
+    with torch.enable_grad():
+        leaf = x.detach().requires_grad_()
+        value = log_density(log_g, leaf)
+        (gradient,) = torch.autograd.grad(value.sum(), leaf)
+    return value.detach(), gradient
+
+
+def checked_size(name: str, value: Tensor | float, advice: str) -> None:
+    """Raise unless a step size is one finite number above zero.
+
+    Raises:
+        ValueError: it is zero, negative, NaN, infinite, or not one number.
+    """
+    if isinstance(value, Tensor) and value.numel() != 1:
+        raise ValueError(
+            f"{name} must be one number; got shape {tuple(value.shape)}; build a step for each"
+        )
+    number = float(value.detach() if isinstance(value, Tensor) else value)
+    if not 0.0 < number < float("inf"):
+        raise ValueError(f"{name} must be positive and finite; got {number}; {advice}")

@@ -1,0 +1,118 @@
+"""Langevin steps without an accept decision, with a reversal that may be learned.
+
+    f(y|x) = N(x + e grad log g(x), 2 e I)
+    b(x|y) = N(y + e grad log g(y) + 2 e c(y), 2 e I)
+
+With c = 0 the step is undone by the same kernel, started at y: plain annealed importance sampling.
+The reversal of a diffusion through marginals q has drift `-grad log g + 2 grad log q`, so the best
+correction is `c = grad log q - grad log g`: what the particles lag behind.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import log, sqrt
+
+import torch
+from torch import Generator, Tensor, nn
+
+from gentoolkit.core import Gaussian, Kernel, Step
+from gentoolkit.core.chain import Target
+from gentoolkit.stochastic.gradient import checked_size, value_and_score
+
+_RULE = (
+    "an explicit Langevin step is stable only while step_size * L < 2, with L the largest "
+    "curvature of -log g"
+)
+
+
+@dataclass(frozen=True)
+class Langevin(Step):
+    """One unadjusted Langevin step (ULA) for an unnormalised density g.
+
+    Arguments:
+        log_g: its log, (B, *event) -> (B,), or an object with `log_prob`.
+        step_size: e, the time of the step, one number; stable while `e L < 2`, with L the largest
+            curvature of `-log g`. A tensor is differentiated.
+        correction: c, what the reversal's score adds to grad log g, (B, *event) -> (B, *event).
+
+    Raises:
+        ValueError: `step_size` is not positive and finite.
+
+    Reference: Wu, Köhler, Noé 2020 (arXiv 2002.06707); Doucet, Grathwohl, Matthews, Strathmann
+        2022 (arXiv 2208.07698) for the correction.
+    """
+
+    log_g: Target
+    step_size: Tensor | float
+    correction: Callable[[Tensor], Tensor] | None = None
+    remedy = f"lower step_size: {_RULE}, so step_size * L > 2 makes paths explode"
+
+    def __post_init__(self) -> None:
+        checked_size("step_size", self.step_size, f"start near 1 / L: {_RULE}")
+
+    def law(self, x: Tensor) -> Gaussian:
+        """Return f(.|x)."""
+        return self._around(x + self.step_size * value_and_score(self.log_g, x)[1])
+
+    def reversal(self, y: Tensor) -> Gaussian:
+        """Return b(.|y)."""
+        law = self.law(y)
+        if self.correction is None:
+            return law
+        return self._around(law.mean + 2.0 * self.step_size * self.correction(y))
+
+    def push(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Draw `y ~ f(.|x)`; reparameterised, so gradients flow through the path."""
+        return Kernel(self.law, self.reversal).push(x, generator)
+
+    def pull(self, y: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Draw `x ~ b(.|y)`."""
+        return Kernel(self.law, self.reversal).pull(y, generator)
+
+    def log_ratio(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return `log b(x|y) - log f(y|x)`, shape (B,)."""
+        return Kernel(self.law, self.reversal).log_ratio(x, y)
+
+    def _around(self, mean: Tensor) -> Gaussian:
+        # A path that ran away is the chain's to report: a law refuses no mean.
+        e = self.step_size
+        return Gaussian(mean, (2.0 * e).sqrt() if isinstance(e, Tensor) else sqrt(2.0 * e))
+
+
+class TrainedLangevin(nn.Module, Step):
+    """An unadjusted Langevin step whose step size is a parameter.
+
+    Arguments:
+        log_g: the log of an unnormalised density, or an object with `log_prob`; its own parameters
+            are not trained.
+        step_size: where training starts.
+
+    Raises:
+        ValueError: `step_size` is not positive and finite.
+
+    Reference: Hagemann, Hertrich, Steidl 2021 (arXiv 2111.12506).
+    """
+
+    remedy = Langevin.remedy
+
+    def __init__(self, log_g: Target, step_size: float) -> None:
+        super().__init__()
+        checked_size("step_size", step_size, f"start near 1 / L: {_RULE}")
+        self._density = (log_g,)  # in a tuple: a density that is a module must not be trained
+        self.log_step = nn.Parameter(torch.tensor(log(step_size)))
+
+    def step(self) -> Langevin:
+        """Return the step with its present size."""
+        return Langevin(self._density[0], self.log_step.exp())
+
+    def push(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Draw `y ~ f(.|x)`; reparameterised."""
+        return self.step().push(x, generator)
+
+    def pull(self, y: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Draw `x ~ b(.|y)`; reparameterised."""
+        return self.step().pull(y, generator)
+
+    def log_ratio(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return `log b(x|y) - log f(y|x)`, shape (B,)."""
+        return self.step().log_ratio(x, y)

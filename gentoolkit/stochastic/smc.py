@@ -1,0 +1,284 @@
+"""Sequential Monte Carlo: annealing with a population that is resampled on its way.
+
+The sampler yields its particles after each density, so an animation or a schedule costs nothing.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from gentoolkit.core import Reversible, Step, ess, validate
+from gentoolkit.core import log_z as log_mean_exp
+from gentoolkit.core.chain import Source, draw
+from gentoolkit.core.chain import score as log_density
+from gentoolkit.stochastic.annealing import Transition, steps_of
+from gentoolkit.stochastic.paths import Path, checked_schedule
+
+
+@dataclass(frozen=True)
+class Particles:
+    """A weighted population at one density of a path.
+
+    Arguments:
+        beta: how far along.
+        x: states, (n, *event).
+        log_w: log-weights since the last resampling, (n,).
+        log_z: estimate of log Z of the density; its exponential is unbiased on a fixed schedule.
+        ess: effective sample size of the weights, before a resampling if there was one.
+        ancestors: which particle of the state before each one comes from, (n,); None where the
+            population was not resampled.
+    """
+
+    beta: float
+    x: Tensor
+    log_w: Tensor
+    log_z: float
+    ess: float
+    ancestors: Tensor | None = None
+
+
+class NextBeta(ABC):
+    """A rule that chooses the next density while the particles move.
+
+    Obligation: `after` returns a beta above the present one, at most 1.
+    """
+
+    @abstractmethod
+    def after(self, particles: Particles, path: Path) -> float:
+        """Return the beta that follows `particles`."""
+
+
+@dataclass(frozen=True)
+class ConstantESS(NextBeta):
+    """Steps that keep the conditional effective sample size constant, found by bisection.
+
+        n (sum_i W_i v_i)^2 / sum_i W_i v_i^2 = share n,   v = g_next(x) / g_present(x)
+
+    A schedule that looks at its own particles biases Z a little. For an unbiased Z take the betas
+    of a pilot run, and run again with them: `pilot_schedule`.
+
+    Arguments:
+        share: between 0 and 1; nearer to 1 means more steps.
+        bisections: halvings of the interval.
+        least: shortest step that counts as getting on.
+
+    Raises:
+        ValueError: `share` is not strictly between 0 and 1.
+
+    Reference: Zhou, Johansen, Aston 2016 (arXiv 1303.3123).
+    """
+
+    share: float = 0.9
+    bisections: int = 40
+    least: float = 1e-6
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.share < 1.0:
+            raise ValueError(
+                f"share must lie strictly between 0 and 1; got {self.share}; 0.9 is a careful pace"
+            )
+        validate.positive_count("bisections", self.bisections)
+
+    def after(self, particles: Particles, path: Path) -> float:
+        """Return the beta at which the conditional effective sample size falls to its share.
+
+        Raises:
+            ValueError: no step of `least` or more keeps that share.
+        """
+        here = path.log_prob(particles.x, particles.beta)
+
+        def kept(beta: float) -> float:
+            v = path.log_prob(particles.x, beta) - here
+            w = particles.log_w - particles.log_w.logsumexp(0)
+            return float((2.0 * (w + v).logsumexp(0) - (w + 2.0 * v).logsumexp(0)).exp())
+
+        if kept(1.0) >= self.share:
+            return 1.0
+        low, high = particles.beta, 1.0
+        for _ in range(self.bisections):
+            middle = 0.5 * (low + high)
+            low, high = (middle, high) if kept(middle) >= self.share else (low, middle)
+        if high - particles.beta < self.least:
+            raise ValueError(
+                f"the next density must keep a share {self.share} of the particles; got stuck at "
+                f"beta = {particles.beta:.3g}, where steps of {self.least:g} lose more; use more "
+                "particles, a lower share, or a source with heavier tails"
+            )
+        return high
+
+
+def smc(
+    path: Path,
+    betas: Tensor | NextBeta,
+    transition: Transition,
+    n: int,
+    resample_below: float = 0.5,
+    source: Source | None = None,
+    generator: Generator | None = None,
+) -> Iterator[Particles]:
+    """Yield `n` particles at each density of a path, with their weights and log Z.
+
+        log_w += log g_k(x_k) - log g_{k-1}(x_{k-1}) + log_ratio_k
+
+    Where the effective sample size falls below `resample_below n`, the particles are drawn anew by
+    their weights (systematic resampling), and log Z takes the mean weight. For moves in detailed
+    balance the increment is known before the move, so resampling comes first and the move spreads
+    the copies. With `resample_below = 0` this is annealed importance sampling.
+
+    Arguments:
+        path: from the source to the target.
+        betas: (K+1,), from 0 to 1, or a rule such as `ConstantESS(0.9)`.
+        transition: makes the step or the steps for one density.
+        n: particles, two or more.
+        resample_below: share of n, from 0 (never) to 1 (always).
+        source: takes the path's place where steps need more room. The path must then score the
+            larger states: build it from `WithMomentum(source)` and `WithMomentum(target)`.
+        generator: source of randomness.
+
+    Yields:
+        `Particles` at beta = 0, ..., 1. No gradient is kept.
+
+    Raises:
+        TypeError: `betas` is neither a floating-point tensor nor a rule.
+        ValueError: `betas` does not run from 0 to 1, fewer than two particles, `resample_below` is
+            outside [0, 1], or a step leaves the real numbers.
+
+    Reference: Del Moral, Doucet, Jasra 2006, Sequential Monte Carlo samplers.
+    """
+    if validate.positive_count("n", n) < 2:
+        raise ValueError("a population needs two particles or more; got 1; use n=1000")
+    if not 0.0 <= resample_below <= 1.0:
+        raise ValueError(
+            f"resample_below must lie in [0, 1], a share of n; got {resample_below}; 0.5 is usual"
+        )
+    rule = betas if isinstance(betas, NextBeta) else _Fixed(checked_schedule(betas).tolist())
+    return _smc(path, rule, transition, n, resample_below, source or path.source, generator)
+
+
+@dataclass(frozen=True)
+class _Fixed(NextBeta):
+    betas: list[float]
+
+    def after(self, particles: Particles, path: Path) -> float:
+        return next(beta for beta in self.betas if beta > particles.beta)
+
+
+def _smc(
+    path: Path,
+    rule: NextBeta,
+    transition: Transition,
+    n: int,
+    resample_below: float,
+    source: Source,
+    generator: Generator | None,
+) -> Iterator[Particles]:
+    with torch.no_grad():
+        x = draw(source, n, generator)
+        here = Particles(0.0, x, log_density(source, x).new_zeros(n), 0.0, float(n))
+    yield here
+    while here.beta < 1.0:
+        # Gradients are switched off inside a turn only: between turns the caller's code runs.
+        with torch.no_grad():
+            here = _turn(here, rule, path, transition, resample_below, generator)
+        yield here
+
+
+def _turn(
+    here: Particles,
+    rule: NextBeta,
+    path: Path,
+    transition: Transition,
+    resample_below: float,
+    generator: Generator | None,
+) -> Particles:
+    beta = rule.after(here, path)
+    g, steps = path.at(beta), steps_of(transition, path.at(beta))
+    n, x, ancestors = here.x.shape[0], here.x, None
+    if all(isinstance(step, Reversible) for step in steps):
+        # g_k(x_{k-1}) / g_{k-1}(x_{k-1}) needs no move: choose first, and let the move spread.
+        log_w = here.log_w + g.log_prob(x) - path.log_prob(x, here.beta)
+        size = float(ess(log_w))
+        banked, log_w, ancestors = _resampled(log_w, size < resample_below * n, generator)
+        x = _moved(x if ancestors is None else x[ancestors], steps, beta, generator)[0]
+    else:
+        start = path.log_prob(x, here.beta)
+        x, ratio = _moved(x, steps, beta, generator)
+        log_w = here.log_w + g.log_prob(x) - start + ratio
+        size = float(ess(log_w))
+        banked, log_w, ancestors = _resampled(log_w, size < resample_below * n, generator)
+        x = x if ancestors is None else x[ancestors]
+    # What earlier resamplings banked is the estimate before, less the weights still open then.
+    log_z = here.log_z - float(log_mean_exp(here.log_w)) + banked + float(log_mean_exp(log_w))
+    return Particles(beta, x, log_w, log_z, size, ancestors)
+
+
+def _moved(
+    x: Tensor, steps: list[Step], beta: float, generator: Generator | None
+) -> tuple[Tensor, Tensor]:
+    total = None
+    for step in steps:
+        x, ratio = step.push(x, generator)
+        total = ratio if total is None else total + ratio
+        if not bool(torch.isfinite(ratio.sum() + x.sum())):
+            raise ValueError(
+                f"particles must stay finite; got NaN or infinity at beta = {beta:.4g} from a "
+                f"{type(step).__name__}; {step.remedy or 'check the log-density there'}"
+            )
+    if total is None:
+        raise ValueError("a transition must make at least one step; got none; return one in a list")
+    return x, total
+
+
+def _resampled(
+    log_w: Tensor, wanted: bool, generator: Generator | None
+) -> tuple[float, Tensor, Tensor | None]:
+    """Return what is banked in log Z, the new log-weights, and the ancestors."""
+    if not wanted:
+        return 0.0, log_w, None
+    return float(log_mean_exp(log_w)), torch.zeros_like(log_w), systematic(log_w, generator)
+
+
+def systematic(log_w: Tensor, generator: Generator | None = None) -> Tensor:
+    """Return the numbers of the particles that are kept, one uniform number for all, (n,).
+
+    Particle i is drawn `floor` or `ceil` of `n W_i` times, and `n W_i` times on average.
+
+    Arguments:
+        log_w: (n,) log-weights.
+        generator: source of randomness.
+
+    Reference: Carpenter, Clifford, Fearnhead 1999.
+    """
+    n = log_w.shape[0]
+    edges = log_w.double().softmax(0).cumsum(0)
+    u = torch.rand(1, dtype=torch.float64, device=log_w.device, generator=generator)
+    points = (torch.arange(n, dtype=torch.float64, device=log_w.device) + u) / n
+    # Rounding may leave the last edge below the last point.
+    return torch.searchsorted(edges / edges[-1], points).clamp_max(n - 1)
+
+
+def pilot_schedule(
+    path: Path,
+    transition: Transition,
+    n: int,
+    rule: NextBeta | None = None,
+    source: Source | None = None,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Return the betas that a rule chooses on a pilot population, (K+1,), float64, from 0 to 1.
+
+    A second run on these betas is unbiased, for they do not look at its particles.
+
+    Arguments:
+        path: from the source to the target.
+        transition: makes the step or the steps for one density.
+        n: particles of the pilot.
+        rule: `ConstantESS(0.9)` if left out.
+        source: as in `smc`.
+        generator: source of randomness.
+    """
+    run = smc(path, rule or ConstantESS(), transition, n, 0.5, source, generator)
+    return torch.tensor([particles.beta for particles in run], dtype=torch.float64)
