@@ -10,6 +10,7 @@ from gentoolkit.viz.output import mode
 from gentoolkit.viz.panel import Panel
 from gentoolkit.viz.scene import Scene
 from gentoolkit.viz.strip import strip, strip_rows
+from gentoolkit.viz.tokens import token_grid, token_rows
 from gentoolkit.viz.trajectory import trajectories
 
 __all__ = [
@@ -23,5 +24,7 @@ __all__ = [
     "strip",
     "strip_rows",
     "there_and_back",
+    "token_grid",
+    "token_rows",
     "trajectories",
 ]
