@@ -13,7 +13,7 @@ from gentoolkit.viz.jump_panels import (
     particles,
     state_panel,
 )
-from gentoolkit.viz.lane import Lane, common
+from gentoolkit.viz.lane import Clock, Lane, common
 from gentoolkit.viz.scene import Scene
 from gentoolkit.viz.size import small
 from gentoolkit.viz.state_graph import StateGraph
@@ -76,6 +76,7 @@ def jump_lanes(
             no law, or more than 1.5 MB.
     """
     wheres = [checked_states(graph, lane.states, len(np.asarray(lane.times))) for lane in lanes]
+    marks = [_marks(lane, where) for lane, where in zip(lanes, wheres, strict=True)]
     runs = [
         Lane(lane.name, list(graph.scatter(where)), lane.times)
         for lane, where in zip(lanes, wheres, strict=True)
@@ -95,16 +96,17 @@ def jump_lanes(
         fps=fps,
         times=clock.times,
         time_label=time_label,
-        notes=_lane_notes(lanes, runs, clock.held, clock.times, time_label),
+        notes=_lane_notes(runs, marks, clock, time_label),
         group=group,
         smooth=False,
     )
     x, y = graph.ranges
-    for lane, run, where, held in zip(lanes, runs, wheres, clock.held, strict=True):
+    for lane, run, where, mark, held in zip(lanes, runs, wheres, marks, clock.held, strict=True):
         panel = state_panel(scene, graph, laws, lane.name, len(runs))
         falling = np.zeros(len(held), dtype=bool)
         particles(panel, graph, where[held], falling, 4.5, 0.3)
-        crosses(panel, graph, where[held], _marks(lane, where)[held])
+        if mark is not None:
+            crosses(panel, graph, where[held], mark[held])
         words = [run.when(k) for k in held]
         panel.text(x[0] + 0.05, y[1] - 0.16, words, anchor="left")
         if lane.caption:
@@ -112,9 +114,9 @@ def jump_lanes(
     return small(scene, _SMALLER)
 
 
-def _marks(lane: JumpLane, where: np.ndarray) -> np.ndarray:
+def _marks(lane: JumpLane, where: np.ndarray) -> np.ndarray | None:
     if lane.clamped is None:
-        return np.zeros(where.shape, dtype=bool)
+        return None
     marks = as_array(lane.clamped, f"the marks of lane {lane.name!r}")
     if marks.shape != where.shape:
         raise ValueError(
@@ -125,19 +127,14 @@ def _marks(lane: JumpLane, where: np.ndarray) -> np.ndarray:
 
 
 def _lane_notes(
-    lanes: Sequence[JumpLane],
-    runs: Sequence[Lane],
-    held: Sequence[np.ndarray],
-    times: np.ndarray,
-    label: str,
+    runs: Sequence[Lane], marks: Sequence[np.ndarray | None], clock: Clock, label: str
 ) -> list[str]:
     told = []
-    for f, t in enumerate(times):
+    for f, t in enumerate(clock.times):
         parts = []
-        for lane, run, which in zip(lanes, runs, held, strict=True):
-            k = int(which[f])
-            marks = None if lane.clamped is None else as_array(lane.clamped, "marks")[k]
-            more = "" if marks is None else f", {int(marks.sum())} clamped"
+        for run, mark, held in zip(runs, marks, clock.held, strict=True):
+            k = int(held[f])
+            more = "" if mark is None else f", {int(mark[k].sum())} clamped"
             parts.append(f"{run.name}: {run.when(k)}{more}")
         told.append(f"{label} = {t:.2f}. {'; '.join(parts)}.")
     return told
