@@ -106,7 +106,7 @@ def jump_landscape(
     )
     panel = state_panel(scene, graph, laws, title or "states, flows and particles", 2)
     top = max(float(pull.max()), float(push.max()), 1e-300)
-    lines = graph.halves()
+    lines = graph.halves
     if rising.any():
         widths = WIDEST * pull * rising[:, None] / top
         panel.ribbons(lines, widths, color=colors.PULL, dash=True, alpha=0.85)
@@ -190,7 +190,7 @@ def flux_balance(
         group=group,
     )
     panel = state_panel(scene, graph, laws, title or "flux balance", 2)
-    lines = graph.halves()
+    lines = graph.halves
     panel.ribbons(lines, np.minimum(WIDEST * pull / top, 26), color=colors.PULL, dash=True)
     panel.ribbons(lines[:, ::-1], np.minimum(WIDEST * push / top, 26), color=colors.PUSH)
     probabilities(panel, graph, laws)

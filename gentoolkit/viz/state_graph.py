@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -118,13 +119,11 @@ class StateGraph:
             (float(low[1] - 0.62 * unit), float(high[1] + 0.72 * unit)),
         )
 
+    @cached_property
     def halves(self) -> np.ndarray:
-        """Cut each edge in the middle, and run each half away from its state.
+        """(2 E, V, 2) edges cut in the middle: e starts at ``pairs[e, 0]``, E + e at ``[e, 1]``.
 
         An edge that would pass a third state is bent around it, outward.
-
-        Returns:
-            (2 E, V, 2): half e runs from ``pairs[e, 0]``, half E + e from ``pairs[e, 1]``.
         """
         lines = np.stack([self._line(a, b) for a, b in self.pairs])
         middle = lines.shape[1] // 2

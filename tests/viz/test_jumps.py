@@ -78,7 +78,7 @@ def test_states_of_two_tokens_lie_in_a_square_and_neighbours_differ_in_one():
 
 def test_each_half_of_an_edge_runs_from_its_state_to_the_middle():
     """Bug: halves that overlap, run towards their state, or cross a third one."""
-    halves = GRAPH.halves()
+    halves = GRAPH.halves
     first, second = halves[:18], halves[18:]
     np.testing.assert_allclose(first[:, -1], second[:, -1], atol=1e-9)  # they meet
     for (a, b), one, two in zip(GRAPH.pairs, first, second, strict=True):
@@ -146,8 +146,8 @@ def test_the_flow_of_noising_leaves_and_that_of_the_reversal_comes_back():
     np.testing.assert_allclose(
         read(scene, push["widths"]), scale * out * ~rising[:, None], rtol=1e-5
     )
-    np.testing.assert_allclose(read(scene, pull["xy"]), GRAPH.halves(), atol=1e-3)
-    np.testing.assert_allclose(read(scene, push["xy"]), GRAPH.halves()[:, ::-1], atol=1e-3)
+    np.testing.assert_allclose(read(scene, pull["xy"]), GRAPH.halves, atol=1e-3)
+    np.testing.assert_allclose(read(scene, push["xy"]), GRAPH.halves[:, ::-1], atol=1e-3)
 
 
 def test_particles_sit_in_their_state_and_leave_a_streak_when_they_jump():
