@@ -102,7 +102,7 @@ def jump_landscape(
         notes=told,
         group=group,
         smooth=False,
-        poster_frame=len(at) // 4 if rising[0] else len(at) // 2,
+        poster_frame=round((0.08 if rising[0] else 0.8) * (len(at) - 1)),
     )
     panel = state_panel(scene, graph, laws, title or "states, flows and particles", 2)
     top = max(float(pull.max()), float(push.max()), 1e-300)
@@ -188,6 +188,7 @@ def flux_balance(
         time_label=time_label,
         notes=told,
         group=group,
+        poster_frame=round(0.8 * (len(at) - 1)),
     )
     panel = state_panel(scene, graph, laws, title or "flux balance", 2)
     lines = graph.halves
