@@ -12,7 +12,7 @@ from gentoolkit.viz.style import opacity
 
 THINNEST = 0.4
 """Pixels below which a ribbon is not drawn."""
-_PEN, _APART = 1.6, 1.0
+_PEN, _APART = 2.0, 1.0
 _DASH = (9.0, 5.0)
 
 
@@ -97,7 +97,7 @@ def pen(width: float) -> float:
 
 
 def _steps(low: float, high: float) -> np.ndarray:
-    return np.linspace(low, high, max(1, math.ceil((high - low) / (0.7 * _PEN)) + 1))
+    return np.linspace(low, high, max(1, math.ceil((high - low) / (0.5 * _PEN)) + 1))
 
 
 def _length(line: np.ndarray) -> float:
