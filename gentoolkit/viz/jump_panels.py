@@ -89,7 +89,7 @@ def state_panel(
         weight: of the panel.
     """
     x, y = graph.ranges
-    across, up = graph.labels or ("", "")
+    across, up = graph.labels if graph.labels and share < 3 else ("", "")  # or they take the room
     panel = scene.panel(
         x, y, title=title, x_label=across, y_label=up, axes=graph.labels is not None, weight=weight
     )
