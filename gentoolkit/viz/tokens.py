@@ -184,6 +184,7 @@ def _scene(
         time_label=label,
         notes=_notes(times, label, jumped, masked, mask is not None),
         group=group,
+        poster_frame=-1 if times[0] > times[-1] else len(cells) // 5,  # where it can be read
         smooth=False,  # a token is one or another, never in between
     )
     pixels = _pixels(
