@@ -64,14 +64,21 @@ from gentoolkit.flows import (
     spline_flow,
 )
 from gentoolkit.jumps import (
+    D3PM,
+    Absorbing,
     Analytic,
     Custom,
+    Denoising,
     Euler,
     Linear,
+    MaskedDiffusion,
+    Masking,
     Process,
     StepLaw,
     Table,
     TauLeaping,
+    TokenMLP,
+    Uniform,
     grid_chain,
 )
 from gentoolkit.nets import TimeMLP
@@ -386,5 +393,15 @@ MODELS: dict[str, Callable[[], tuple[nn.Module, Tensor]]] = {
     "vdm": lambda: (
         _perturbed(VDM(TimeMLP(2, 2, (8,)), (2,), LearnedLogSnr(), steps=5)),
         torch.randn(7, 2),
+    ),
+    "d3pm": lambda: (
+        _perturbed(D3PM(Denoising(TokenMLP(3, 2, (8,)), Process(Uniform(3), end=3.0), 2), 4)),
+        torch.randint(3, (7, 2)),
+    ),
+    "d3pm of masks": lambda: (
+        _perturbed(
+            D3PM(MaskedDiffusion(TokenMLP(3, 2, (8,)), Process(Absorbing(3), Masking()), 2), 4)
+        ),
+        torch.randint(2, (7, 2)),
     ),
 }
