@@ -113,7 +113,7 @@ class WeightedEnergies:
         energies: functions of objects (B, D) -> (B,), K of them.
         temperature: positive; the lower, the closer to the minima.
 
-    Reference: Bengio et al. 2021 (arXiv 2111.09266), sections on Pareto fronts and modular energies.
+    Reference: Bengio et al. 2021 (arXiv 2111.09266), Pareto fronts and modular energies.
     """
 
     energies: Sequence[Callable[[Tensor], Tensor]]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gentoolkit.gflownet.exact import Flows, carried, stopping_reward, flow_sweep, uniform_pull
+from gentoolkit.gflownet.exact import Flows, carried, flow_sweep, stopping_reward, uniform_pull
 from gentoolkit.gflownet.rewards import checked_reward
 from gentoolkit.gflownet.space import Space
 
