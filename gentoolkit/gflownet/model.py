@@ -184,7 +184,8 @@ class GFlowNet(nn.Module):
 
     def _chooser(self, n: int, explore: float, context: Tensor | None) -> Chooser:
         space = self.environment
-        every = isinstance(space, Space) and context is None and space.size <= n * space.longest
+        every = isinstance(space, Space) and not self.policy.context
+        every = every and space.sizes[0] <= n * space.longest
 
         def probs(states: Tensor) -> Tensor:
             push = self.policy(states, context).log_push.exp()
