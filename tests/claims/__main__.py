@@ -10,6 +10,7 @@ from time import perf_counter
 import torch
 
 from tests.claims import (
+    s02_gflownet,
     s05_diffusion,
     s07_samplers,
     s09_ddim,
@@ -22,6 +23,7 @@ from tests.claims import (
 from tests.claims.claim import Claim, table
 
 CLAIMS: dict[str, Callable[[], Claim]] = {
+    "S02": s02_gflownet.run,
     "S05": s05_diffusion.run_bound,
     "S05-targets": s05_diffusion.run_targets,
     "S07": s07_samplers.run_orders,

@@ -1,4 +1,4 @@
-"""State spaces: masks, moves and their undoing, listed spaces. Each test names the bug it catches."""
+"""State spaces: masks, moves, their undoing, listed spaces. Each test names its bug."""
 
 from math import comb, factorial
 
