@@ -1,5 +1,7 @@
 """GFlowNets: objects built move by move, in proportion to a reward."""
 
+from gentoolkit.gflownet.build import Build, chain
+from gentoolkit.gflownet.continuous import GaussianFlowNet
 from gentoolkit.gflownet.environment import Environment, masked_log_softmax
 from gentoolkit.gflownet.environments import Hypergrid, Slots, Strings, Subsets
 from gentoolkit.gflownet.exact import (
@@ -32,6 +34,7 @@ from gentoolkit.gflownet.policy import Heads, Policy, TablePolicy
 from gentoolkit.gflownet.replay import ReplayBuffer
 from gentoolkit.gflownet.rewards import Corners, LogOf, WeightedEnergies
 from gentoolkit.gflownet.space import Space
+from gentoolkit.gflownet.stochastic import Shortfall, Slippery, shortfall
 from gentoolkit.gflownet.unify import IWAE_SIGN, consistency, penalised_bound
 from gentoolkit.gflownet.uses import (
     cone,
@@ -45,12 +48,14 @@ from gentoolkit.gflownet.uses import (
 __all__ = [
     "IWAE_SIGN",
     "Account",
+    "Build",
     "Corners",
     "DetailedBalance",
     "Environment",
     "FlowMatching",
     "Flows",
     "GFlowNet",
+    "GaussianFlowNet",
     "Graph",
     "Heads",
     "Hypergrid",
@@ -60,6 +65,8 @@ __all__ = [
     "Paths",
     "Policy",
     "ReplayBuffer",
+    "Shortfall",
+    "Slippery",
     "Slots",
     "Space",
     "Strings",
@@ -68,6 +75,7 @@ __all__ = [
     "TablePolicy",
     "TrajectoryBalance",
     "WeightedEnergies",
+    "chain",
     "cone",
     "cones",
     "consistency",
@@ -89,6 +97,7 @@ __all__ = [
     "rollouts",
     "settle",
     "settle_softly",
+    "shortfall",
     "stop_residuals",
     "stretches",
     "uniform_pull",

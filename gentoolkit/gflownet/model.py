@@ -15,6 +15,7 @@ from gentoolkit.gflownet.policy import Heads, Policy, TablePolicy
 from gentoolkit.gflownet.replay import ReplayBuffer
 from gentoolkit.gflownet.rewards import checked_log_reward
 from gentoolkit.gflownet.space import Space
+from gentoolkit.gflownet.stochastic import Slippery
 from gentoolkit.nets import MLP
 
 LogReward = Callable[..., Tensor]
@@ -54,7 +55,7 @@ class GFlowNet(nn.Module):
         self,
         environment: Environment,
         log_reward: LogReward,
-        policy: Policy | TablePolicy | None = None,
+        policy: Policy | TablePolicy | Slippery | None = None,
         objective: Objective | None = None,
     ) -> None:
         super().__init__()

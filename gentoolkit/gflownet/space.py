@@ -22,6 +22,7 @@ class Space(Environment):
         parents: (S, moves) number of the state before each move, -1 where there is none.
         may_stop: bool (S,).
         levels: slices of states, from the source down.
+        depth: (S,) level of each state, the longest distance from the source.
         table: (S, features) what `encode` gives for each state.
 
     Raises:
@@ -55,6 +56,7 @@ class Space(Environment):
         order = torch.sort(level, stable=True).indices
         place = torch.empty_like(order)
         place[order] = torch.arange(len(order))
+        self.depth = level[order]
         self.rows, self.may_stop = rows[order], mask[order, -1]
         self.children = torch.where(children >= 0, place[children], -1)[order]
         self.parents = self._turned()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from tests.benchmarks import diffusion, flows, laws, vae
+from tests.benchmarks import diffusion, flows, gflownet, laws, vae
 from tests.benchmarks.timing import Race, report, time_race
 from tests.claims.claim import table
 
@@ -15,6 +15,7 @@ SUITES: dict[str, Callable[[], list[Race]]] = {
     "vae": vae.races,
     "flows": flows.races,
     "diffusion": diffusion.races,
+    "gflownet": list,
 }
 
 
@@ -40,6 +41,11 @@ def main() -> None:
             print("\nsmalldiffusion does not load here and is left out: pip install smalldiffusion")
         print("\ndistance from diffusers on the same noise, relative to the largest end\n")
         print("\n".join(table(["sampler", "steps", "float64", "float32"], diffusion.agreement())))
+    if "gflownet" in wanted:
+        print("\nGFlowNets: states visited in training a second; times ours\n")
+        print("\n".join(table(["grid, objective", "states / s", "ours / it"], gflownet.speeds())))
+        print("\nL1 from R / Z after seconds of training\n")
+        print("\n".join(table(gflownet.header(), gflownet.accuracy())))
 
 
 if __name__ == "__main__":

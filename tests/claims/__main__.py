@@ -10,6 +10,7 @@ from time import perf_counter
 import torch
 
 from tests.claims import (
+    s01_unify,
     s02_gflownet,
     s05_diffusion,
     s07_samplers,
@@ -23,6 +24,7 @@ from tests.claims import (
 from tests.claims.claim import Claim, table
 
 CLAIMS: dict[str, Callable[[], Claim]] = {
+    "S01": s01_unify.run,
     "S02": s02_gflownet.run,
     "S05": s05_diffusion.run_bound,
     "S05-targets": s05_diffusion.run_targets,

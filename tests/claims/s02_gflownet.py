@@ -130,8 +130,8 @@ def run() -> Claim:
         statement="Balance gives a sampler of R / Z, and log Z, where local walks do not mix.",
         setting=(
             f"{SIDE} x {SIDE} grid, R0 = {FLOOR:g}, log Z = {truth:.4f}; 2 x 64 ReLU, "
-            f"uniform pull, batch {BATCH} of own paths, Adam {RATE:g} (log Z {LOG_Z_RATE:g}), cosine, {STEPS} "
-            f"iterations; {CHAINS} Metropolis chains; L1 from R / Z after each quarter"
+            f"uniform pull, batch {BATCH} of own paths, Adam {RATE:g} (log Z {LOG_Z_RATE:g}), "
+            f"cosine, {STEPS} iterations; {CHAINS} Metropolis chains; L1 from R / Z at each quarter"
         ),
         header=["", "seed", *(str(STEPS * q // 4) for q in (1, 2, 3, 4)), "log Z", "states"],
         rows=rows,
