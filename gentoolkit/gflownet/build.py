@@ -60,9 +60,9 @@ class Build(Step):
         size, stop = self.space.size, self.space.moves
         at, end = x % size, y % size
         rests, stops = x >= size, (x < size) & (y >= size)
-        hit = (self.space.step(at[:, None], torch.arange(stop)) == end[:, None]) & (
-            self.space.children[at] >= 0
-        )
+        hit = (
+            self.space.step(at[:, None], torch.arange(stop, device=at.device)) == end[:, None]
+        ) & (self.space.children[at] >= 0)
         move = hit.int().argmax(1)
         push = self.model.heads(at).log_push
         made = torch.where(stops, stop, move)

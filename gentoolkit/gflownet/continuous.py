@@ -27,10 +27,10 @@ from gentoolkit.nets import MLP
 class GaussianFlowNet(nn.Module):
     """A GFlowNet of T Gaussian moves in D dimensions.
 
-        push:  x_1 ~ N(0, spread^2 / T),   x_{t+1} ~ N(x_t + drift_t(x_t), std_t(x_t)^2)
+        push:  x_0 = 0,   x_{t+1} ~ N(x_t + drift_t(x_t), std_t(x_t)^2)
         pull:  x_t ~ N(x_{t+1} t / (t+1), spread^2 t / (T (t+1)))      a bridge to the origin
 
-    The first move is the source of the chain: from the origin, with the bridge's own law.
+    The first move is the source of the chain: every path comes back to the origin by itself.
 
     Arguments:
         log_reward: log R of points (B, D), shape (B,).
@@ -83,7 +83,7 @@ class GaussianFlowNet(nn.Module):
             Kernel(lambda x, t=t: self._push(x, t), lambda y, t=t: self._pull(y, t))
             for t in range(1, self.moves)
         ]
-        return Chain(Gaussian(origin, self.spread / self.moves**0.5), steps)
+        return Chain(self._push(origin, 0), steps)
 
     @torch.no_grad()
     def paths(self, n: int, generator: Generator | None = None) -> tuple[Tensor, ...]:

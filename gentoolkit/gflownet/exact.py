@@ -54,7 +54,7 @@ def reach(space: Space, push: Tensor) -> Tensor:
         space: the listed states.
         push: (S, moves + 1), probabilities of the moves and the stop.
     """
-    moves = torch.arange(space.moves)
+    moves = torch.arange(space.moves, device=space.children.device)
     toll = torch.where(space.parents >= 0, push[space.parents.clamp_min(0), moves], 0.0)
     visits = push.new_zeros(space.size)
     visits[0] = 1.0
@@ -70,7 +70,7 @@ def law(space: Space, push: Tensor) -> Tensor:
 
 def count_paths(space: Space) -> Tensor:
     """Return how many paths lead from the source to each state, (S,)."""
-    return reach(space, torch.ones(space.size, space.moves + 1))
+    return reach(space, torch.ones(space.size, space.moves + 1, device=space.children.device))
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def carried(space: Space, reward: Tensor, pull: Tensor) -> Flows:
 
 def _share(space: Space, pull: Tensor) -> Tensor:
     """Return the pull of each edge at its upper end, (S, moves)."""
-    moves = torch.arange(space.moves)
+    moves = torch.arange(space.moves, device=space.children.device)
     return torch.where(space.children >= 0, pull[space.children.clamp_min(0), moves], 0.0)
 
 
@@ -226,7 +226,7 @@ def leaks(space: Space, log_flow: Tensor, push: Tensor) -> Tensor:
     and the stop share it. The stop has its own balance, `stop_residuals`.
     """
     edges = log_flow[:, None] + push[:, :-1].log()
-    moves = torch.arange(space.moves)
+    moves = torch.arange(space.moves, device=space.children.device)
     come = edges[space.parents.clamp_min(0), moves].masked_fill(space.parents < 0, -torch.inf)
     gap = come[1:].logsumexp(1) - log_flow[1:]
     return torch.cat([torch.zeros_like(gap[:1]), gap])

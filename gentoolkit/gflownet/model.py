@@ -51,6 +51,8 @@ class GFlowNet(nn.Module):
     Reference: Bengio et al. 2021 (arXiv 2111.09266).
     """
 
+    _rewards: Tensor | None
+
     def __init__(
         self,
         environment: Environment,
@@ -65,7 +67,7 @@ class GFlowNet(nn.Module):
         self.log_z = nn.Parameter(torch.zeros(()))
         width = self.policy.context
         self.log_z_net = MLP(width, 1) if width else None
-        self._rewards = self._listed_rewards()
+        self.register_buffer("_rewards", self._listed_rewards(), persistent=False)
 
     def _listed_rewards(self) -> Tensor | None:
         if not isinstance(self.environment, Space) or self.policy.context:
@@ -99,9 +101,10 @@ class GFlowNet(nn.Module):
         """Return the heads at states (B, ...); the flow of the source is `log_z`."""
         space = self.environment
         if isinstance(space, Space) and context is None and space.size < len(states):
-            return self.heads(torch.arange(space.size)).rows(states)
+            every = torch.arange(space.size, device=states.device)
+            return self.heads(every).rows(states)
         said = self.policy(states, context)
-        source = (states == space.start(1)).flatten(1).all(1) if states.ndim > 1 else states == 0
+        source = (states == space.start(1, states.device)).reshape(len(states), -1).all(1)
         flow = torch.where(source, self.log_source_flow(len(states), context), said.log_flow)
         return Heads(said.log_push, said.log_pull, flow)
 
@@ -221,7 +224,7 @@ class GFlowNet(nn.Module):
                 f"the exact law needs a Space; got {type(self.environment).__name__}; "
                 "build the model on Space(environment)"
             )
-        said = self.heads(torch.arange(self.environment.size))
+        said = self.heads(torch.arange(self.environment.size, device=self.log_z.device))
         return exact.law(self.environment, said.log_push.exp())
 
 

@@ -66,7 +66,7 @@ class Policy(nn.Module):
         Raises:
             ValueError: the context does not fit, or a state allows nothing.
         """
-        x = self.environment.encode(states)
+        x = self.environment.encode(states).to(next(self.net.parameters()).dtype)
         if self.context or context is not None:
             x = torch.cat([x, _fitting(context, len(x), self.context)], 1)
         push, pull, flow = self.net(x).split(self.widths, 1)

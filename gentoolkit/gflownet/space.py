@@ -1,5 +1,7 @@
 """An environment small enough to list: every state a number, every move a look-up."""
 
+from copy import copy
+
 import torch
 from torch import Tensor
 
@@ -70,8 +72,8 @@ class Space(Environment):
         self.levels = [slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
         self.sizes = (len(order),)
         self.table = environment.encode(self.rows)
-        self._sorted = (keys, place, strides)
-        self._masks = (torch.cat([self.children >= 0, self.may_stop[:, None]], 1),)
+        self._keys, self._place, self._strides = keys, place, strides
+        self._mask = torch.cat([self.children >= 0, self.may_stop[:, None]], 1)
         stay = torch.arange(len(order))[:, None]
         self._next = torch.cat([torch.where(self.children >= 0, self.children, stay), stay], 1)
         self._back = torch.cat([torch.where(self.parents >= 0, self.parents, stay), stay], 1)
@@ -81,6 +83,14 @@ class Space(Environment):
         at, move = (self.children >= 0).nonzero(as_tuple=True)
         parents[self.children[at, move], move] = at
         return parents
+
+    def to(self, device: torch.device | str) -> "Space":
+        """Return the same space with its tables on another device."""
+        moved = copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(moved, name, value.to(device))
+        return moved
 
     @property
     def size(self) -> int:
@@ -93,8 +103,8 @@ class Space(Environment):
         Raises:
             ValueError: some row is not a state that can be reached.
         """
-        keys, place, strides = self._sorted
-        wanted = (rows * strides).sum(-1)
+        keys, place = self._keys, self._place
+        wanted = (rows * self._strides).sum(-1)
         at = torch.searchsorted(keys, wanted).clamp_max(len(keys) - 1)
         if not torch.equal(keys[at], wanted):
             strange = rows[(keys[at] != wanted).nonzero()[0, 0]].tolist()
@@ -114,7 +124,7 @@ class Space(Environment):
 
     def allowed(self, states: Tensor) -> Tensor:
         """Return which moves may follow, bool (B, moves + 1)."""
-        return self._masks[0][states]
+        return self._mask[states]
 
     def undoable(self, states: Tensor) -> Tensor:
         """Return which build moves may have come last, bool (B, moves)."""

@@ -65,7 +65,7 @@ def shortfall(flows: Flows, slip: float) -> Shortfall:
         flows: the flow to be met.
         slip: probability in [0, 1].
     """
-    mask = flows.space.allowed(torch.arange(flows.space.size))
+    mask = flows.space.allowed(torch.arange(flows.space.size, device=flows.push.device))
     random = slip * mask / mask.sum(1, keepdim=True)
     excess = (random - flows.push).clamp_min(0.0)
     return Shortfall(excess, not bool((excess > 1e-12).any()))

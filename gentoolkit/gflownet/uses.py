@@ -15,7 +15,7 @@ def cone(space: Space, start: int) -> Tensor:
 
 def cones(space: Space) -> Tensor:
     """Return which state can reach which, bool (S, S): row s is the cone of s."""
-    reached = torch.eye(space.size + 1, dtype=torch.bool)
+    reached = torch.eye(space.size + 1, dtype=torch.bool, device=space.children.device)
     reached[-1, -1] = False  # the missing child reaches nothing
     for level in reversed(space.levels[:-1]):
         reached[level] |= reached[space.children[level]].any(1)

@@ -82,9 +82,9 @@ def test_training_finds_the_target(objective):
     model = GaussianFlowNet(log_reward, 1, 4, 1.0, (32,))
     others = [p for n, p in model.named_parameters() if n != "log_z"]
     optimizer = torch.optim.Adam(
-        [{"params": others, "lr": 5e-3}, {"params": [model.log_z], "lr": 0.05}]
+        [{"params": others, "lr": 1e-2}, {"params": [model.log_z], "lr": 0.1}]
     )
-    stream = (model.paths(128) for _ in range(300))
+    stream = (model.paths(128) for _ in range(400))
     for _ in fit(
         model, stream, loss=getattr(model, objective), optimizer=optimizer, progress=False
     ):
