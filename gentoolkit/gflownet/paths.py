@@ -27,12 +27,31 @@ class Paths:
         moves: (T, B) the moves; the last one of a path is the stop, then comes `PADDING`.
         log_reward: (B,) log R of the objects.
         context: (B, K) what each path was conditioned on, or None.
+
+    Raises:
+        ValueError: the shapes do not fit: paths of unequal length must be padded.
     """
 
     states: Tensor
     moves: Tensor
     log_reward: Tensor
     context: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        shape = self.moves.shape
+        if (
+            self.moves.ndim != 2
+            or self.states.shape[:2] != shape
+            or self.log_reward.shape != shape[1:]
+            or (self.context is not None and self.context.shape[:1] != shape[1:])
+        ):
+            context = None if self.context is None else tuple(self.context.shape)
+            raise ValueError(
+                "paths need states (T, B, ...), moves (T, B), log_reward (B,) and contexts (B, K) "
+                f"or None; got {tuple(self.states.shape)}, {tuple(shape)}, "
+                f"{tuple(self.log_reward.shape)} and {context}; pad shorter paths: repeat the last "
+                f"state, and write {PADDING} for the moves after the stop"
+            )
 
     @property
     def alive(self) -> Tensor:

@@ -132,11 +132,11 @@ def test_an_account_is_the_sum_over_the_path():
         log_w = float(paths.log_reward[b])
         state = space.start(1)
         for move in paths.moves[:, b].tolist():
-            log_w -= float(model.heads(state).log_push[0, move])
+            log_w -= model.heads(state).log_push[0, move].item()
             if move == space.moves:
                 break
             state = space.step(state, torch.tensor([move]))
-            log_w += float(model.heads(state).log_pull[0, move])
+            log_w += model.heads(state).log_pull[0, move].item()
         assert float(account.log_weight()[b]) == pytest.approx(log_w, abs=1e-12)
         assert torch.equal(state[0], paths.ends[b])
 
@@ -184,6 +184,19 @@ def test_padding_changes_nothing():
     for objective in (SubTrajectoryBalance(), TrajectoryBalance()):
         singles = [objective(model, paths.pick(torch.tensor([b]))) for b in range(30)]
         assert torch.allclose(torch.stack(singles).mean(), objective(model, paths), atol=1e-12)
+
+
+def test_paths_that_are_not_padded_are_refused():
+    """Catches rows of another length, which would pair moves with the wrong states."""
+    model = exact_model(Space(Hypergrid(4, 2)))
+    good = model.paths(5)
+    for states, moves, log_reward in (
+        (good.states[1:], good.moves, good.log_reward),
+        (good.states, good.moves[:, :4], good.log_reward),
+        (good.states, good.moves, good.log_reward[:, None]),
+    ):
+        with pytest.raises(ValueError, match="pad shorter paths"):
+            Paths(states, moves, log_reward)
 
 
 def test_flow_matching_is_the_leak_of_the_tables():
