@@ -137,7 +137,7 @@ def test_an_account_is_the_sum_over_the_path():
                 break
             state = space.step(state, torch.tensor([move]))
             log_w += model.heads(state).log_pull[0, move].item()
-        assert float(account.log_weight()[b]) == pytest.approx(log_w, abs=1e-12)
+        assert account.log_weight()[b].item() == pytest.approx(log_w, abs=1e-12)
         assert torch.equal(state[0], paths.ends[b])
 
 
