@@ -42,12 +42,7 @@ def main() -> None:
         print("\ndistance from diffusers on the same noise, relative to the largest end\n")
         print("\n".join(table(["sampler", "steps", "float64", "float32"], diffusion.agreement())))
     if "gflownet" in wanted:
-        if gflownet.torchgfn(8, 2, "TB") is None:
-            print("\ntorchgfn is not here and is left out: it asks for numpy < 2, install it apart")
-        print("\nGFlowNets: states visited in training a second; times ours\n")
-        print("\n".join(table(["grid, objective", "states / s", "ours / it"], gflownet.speeds())))
-        print("\nL1 from R / Z after seconds of training\n")
-        print("\n".join(table(gflownet.header(), gflownet.accuracy())))
+        print("\n".join(gflownet.tables()))
 
 
 if __name__ == "__main__":

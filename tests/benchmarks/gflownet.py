@@ -4,6 +4,9 @@ Equal grids (8 x 8, 16 x 16, 8^4, R0 = 0.1), equal nets (coordinates one-hot, tw
 units, one trunk for all heads), equal batch of 16 own paths, uniform pull, Adam at 1e-3 (log Z at
 0.1). torchgfn keeps the log-probabilities of its sampling for the loss, which is its faster way;
 its log F of the source is a head like any other, so SubTB has no log Z to move faster.
+
+torchgfn asks for numpy < 2: install it in an environment of its own, and run this suite there by
+itself, `python -m tests.benchmarks.gflownet`.
 """
 
 from collections.abc import Callable
@@ -25,6 +28,7 @@ from gentoolkit.gflownet import (
     law,
     rollouts,
 )
+from tests.claims.claim import table
 
 BATCH, RATE, LOG_Z_RATE, DECAY, FLOOR = 16, 1e-3, 0.1, 0.9, 0.1
 GRIDS = ((8, 2), (16, 2), (8, 4))
@@ -172,3 +176,21 @@ def accuracy() -> list[list[str]]:
 def header() -> list[str]:
     """The head of the table of `accuracy`."""
     return ["", *(f"{RACE_SECONDS * (k + 1) / CUTS:g} s" for k in range(CUTS)), "states"]
+
+
+def tables() -> list[str]:
+    """All lines to print."""
+    missing = [] if torchgfn(8, 2, "TB") else ["", "torchgfn is not here and is left out", ""]
+    return [
+        *missing,
+        "GFlowNets: states visited in training a second; times ours",
+        *table(["grid, objective", "states / s", "ours / it"], speeds()),
+        "",
+        "L1 from R / Z after seconds of training",
+        *table(header(), accuracy()),
+    ]
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    print("\n".join(tables()))
