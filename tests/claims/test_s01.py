@@ -18,4 +18,4 @@ def test_the_penalty_lowers_the_variance(monkeypatch):
     assert firm.variance < plain.variance
     for score in (plain, firm):
         assert score.nll < score.loss, "128 paths are a tighter bound than one"
-        assert score.nll < 4.0, "an untrained net is above"
+        assert score.nll < 3.75, "an untrained net is between 3.92 and 3.97"
