@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from tests.benchmarks import diffusion, flows, jumps, laws, stochastic, vae
+from tests.benchmarks import diffusion, flows, gflownet, jumps, laws, stochastic, vae
 from tests.benchmarks.timing import Race, report, time_race
 from tests.claims.claim import table
 
@@ -17,6 +17,7 @@ SUITES: dict[str, Callable[[], list[Race]]] = {
     "diffusion": diffusion.races,
     "jumps": jumps.races,
     "stochastic": stochastic.races,
+    "gflownet": list,
 }
 
 
@@ -63,6 +64,8 @@ def main() -> None:
         print("\nlog Z of 1000 paths, trained briefly\n")
         header = ["sampler", "evaluations", "sd log w", "RMSE", "1000 evaluations x RMSE^2"]
         print("\n".join(table(header, stochastic.variances())))
+    if "gflownet" in wanted:
+        print("\n".join(gflownet.tables()))
 
 
 if __name__ == "__main__":
