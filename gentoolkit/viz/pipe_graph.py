@@ -10,6 +10,8 @@ from gentoolkit.viz.state_graph import ROOM, StateGraph
 
 _ASIDE = np.array([1.0, -1.0]) / np.sqrt(2)
 """Where the drops fall: to the lower right, which the pipes of a grid leave free."""
+EACH = 4
+"""Frames that a particle needs for one move."""
 _NEAR, _FAR = 0.26, 0.56
 """Where a drop begins and ends, as a share of the least distance of two states."""
 
@@ -215,3 +217,32 @@ def waypoints(pipes: Pipes, taken: np.ndarray) -> np.ndarray:
         picked = np.clip(pipe, 0, count + len(at) - 1)
         found += [np.where(rests, last, middles[picked]), np.where(rests, last, ends[picked])]
     return np.stack(found)
+
+
+def running(pipes: Pipes, taken: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return places (F, n, 2) of particles that start one after another, and how many are down."""
+    points, n = waypoints(pipes, taken), taken.shape[1]
+    length = (taken >= 0).sum(0)
+    wait = len(taken) * np.arange(n) / n
+    clock = np.arange(EACH * (2 * len(taken)) + 1)[:, None] / EACH - wait
+    where = 2 * np.clip(clock, 0, length)
+    before = np.minimum(where.astype(int), len(points) - 2)
+    share, one = (where - before)[..., None], np.arange(n)
+    at = (1 - share) * points[before, one] + share * points[before + 1, one]
+    turn, reach = one * np.pi * (3 - np.sqrt(5)), 0.35 * pipes.graph.room * np.sqrt((one + 0.5) / n)
+    seat = np.stack([reach * np.cos(turn), reach * np.sin(turn)], axis=-1)
+    return at + seat, (clock >= length).sum(1)
+
+
+def pipes_of(pipes: Pipes, path: object) -> np.ndarray:
+    """Return the numbers of the pipes along a path (T,), ending with the drop."""
+    states = as_array(path, "the path", ndim=(1,)).astype(int)
+    known = {tuple(pair): e for e, pair in enumerate(pipes.graph.pairs.tolist())}
+    pairs = list(zip(states[:-1].tolist(), states[1:].tolist(), strict=True))
+    lost = [pair for pair in pairs if pair not in known]
+    if lost or states[0] != pipes.source or not 0 <= states[-1] < len(pipes.graph.at):
+        raise ValueError(
+            f"The path leaves the pipes: got a start at {states[0]} and steps {lost} without a "
+            f"pipe. Pass states from {pipes.source} on, each joined to the next, without padding."
+        )
+    return np.array([*(known[pair] for pair in pairs), len(known) + states[-1]])

@@ -5,7 +5,7 @@ import numpy as np
 from gentoolkit.viz import colors
 from gentoolkit.viz.arrays import as_array
 from gentoolkit.viz.motion import extent
-from gentoolkit.viz.pipe_graph import Pipes, along, run, waypoints
+from gentoolkit.viz.pipe_graph import EACH, Pipes, along, pipes_of, run, running, waypoints
 from gentoolkit.viz.pipe_panels import (
     cells,
     checked,
@@ -22,8 +22,7 @@ from gentoolkit.viz.size import small
 
 __all__ = ["Pipes", "along", "learned_pipes", "path_account", "running_pipes"]
 
-_EACH = 4
-"""Frames that a particle needs for one move."""
+_RUNNER = "#7B5AA6"
 _SMALLER = "the number of frames"
 
 
@@ -78,16 +77,17 @@ def running_pipes(
         raise ValueError(f"Nothing runs: got {particles!r} particles. Pass a whole number above 0.")
     _check_exits(pipes, water, into)
     taken = run(pipes, water, into, int(particles), seed)
-    at, dropped = _running(pipes, taken)
+    at, dropped = running(pipes, taken)
     off, scale = 0.5 * abs(found - wanted).sum(), scale_of(water, widest)
     words = "" if leaks is None else f" {leak_words(pipes, _leaks(pipes, leaks, None))}"
     told = f"The law of where paths end is off by {off:.3f}.{words}"
     scene = Scene(
         len(at),
-        alt=alt or f"{_network(pipes)} Each pipe is as wide as its flow; {unseen(water, scale)} "
+        alt=alt
+        or f"{_network(pipes)} Each pipe is as wide as its flow; {unseen(water, scale)} "
         f"carry too little to be drawn. {told}",
         fps=fps,
-        times=np.arange(len(at)) / _EACH,
+        times=np.arange(len(at)) / EACH,
         time_label="move",
         notes=[f"{k} of {particles} particles have dropped into a cell. {told}" for k in dropped],
         group=group,
@@ -98,7 +98,7 @@ def running_pipes(
         cells(panel, pipes, found)
     else:
         leak_meter(panel, pipes, _leaks(pipes, leaks, None))
-    panel.points(at, color=colors.PULL, size=5.0, alpha=0.8)
+    panel.points(at, color=_RUNNER, size=5.0, alpha=0.8)
     law_panel(scene, pipes, wanted, found)
     return small(scene, "the number of particles")
 
@@ -154,7 +154,8 @@ def learned_pipes(
     off = 0.5 * abs(found - wanted).sum(1)
     scene = Scene(
         len(at),
-        alt=alt or f"{_network(pipes)} {len(at)} snapshots of a net that learns the flow: the law "
+        alt=alt
+        or f"{_network(pipes)} {len(at)} snapshots of a net that learns the flow: the law "
         f"of where paths end is off by {off[0]:.3f} at first and by {off[-1]:.3f} at last.",
         fps=fps,
         times=at,
@@ -214,7 +215,7 @@ def path_account(
     """
     water = checked(flow, "the flow", len(pipes.graph.pairs), None, 0.0)
     into = checked(stop, "the stop flow", len(pipes.graph.at), None, 0.0)
-    taken = _pipes_of(pipes, path)
+    taken = pipes_of(pipes, path)
     each = checked(residuals, "the list of residuals", len(taken), None, -np.inf)
     sums = np.concatenate([[0.0], np.cumsum(each)])
     parts = [*(f"move {k + 1}" for k in range(len(each) - 1)), "the stop"]
@@ -226,7 +227,8 @@ def path_account(
     ]
     scene = Scene(
         len(sums),
-        alt=alt or f"{_network(pipes)} One path of {len(each) - 1} moves and a stop. The residuals "
+        alt=alt
+        or f"{_network(pipes)} One path of {len(each) - 1} moves and a stop. The residuals "
         f"of its moves sum to {_signed(sums[-1])}; that of the whole path is {_signed(total)}.",
         fps=fps,
         times=np.arange(len(sums)),
@@ -239,7 +241,7 @@ def path_account(
         cells(panel, pipes, into / max(float(into.sum()), 1e-300))
     else:
         leak_meter(panel, pipes, _leaks(pipes, leaks, None))
-    panel.points(waypoints(pipes, taken[:, None])[::2], color=colors.PULL, size=9.0, alpha=1.0)
+    panel.points(waypoints(pipes, taken[:, None])[::2], color=colors.PUSH, size=9.0, alpha=1.0)
     _sum_panel(scene, each, sums, total)
     return small(scene, _SMALLER)
 
@@ -260,35 +262,6 @@ def _sum_panel(scene: Scene, each: np.ndarray, sums: np.ndarray, total: float) -
     words = ("bars: each move; blue: their sum", "dashed: the whole path")
     for k, line in enumerate(words):
         panel.text(0, high - (0.06 + 0.075 * k) * (high - low), line, anchor="left")
-
-
-def _running(pipes: Pipes, taken: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return places (F, n, 2) of particles that start one after another, and how many are down."""
-    points, n = waypoints(pipes, taken), taken.shape[1]
-    length = (taken >= 0).sum(0)
-    wait = len(taken) * np.arange(n) / n
-    clock = np.arange(_EACH * (2 * len(taken)) + 1)[:, None] / _EACH - wait
-    where = 2 * np.clip(clock, 0, length)
-    before = np.minimum(where.astype(int), len(points) - 2)
-    share, one = (where - before)[..., None], np.arange(n)
-    at = (1 - share) * points[before, one] + share * points[before + 1, one]
-    turn, reach = one * np.pi * (3 - np.sqrt(5)), 0.35 * pipes.graph.room * np.sqrt((one + 0.5) / n)
-    seat = np.stack([reach * np.cos(turn), reach * np.sin(turn)], axis=-1)
-    return at + seat, (clock >= length).sum(1)
-
-
-def _pipes_of(pipes: Pipes, path: object) -> np.ndarray:
-    """Return the numbers of the pipes along a path (T,), ending with the drop."""
-    states = as_array(path, "the path", ndim=(1,)).astype(int)
-    known = {tuple(pair): e for e, pair in enumerate(pipes.graph.pairs.tolist())}
-    pairs = list(zip(states[:-1].tolist(), states[1:].tolist(), strict=True))
-    lost = [pair for pair in pairs if pair not in known]
-    if lost or states[0] != pipes.source or not 0 <= states[-1] < len(pipes.graph.at):
-        raise ValueError(
-            f"The path leaves the pipes: got a start at {states[0]} and steps {lost} without a "
-            f"pipe. Pass states from {pipes.source} on, each joined to the next, without padding."
-        )
-    return np.array([*(known[pair] for pair in pairs), len(known) + states[-1]])
 
 
 def _check_exits(pipes: Pipes, flow: np.ndarray, stop: np.ndarray) -> None:
