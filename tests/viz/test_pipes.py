@@ -195,9 +195,9 @@ def test_knobs_of_reward_and_pull_settle_the_water_while_dragged():
     knobs = {"reward": Knob(0.1, 5, 0.1), "split": Knob(0, 1, 0.5), "forget": Knob(0, 1, 0, 1)}
     tuned = tune(settled, knobs)
     tuned.turn("reward", 5.0)
-    assert tuned.message == "" and "off by 0.000" in tuned.player.alt
+    assert tuned.message == "" and "off by 0.000" in tuned.player.spec["alt"]
     tuned.turn("forget", 1.0)
-    assert tuned.message == "" and "off by 0.000" not in tuned.player.alt
+    assert tuned.message == "" and "off by 0.000" not in tuned.player.spec["alt"]
     scene = settled({"reward": 5.0, "split": 1.0, "forget": 0.0})
     drops = read(scene, layers(scene, "ribbons")[1]["widths"])
     pipes = read(scene, layers(scene, "ribbons")[0]["widths"])
