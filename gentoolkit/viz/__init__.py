@@ -18,6 +18,7 @@ from gentoolkit.viz.jumps import (
 from gentoolkit.viz.lane import Lane, there_and_back
 from gentoolkit.viz.output import mode
 from gentoolkit.viz.panel import Panel
+from gentoolkit.viz.pipes import Pipes, along, learned_pipes, path_account, running_pipes
 from gentoolkit.viz.scene import Scene
 from gentoolkit.viz.strip import strip, strip_rows
 from gentoolkit.viz.tokens import token_grid, token_rows
@@ -30,15 +31,20 @@ __all__ = [
     "JumpLane",
     "Lane",
     "Panel",
+    "Pipes",
     "Scene",
     "StateGraph",
+    "along",
     "flux_balance",
     "follow",
     "jump_landscape",
     "jump_lanes",
+    "learned_pipes",
     "mode",
     "numbers_of",
+    "path_account",
     "run_law",
+    "running_pipes",
     "strip",
     "strip_rows",
     "there_and_back",

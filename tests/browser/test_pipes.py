@@ -1,0 +1,51 @@
+"""Pipes in a browser: particles run, and a knob settles the water, by keyboard."""
+
+import pytest
+
+from tests.browser.lab import press_play, run_all, settled, wait_for_change, write_notebook
+
+pytestmark = pytest.mark.browser
+
+BUILD = """
+from gentoolkit.gflownet import Corners, Hypergrid, Space, settle, settle_softly
+from gentoolkit.viz import Pipes, along, running_pipes
+from gentoolkit.widgets import Knob, tune
+
+space = Space(Hypergrid(8, 2))
+reward, pipes = Corners(8)(space.rows), Pipes.grid(space.rows, space.children)
+
+def water(values):
+    flows = (settle_softly if values["forget"] else settle)(space, reward)
+    edges = flows.edges()
+    return running_pipes(pipes, along(space.children, edges), edges[:, -1],
+                         target=flows.target(), law=flows.law())
+"""
+SHOW = "tune(water, {'forget': Knob(0, 1, 0, 1, 'forget the pull')})"
+
+
+def test_water_runs_and_settles_again_in_jupyterlab(page, lab, tmp_path, watch, save_shot):
+    """Bug: particles that stand still, or a knob that only a mouse can turn."""
+    run_all(page, lab, write_notebook(tmp_path / "pipes.ipynb", BUILD, SHOW))
+    page.wait_for_selector(".gt-player[data-painted]")
+    view = page.locator(".gt-player")
+    view.scroll_into_view_if_needed()
+    press_play(view)
+    page.wait_for_function("v => Number(v.dataset.frame) > 20", arg=view.element_handle())
+    press_play(view)
+    note = view.locator(".gt-note")
+    assert "off by 0.000" in note.inner_text()
+    before = settled(view)
+    save_shot(page, "pipes_settled")
+    knob = page.locator(".gt-knobs input")
+    knob.focus()
+    page.keyboard.press("ArrowRight")
+    wait_for_change(view, before)
+    settled(view)
+    assert "off by 0.742" in note.inner_text()
+    save_shot(page, "pipes_forgotten")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function(
+        "v => /off by 0.000/.test(v.querySelector('.gt-note').textContent)",
+        arg=view.element_handle(),
+    )
+    assert not [e for e in watch.errors if "gentoolkit" in e or "anywidget" in e]
