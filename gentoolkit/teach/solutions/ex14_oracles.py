@@ -12,6 +12,11 @@ PATHS, ESS, MOVES = 1000, 320, 50
 START, END, STEP = 1.0, 0.5, 0.1
 
 
+def _exact(value: object) -> Tensor:
+    """In a notebook numbers would become float32 first, too coarse for the tolerances here."""
+    return torch.tensor(value, dtype=torch.float64)
+
+
 def judge_weight(answer: Callable[..., object]) -> Verdict:
     """Judge log w of six paths by the densities of both kernels of each layer."""
     generator = torch.Generator().manual_seed(14)
@@ -22,10 +27,10 @@ def judge_weight(answer: Callable[..., object]) -> Verdict:
     x2 = x1 + step * (1 - 2 * x1) + (2 * step) ** 0.5 * e
     x3 = x2 + jump
     x3[0] = x2[0]  # a rejected move
-    near = Normal(torch.tensor(0.2).double(), torch.tensor(0.8).double())
+    near = Normal(_exact(0.2), _exact(0.8))
 
     def log_source(x: Tensor) -> Tensor:
-        return Normal(torch.zeros(2).double(), 1.0).log_prob(x).sum(1)
+        return Normal(_exact([0.0, 0.0]), 1.0).log_prob(x).sum(1)
 
     def log_target(x: Tensor) -> Tensor:
         return 0.7 + near.log_prob(x).sum(1)
@@ -39,7 +44,7 @@ def judge_weight(answer: Callable[..., object]) -> Verdict:
     handed = (x0, x1, x2, x3, log_source, log_target, 2 * scale[:, 0].log(), score, step, log_g)
     given = as_tensor(answer(*handed), (6,))
     # Layer by layer: the law of x1, the two Gaussian kernels, and both acceptance probabilities.
-    log_x1 = Normal(torch.tensor(0.3).double(), scale).log_prob(x1).sum(1)
+    log_x1 = Normal(_exact(0.3), scale).log_prob(x1).sum(1)
     spread = step * 2 * torch.eye(2, dtype=torch.float64)
     there = MultivariateNormal(x1 + step * score(x1), spread).log_prob(x2)
     back = MultivariateNormal(x2 + step * score(x2), spread).log_prob(x1)
@@ -80,16 +85,16 @@ def judge_reversal(answer: Callable[..., object]) -> Verdict:
     if variance <= 0:
         return not_yet(f"your variance is {variance:.3g}; a variance is positive.")
     # log w from the four laws themselves: target and pull over source and push.
-    source = Normal(torch.tensor(mean).double(), var**0.5).log_prob(x)
+    source = Normal(_exact(mean), var**0.5).log_prob(x)
     push = Normal(slope * x, noise**0.5).log_prob(y)
-    target = Normal(torch.tensor(slope * mean).double(), (slope**2 * var + noise) ** 0.5)
+    target = Normal(_exact(slope * mean), (slope**2 * var + noise) ** 0.5)
     pull = Normal(centre, variance**0.5).log_prob(x)
     log_w = target.log_prob(y) + pull - source - push
     spread = float(log_w.std())
     if spread < 1e-8:
         return passed(f"log w of 400 paths has deviation {spread:.0e}: each path has weight 1.")
     start = f"log w of 400 paths has deviation {spread:.3f}, instead of 0: "
-    joint = torch.tensor([[var, slope * var], [slope * var, slope**2 * var + noise]]).double()
+    joint = _exact([[var, slope * var], [slope * var, slope**2 * var + noise]])
     exact = 1 / float(torch.linalg.inv(joint)[0, 0])
     if torch.allclose(centre, y / slope):
         return not_yet(start + "you undo the push, but the law of x counts as well.")
