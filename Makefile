@@ -33,7 +33,7 @@ help:
 	@echo "make notebooks    build notebooks/ from course/ (ARGS='--only 01' for one lesson)"
 	@echo "make claims       repeat the experiments behind the papers' claims, as a table"
 	@echo "make bench        measure against other libraries"
-	@echo "make weights      train the digits model that lessons load (about eight minutes)"
+	@echo "make weights      train the models that lessons load (about a quarter of an hour)"
 	@echo "make format       format code and lessons"
 	@echo "make constraints  pin every dependency anew"
 	@echo "make clean        remove the environment and the caches"
@@ -93,6 +93,7 @@ bench: $(VENV)/.bench
 
 weights: $(VENV)/.test
 	$(BIN)/python -m tools.train_digits $(ARGS)
+	$(BIN)/python -m tools.train_tokens $(ARGS)
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .

@@ -7,7 +7,7 @@ from gentoolkit.jumps.generators import Absorbing, Custom, Generator, Ordinal, U
 from gentoolkit.jumps.hollow import HollowMLP, HollowTransformer, own_jacobian
 from gentoolkit.jumps.leaping import Analytic, Euler, Rates, StepLaw, TauLeaping, grid_chain
 from gentoolkit.jumps.masked import MaskedDiffusion
-from gentoolkit.jumps.networks import TokenMLP, TokenNet, TokenTransformer
+from gentoolkit.jumps.networks import TokenMixer, TokenMLP, TokenNet, TokenTransformer
 from gentoolkit.jumps.path import JumpPath
 from gentoolkit.jumps.process import Process, Time, falling_times
 from gentoolkit.jumps.rates import Beta, Constant, Geometric, Linear, Masking
@@ -55,6 +55,7 @@ __all__ = [
     "TauLeaping",
     "Time",
     "TokenMLP",
+    "TokenMixer",
     "TokenNet",
     "TokenTransformer",
     "Uniform",

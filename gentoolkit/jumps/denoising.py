@@ -30,9 +30,7 @@ class Denoising(Reversal):
 
     def conditionals(self, x: Tensor, t: Time, s: Time) -> Tensor:
         """Return `p(x_s^d | x_t without d)`, (B, D, C)."""
-        return self.process.spread(
-            self.process.unseen(x, self.data_logits(x, t).exp(), t), s
-        )
+        return self.process.spread(self.process.unseen(x, self.data_logits(x, t).exp(), t), s)
 
     def loss(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """Return the cross-entropy of the data at one random time a datum, shape ().

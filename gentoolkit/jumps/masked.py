@@ -53,25 +53,53 @@ class MaskedDiffusion(Reversal):
         known = one_hot(x, self.process.size).to(told)
         return self.process.spread(torch.where((x == self.mask)[..., None], told, known), s)
 
-    def loss(self, x: Tensor, generator: Generator | None = None) -> Tensor:
+    def loss(
+        self, x: Tensor, generator: Generator | None = None, given: Tensor | None = None
+    ) -> Tensor:
         """Return the mean of `-elbo`, shape ().
 
         Arguments:
             x: data, (B, D).
             generator: source of randomness.
+            given: as for `elbo`.
         """
-        return -self.elbo(x, generator).mean()
+        return -self.elbo(x, generator, given).mean()
 
-    def elbo(self, x: Tensor, generator: Generator | None = None) -> Tensor:
+    def elbo(
+        self, x: Tensor, generator: Generator | None = None, given: Tensor | None = None
+    ) -> Tensor:
         """Return an unbiased estimate of the bound of log p(x), one masking a datum, (B,).
 
         The share of masked tokens is uniform for each datum, and evenly apart over a batch.
+
+        Arguments:
+            x: data, (B, D).
+            generator: source of randomness.
+            given: which tokens are known from the start, bool (D,) or (B, D); the bound is then
+                of log p(the other tokens | those). None are, if left out.
+
+        Raises:
+            TypeError: `given` is not bool.
+            ValueError: `given` has another shape.
         """
         like = self.like()
         share = 1.0 - self.shares(self.checked(x), generator)  # in (0, 1]
         coins = torch.rand(x.shape, generator=generator, dtype=like.dtype, device=x.device)
         hidden = coins < share[:, None]
+        if given is not None:
+            hidden = hidden & ~_marks(given, x)
         t = self.process.beta.time_of(-(-share).log1p()).clamp_max(self.process.end)
         told = self.data_logits(torch.where(hidden, self.mask, x), t)
         of_truth = told.gather(-1, x[..., None])[..., 0]
         return torch.where(hidden, of_truth, 0.0).sum(1) / share
+
+
+def _marks(given: Tensor, x: Tensor) -> Tensor:
+    if given.dtype != torch.bool:
+        raise TypeError(f"given must be bool; got {given.dtype}; use for example x == x0")
+    if given.shape not in (x.shape, x.shape[1:]):
+        raise ValueError(
+            f"given must have shape {tuple(x.shape[1:])} or {tuple(x.shape)}; got "
+            f"{tuple(given.shape)}; mark each token, True where it is known"
+        )
+    return given

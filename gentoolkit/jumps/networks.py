@@ -178,3 +178,51 @@ class TokenTransformer(TokenNet):
         for block in self.blocks:
             x = block(x)
         return self.out(x)
+
+
+class TokenMixer(TokenNet):
+    """Layers that mix the positions of each feature, then the features at each position.
+
+    For few tokens a cheap stand-in for attention: the mixing of positions is one MLP of D inputs,
+    the same for every feature.
+
+    Arguments:
+        size: number C of values of a token.
+        dims: number D of tokens.
+        width: of the states at each position.
+        across: hidden width of the mixing of positions.
+        layers: number of layers.
+        time_features: width of the time embedding.
+
+    Reference: Tolstikhin et al. 2021 (arXiv 2105.01601).
+    """
+
+    def __init__(
+        self,
+        size: int,
+        dims: int,
+        width: int = 32,
+        across: int = 128,
+        layers: int = 4,
+        time_features: int = 32,
+    ) -> None:
+        super().__init__(size, dims)
+        self.tokens = nn.Linear(size, width, bias=False)
+        self.places = nn.Parameter(0.1 * torch.randn(dims, width))
+        self.time = TimeToken(width, time_features)
+        count = validate.positive_count("layers", layers)
+        self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in range(2 * count)])
+        self.across = nn.ModuleList([MLP(dims, dims, (across,), nn.GELU) for _ in range(count)])
+        self.within = nn.ModuleList(
+            [MLP(width, width, (2 * width,), nn.GELU) for _ in range(count)]
+        )
+        self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, size))
+
+    def logits(self, rows: Tensor, t: Tensor) -> Tensor:
+        """Return logits (B, D, C)."""
+        x = self.tokens(rows) + self.places + self.time(t)
+        norms = iter(self.norms)
+        for across, within in zip(self.across, self.within, strict=True):
+            x = x + across(next(norms)(x).mT).mT
+            x = x + within(next(norms)(x))
+        return self.out(x)

@@ -209,6 +209,17 @@ class Process:
         warn_of_gap(float(gap.max()), self.end)
         return gap
 
+    def worst_gap(self) -> float:
+        """Return the largest `prior_gap` of one token that any data can have; it does not warn.
+
+            max_x 1/2 sum_c |q_{end|0}(c | x) - stationary(c)|
+
+        It is reached by a token that is the same in all data. Several tokens may be off by more.
+        """
+        kernel = self.kernel(0.0, self.end)
+        gaps = 0.5 * (kernel - self.generator.stationary(kernel)).abs().sum(-1)
+        return float(gaps.max())
+
     def _checked(self, x: Tensor, probs: Tensor) -> Tensor:
         if probs.shape != (*x.shape, self.size):
             raise ValueError(
@@ -225,7 +236,7 @@ def warn_of_gap(gap: float, end: float) -> None:
     """Warn if the law at the end is more than 0.05 in total variation from the source."""
     if gap > 0.05:
         warnings.warn(
-            f"the noise has not forgotten the data: the law at end={end} is {gap:.3f} in total "
+            f"the noise has not forgotten the data: the law at end={end} may be {gap:.3f} in total "
             "variation from the source; raise the end or the rate",
             stacklevel=3,
         )

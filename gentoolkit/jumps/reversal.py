@@ -17,7 +17,7 @@ from torch.nn.functional import one_hot
 
 from gentoolkit.core import validate
 from gentoolkit.jumps.generators import Absorbing
-from gentoolkit.jumps.process import Process, Time, falling_times
+from gentoolkit.jumps.process import Process, Time, falling_times, warn_of_gap
 from gentoolkit.jumps.ratios import reverse_rates
 from gentoolkit.jumps.tokens import checked_tokens, draw
 
@@ -82,10 +82,11 @@ class Reversal(nn.Module, ABC):
         return weigh(law, self.process.likelihood(x, s, t).to(law))
 
     @torch.no_grad()
-    def sample(
-        self, n: int, steps: int = 100, generator: torch.Generator | None = None
-    ) -> Tensor:
+    def sample(self, n: int, steps: int = 100, generator: torch.Generator | None = None) -> Tensor:
         """Draw `n` data by `steps` analytic steps of equal length, (n, D).
+
+        It starts from the source, and warns if the noise may still know the data by more than
+        0.05 in total variation: see `Process.worst_gap`.
 
         Arguments:
             n: how many.
@@ -93,10 +94,9 @@ class Reversal(nn.Module, ABC):
             generator: source of randomness.
         """
         like = self.like()
+        warn_of_gap(self.process.worst_gap(), self.process.end)
         times = falling_times(steps, self.process.end)
-        x = self.process.source(self.dims, like).sample(
-            validate.positive_count("n", n), generator
-        )
+        x = self.process.source(self.dims, like).sample(validate.positive_count("n", n), generator)
         for t, s in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
             x = draw(self.transition(x, s, t), generator)
         return x

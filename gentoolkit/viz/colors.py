@@ -24,8 +24,12 @@ _ANCHORS = {
 # Ten hues that keep their distance for the common colour deficiencies when a label stands beside.
 _CLASSES = "0072B2 D55E00 009E73 CC79A7 7B5AA6 8C564B 4B5D16 B2182B 17849C 444444"
 
-COLORMAPS = (*_ANCHORS, "classes")
-"""Names of the colour maps; ``classes`` gives label k the k-th of ten distinct colours."""
+COLORMAPS = (*_ANCHORS, "classes", "tokens")
+"""Names of the colour maps; ``classes`` gives label k the k-th of ten distinct colours, and
+``tokens`` is ink on white up to ``TOKEN_INK``, followed by the marks of cells that jump."""
+
+TOKEN_INK, TOKEN_MASK, TOKEN_WEAVE, TOKEN_PUSH, TOKEN_PULL = 199, 207, 223, 239, 255
+"""Values in the map ``tokens``: full ink, a mask's two tones, and a jump in each direction."""
 
 
 def rgb(color: str) -> tuple[int, int, int]:
@@ -61,6 +65,10 @@ def table(name: str) -> np.ndarray:
     if name == "classes":
         colors = np.array([rgb("#" + part) for part in _CLASSES.split()])
         return colors[np.arange(256) % len(colors)].astype(np.uint8)
+    if name == "tokens":
+        ink = table("greys")[np.linspace(0, 255, TOKEN_INK + 1).round().astype(int)]
+        marks = np.array([rgb(color) for color in ("#E4DDF0", "#B7A7D6", PUSH, PULL)])
+        return np.concatenate([ink, np.repeat(marks, [8, 16, 16, 16], axis=0)]).astype(np.uint8)
     if name not in _ANCHORS:
         raise ValueError(
             f"There is no such colour map: got {name!r}. Use one of {', '.join(COLORMAPS)}."

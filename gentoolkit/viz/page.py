@@ -11,7 +11,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-_PIECES = ("clock.js", "plot.js", "layers.js", "stage.js", "probe.js")
+_PIECES = ("clock.js", "plot.js", "ribbon.js", "layers.js", "stage.js", "probe.js")
 _LOCAL_IMPORT = re.compile(r'^import \{[^}]*\} from "\./[a-z]+\.js";\n', re.MULTILINE)
 
 

@@ -7,12 +7,12 @@ import numpy as np
 
 from gentoolkit.viz import colors
 from gentoolkit.viz.arrays import as_array, as_range
-from gentoolkit.viz.strokes import StrokePanel
+from gentoolkit.viz.ribbon import RibbonPanel
 from gentoolkit.viz.style import limits as color_limits
 from gentoolkit.viz.style import opacity, positive
 
 
-class Panel(StrokePanel):
+class Panel(RibbonPanel):
     """One coordinate system of a scene; every method adds a layer and returns the panel.
 
     Made by ``Scene.panel``. An array is either *still* (drawn in each frame) or *moving*: the same

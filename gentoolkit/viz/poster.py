@@ -10,6 +10,7 @@ from gentoolkit.viz import colors
 from gentoolkit.viz.arrays import unpack
 from gentoolkit.viz.place import Place, layout
 from gentoolkit.viz.raster import Raster, bilinear
+from gentoolkit.viz.ribbon import pen, strands
 
 _INK, _FAINT, _GRID, _FRAME = "#1F2933", "#52606D", "#E9EDF1", "#B8C2CC"
 
@@ -124,6 +125,12 @@ class _Drawing:
             lines += [np.stack([tail, head]), np.stack([ends[0], head, ends[1]])]
         self._stroke(layer, lines)
 
+    def ribbons(self, place: Place, layer: dict[str, Any]) -> None:
+        paths = place.pixels(self._now(layer["xy"]))
+        for path, width in zip(paths, self._now(layer["widths"]).tolist(), strict=True):
+            lines = strands(path, width, layer["dash"], layer["beside"])
+            self.raster.strokes(lines, layer["color"], pen(width), layer["alpha"])
+
     def graph(self, place: Place, layer: dict[str, Any]) -> None:
         at = place.pixels(self._now(layer["xy"]))
         for (start, end), width in zip(layer["edges"], self._now(layer["widths"]), strict=True):
@@ -222,7 +229,7 @@ def draw_poster(spec: dict[str, Any], buffer: bytes, frame: int) -> bytes:
         "heat": drawing.heat, "images": drawing.images, "points": drawing.points,
         "lines": drawing.lines, "trails": drawing.trails, "arrows": drawing.arrows,
         "graph": drawing.graph, "bars": drawing.bars, "curve": drawing.curve, "text": drawing.text,
-        "accounts": drawing.accounts, "probe": drawing.probe,
+        "accounts": drawing.accounts, "probe": drawing.probe, "ribbons": drawing.ribbons,
     }  # fmt: skip
     for place in places:
         finish = _axes(raster, place)

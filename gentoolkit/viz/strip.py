@@ -69,7 +69,7 @@ def strip(
         notes=notes,
         group=group,
     )
-    _tiles(scene, pixels, wide, words, title, limits, colormap)
+    tiles(scene, pixels, wide, words, title, limits, colormap)
     return scene
 
 
@@ -130,7 +130,7 @@ def strip_rows(
         group=group,
     )
     words = [names[i // wide] if i % wide == 0 else "" for i in range(pixels.shape[1])]
-    _tiles(scene, pixels, wide, words, title, limits, colormap, "left")
+    tiles(scene, pixels, wide, words, title, limits, colormap, "left")
     return scene
 
 
@@ -149,16 +149,28 @@ def _pixels(images: Iterable[object]) -> np.ndarray:
     return stack[:, :, 0] if single else stack
 
 
-def _tiles(
+def tiles(
     scene: Scene,
     pixels: np.ndarray,
     wide: int,
-    words: list[str] | None,
+    words: Sequence[str] | None,
     title: str,
     limits: Sequence[float] | None,
     colormap: str,
     anchor: str = "center",
 ) -> None:
+    """Add the panel of tiles, with words under them.
+
+    Arguments:
+        scene: of F frames.
+        pixels: (F, N, H, W).
+        wide: tiles in a row.
+        words: N texts, empty where there is none; None for no room.
+        title: shown above.
+        limits: pixel values that are white and black; the extremes of the last frame if None.
+        colormap: one of ``colors.COLORMAPS``.
+        anchor: where a text lies under its tile.
+    """
     gap = 0.0 if words is None else _GAP
     count = pixels.shape[1]
     rows = -(-count // wide)

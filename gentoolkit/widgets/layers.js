@@ -1,6 +1,7 @@
 // How each kind of layer is drawn on a canvas.
 
 import { FONT, INK } from "./plot.js";
+import { ribbon } from "./ribbon.js";
 
 const SHADES = 32; // distinct disc colours along a colour map
 const WRONG = "#b2182b"; // crosses: what missed its aim
@@ -213,6 +214,22 @@ export const PAINTERS = {
       }
     }
     g.stroke();
+  },
+
+  ribbons(g, s, b, layer, position) {
+    const [count, vertices] = s.arrays.shape(layer.xy);
+    const xy = s.arrays.read(layer.xy, position);
+    const widths = s.arrays.read(layer.widths, position);
+    g.strokeStyle = g.fillStyle = layer.color;
+    g.globalAlpha = layer.alpha;
+    for (let p = 0; p < count; p++) {
+      if (widths[p] < 0.4) continue;
+      const line = Array.from({ length: vertices }, (_, v) => {
+        const i = 2 * (p * vertices + v);
+        return [b.px(xy[i]), b.py(xy[i + 1])];
+      });
+      ribbon(g, line, widths[p], layer.dash, layer.beside);
+    }
   },
 
   graph(g, s, b, layer, position) {

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from tests.benchmarks import diffusion, flows, laws, stochastic, vae
+from tests.benchmarks import diffusion, flows, gflownet, jumps, laws, stochastic, vae
 from tests.benchmarks.timing import Race, report, time_race
 from tests.claims.claim import table
 
@@ -15,7 +15,9 @@ SUITES: dict[str, Callable[[], list[Race]]] = {
     "vae": vae.races,
     "flows": flows.races,
     "diffusion": diffusion.races,
+    "jumps": jumps.races,
     "stochastic": stochastic.races,
+    "gflownet": list,
 }
 
 
@@ -41,7 +43,19 @@ def main() -> None:
             print("\nsmalldiffusion does not load here and is left out: pip install smalldiffusion")
         print("\ndistance from diffusers on the same noise, relative to the largest end\n")
         print("\n".join(table(["sampler", "steps", "float64", "float32"], diffusion.agreement())))
-
+    if "jumps" in wanted:
+        if jumps.flow_matching() is None:
+            print(
+                "\nflow_matching is not installed here and is left out: "
+                "pip install --no-deps flow_matching"
+            )
+        print("\ntokens still masked half-way, on one grid of times\n")
+        print("\n".join(table(["sampler", "share", "standard error"], jumps.agreement())))
+        title = f"jumps a second, {jumps.DIMS} tokens of {jumps.SIZE}, rates that change with time"
+        print(f"\n{title}\n")
+        print("\n".join(table(["", "median", "least", "most", "over the loop"], jumps.speeds())))
+        print("\nmicroseconds at sizes 4, 16, 64, 256, and the power fitted to the last three\n")
+        print("\n".join(table(["", "4", "16", "64", "256", "power"], jumps.slopes())))
     if "stochastic" in wanted:
         print("\n" + "\n".join(stochastic.missing()))
         print(f"\nlog Z of {stochastic.RUNS} runs of {stochastic.N} particles\n")
@@ -50,6 +64,8 @@ def main() -> None:
         print("\nlog Z of 1000 paths, trained briefly\n")
         header = ["sampler", "evaluations", "sd log w", "RMSE", "1000 evaluations x RMSE^2"]
         print("\n".join(table(header, stochastic.variances())))
+    if "gflownet" in wanted:
+        print("\n".join(gflownet.tables()))
 
 
 if __name__ == "__main__":

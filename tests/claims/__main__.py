@@ -10,6 +10,8 @@ from time import perf_counter
 import torch
 
 from tests.claims import (
+    s01_unify,
+    s02_gflownet,
     s05_diffusion,
     s06_stochastic,
     s06_well,
@@ -25,6 +27,8 @@ from tests.claims import (
 from tests.claims.claim import Claim, table
 
 CLAIMS: dict[str, Callable[[], Claim]] = {
+    "S01": s01_unify.run,
+    "S02": s02_gflownet.run,
     "S05": s05_diffusion.run_bound,
     "S05-targets": s05_diffusion.run_targets,
     "S06": s06_stochastic.run,

@@ -7,6 +7,7 @@ from torch.nn.functional import one_hot
 from gentoolkit.jumps import (
     HollowMLP,
     HollowTransformer,
+    TokenMixer,
     TokenMLP,
     TokenTransformer,
     own_jacobian,
@@ -16,14 +17,18 @@ from tests.flows.truth import perturbed
 
 SIZE, DIMS = 3, 4
 HOLLOW = [HollowMLP, HollowTransformer]
-SEEING = [TokenMLP, TokenTransformer]
+SEEING = [TokenMLP, TokenMixer, TokenTransformer]
 
 
 def net_of(kind, dims=DIMS):
     """Small, in float64, away from its start."""
     torch.manual_seed(1)
-    small = {"width": 8, "heads": 2} if "Transformer" in kind.__name__ else {"hidden": (9, 7)}
-    return perturbed(kind(SIZE, dims, **small))
+    small = {
+        TokenMixer: {"width": 8, "across": 9, "layers": 2},
+        TokenTransformer: {"width": 8, "heads": 2},
+        HollowTransformer: {"width": 8, "heads": 2},
+    }
+    return perturbed(kind(SIZE, dims, **small.get(kind, {"hidden": (9, 7)})))
 
 
 def jacobian(net, x, t):

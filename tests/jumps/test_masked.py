@@ -40,11 +40,13 @@ class Timeless(torch.nn.Module):
         return self.net(x, torch.tensor(0.5))
 
 
-def over_orders(net, x):
+def over_orders(net, x, known=()):
     """Mean over all orders of sum log p(x_d | those before), the tokens filled in one by one."""
-    total, orders = 0.0, list(permutations(range(DIMS)))
+    total, orders = 0.0, list(permutations(d for d in range(DIMS) if d not in known))
     for order in orders:
         state = torch.full((1, DIMS), 2)
+        for d in known:
+            state[0, d] = x[d]
         for d in order:
             logits = net(state, torch.tensor(0.5))[0, d, :2]
             total += float(logits.log_softmax(-1)[x[d]])
@@ -66,6 +68,24 @@ def test_the_bound_is_the_mean_over_orders():
                 result = checks.mean_is(draws, over_orders(net, x))
                 assert result, result
                 assert not checks.mean_is(1.1 * draws, over_orders(net, x))
+
+
+@pytest.mark.parametrize("known", [(1,), (0, 2)])
+def test_given_tokens_make_the_bound_conditional(known):
+    """Catches a known token that is masked or counted: orders of the others, those in place."""
+    torch.manual_seed(1)
+    net, generator = Timeless(), torch.Generator().manual_seed(0)
+    model, x = MaskedDiffusion(net, MASKS, DIMS), [0, 1, 1]
+    given = torch.tensor([d in known for d in range(DIMS)])
+    state = torch.tensor([x]).expand(500, DIMS)
+    with torch.no_grad():
+        for marks in (given, given.expand(500, DIMS)):
+            draws = torch.stack([model.elbo(state, generator, marks).mean() for _ in range(40)])
+            result = checks.mean_is(draws, over_orders(net, x, known))
+            assert result, result
+        free = torch.stack([model.elbo(state, generator).mean() for _ in range(40)])
+        assert not checks.mean_is(free, over_orders(net, x, known)), "the control: none is given"
+        assert float(model.loss(state, generator, torch.ones(DIMS, dtype=torch.bool))) == 0.0
 
 
 @pytest.mark.parametrize("beta", [Masking(), Constant(3.0)], ids=["masking", "constant"])
@@ -127,9 +147,7 @@ def test_at_the_truth_every_bound_is_exact():
     truth = law.flatten()
     plain = tv(output_law(model.transition, times, states, source), truth)
     leaps = tv(output_law(TauLeaping(model.rates), times, states, source), truth)
-    mended = tv(
-        output_law(TauLeaping(model.rates), times, states, source, Corrector(model)), truth
-    )
+    mended = tv(output_law(TauLeaping(model.rates), times, states, source, Corrector(model)), truth)
     assert plain < 0.02 and plain < leaps < 0.1
     assert mended < 0.1, "tokens are masked anew and filled in again"
 
@@ -188,3 +206,7 @@ def test_bad_input_is_refused():
         model.loss(torch.tensor([[0, 2, 1]]))
     with pytest.raises(ValueError, match=r"\(B, 3\)"):
         model.elbo(torch.tensor([[0, 1]]))
+    with pytest.raises(TypeError, match="bool"):
+        model.elbo(torch.tensor([[0, 1, 1]]), given=torch.tensor([0, 1, 1]))
+    with pytest.raises(ValueError, match="given must have shape"):
+        model.loss(torch.tensor([[0, 1, 1]]), given=torch.tensor([True, False]))

@@ -144,6 +144,18 @@ def test_the_prior_gap_is_a_total_variation_and_warns():
         assert Process(Uniform(3), end=0.5058).prior_gap(sure).shape == (2,)
 
 
+@NAMES
+def test_no_data_have_a_larger_gap_than_the_worst(name):
+    """Catches a mean over tokens for the largest: the worst data are all of one token."""
+    process = Process(GENERATORS[name], Linear(0.2, 3.0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sure = process.prior_gap(torch.eye(3))
+        mixed = process.prior_gap(torch.rand(50, 3).softmax(-1))
+    assert process.worst_gap() == pytest.approx(float(sure.max()), abs=1e-14)
+    assert float(mixed.max()) < process.worst_gap()
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_dtype_follows_the_times(dtype):
     """Catches tables in torch's default type."""

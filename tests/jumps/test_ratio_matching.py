@@ -41,9 +41,7 @@ def told(process, dims=2, start=1e-2):
 def explicit(process, dims=2, start=1e-2):
     """The explicit form with the exact law of the noisy tokens as its net."""
     exact = table(process, dims)
-    return ExplicitRatioMatching(
-        lambda x, t: exact.conditionals(x, t).log(), process, dims, start
-    )
+    return ExplicitRatioMatching(lambda x, t: exact.conditionals(x, t).log(), process, dims, start)
 
 
 def noisy_law(process, t):
@@ -93,9 +91,7 @@ def test_the_drawn_loss_averages_the_entropy_over_time(process, head):
     """Catches times outside [start, end], a sum over the wrong axis, a mean over tokens."""
     model, exact = head(process, start=0.5), table(process)
     generator = torch.Generator().manual_seed(0)
-    losses = torch.stack(
-        [model.loss(exact.sample(64, generator), generator) for _ in range(200)]
-    )
+    losses = torch.stack([model.loss(exact.sample(64, generator), generator) for _ in range(200)])
     nodes = torch.linspace(0.5, process.end, 2001).double()
     values = torch.tensor([entropies(noisy_law(process, float(t))) for t in nodes[::50]])
     average = float(torch.trapezoid(values, nodes[::50])) / (process.end - 0.5)

@@ -184,6 +184,17 @@ def test_euler_warns_where_it_is_clamped():
         last(walk(UNIFORM, model.transition, x, falling_times(4, 4.0)))
 
 
+def test_an_end_that_comes_too_soon_warns_where_it_matters():
+    """Catches samples from a source that the noise never reaches, in silence, and false alarms."""
+    with pytest.warns(UserWarning, match="0.245 in total"):  # 2/3 e^-1
+        told(Process(Uniform(3), Constant(1.0), 1.0)).sample(3, 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        told(UNIFORM).sample(3, 2)
+        masks = Process(Absorbing(3), Masking(), 1.0)
+        MaskedDiffusion(perturbed(TokenMLP(3, 2, (8,))), masks, 2).sample(3, 2)
+
+
 def test_masks_are_filled_in_and_masked_anew():
     """Catches corrections that leave masks behind: the step to 0 is the predictor's alone."""
     process = Process(Absorbing(4), Masking(), 1.0)

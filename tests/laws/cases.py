@@ -63,15 +63,23 @@ from gentoolkit.flows import (
     self_normalizing_flow,
     spline_flow,
 )
+from gentoolkit.gflownet import Build, GFlowNet, Hypergrid, Policy, Space
 from gentoolkit.jumps import (
+    D3PM,
+    Absorbing,
     Analytic,
     Custom,
+    Denoising,
     Euler,
     Linear,
+    MaskedDiffusion,
+    Masking,
     Process,
     StepLaw,
     Table,
     TauLeaping,
+    TokenMLP,
+    Uniform,
     grid_chain,
 )
 from gentoolkit.nets import TimeMLP
@@ -170,6 +178,14 @@ def correction(dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
     return lambda s: net(s.flatten(1) if s.ndim > 2 else torch.cat([s, s.square()], 1))
 
 
+def build(dtype: torch.dtype) -> Build:
+    """The third move on a small grid: moves, stops, and rests of paths that have stopped."""
+    torch.manual_seed(10)
+    space = Space(Hypergrid(3, 2))
+    policy = perturbed(Policy(space, (8,), learn_pull=True)).to(dtype)
+    return Build(GFlowNet(space, lambda x: x.sum(1).to(dtype), policy).to(dtype), 2)
+
+
 STEPS: dict[str, Callable[[torch.dtype], tuple[Step, Tensor]]] = {
     "gaussian kernel": lambda d: (linear_gaussian(d), torch.randn(16, 2, dtype=d)),
     "categorical kernel": lambda d: (discrete(d), torch.randint(4, (16,))),
@@ -206,6 +222,8 @@ STEPS: dict[str, Callable[[torch.dtype], tuple[Step, Tensor]]] = {
     "denoising kernel": lambda d: (denoising(d), torch.randn(16, 2, dtype=d)),
     "euler leap": lambda d: (leap(lambda e: Euler(e.rates), d), torch.randint(3, (16, 2))),
     "tau leap": lambda d: (leap(lambda e: TauLeaping(e.rates), d), torch.randint(3, (16, 2))),
+    # Two moves from the source of nine states, or stopped there, or stopped earlier.
+    "gflownet move": lambda d: (build(d), torch.tensor([3, 4, 5, 3 + 9, 9, 10, 4, 5])),
     "analytic leap": lambda d: (
         leap(lambda e: Analytic(e.process, e.data_unseen), d),
         torch.randint(3, (16, 2)),
@@ -386,5 +404,15 @@ MODELS: dict[str, Callable[[], tuple[nn.Module, Tensor]]] = {
     "vdm": lambda: (
         _perturbed(VDM(TimeMLP(2, 2, (8,)), (2,), LearnedLogSnr(), steps=5)),
         torch.randn(7, 2),
+    ),
+    "d3pm": lambda: (
+        _perturbed(D3PM(Denoising(TokenMLP(3, 2, (8,)), Process(Uniform(3), end=3.0), 2), 4)),
+        torch.randint(3, (7, 2)),
+    ),
+    "d3pm of masks": lambda: (
+        _perturbed(
+            D3PM(MaskedDiffusion(TokenMLP(3, 2, (8,)), Process(Absorbing(3), Masking()), 2), 4)
+        ),
+        torch.randint(2, (7, 2)),
     ),
 }

@@ -67,6 +67,8 @@ def every_kind(frames=5):
     panel.trails(rng.normal(size=(frames, 3, 2)), length=2)
     panel.arrows(rng.normal(size=(4, 2)), rng.normal(size=(frames, 4, 2)))
     panel.graph([[0, 0], [0.5, 0.5]], [[0, 1]], widths=rng.random((frames, 1)), values=[0, 1])
+    panel.ribbons(rng.normal(size=(2, 3, 2)), 5 * rng.random((frames, 2)), dash=True)
+    panel.ribbons(rng.normal(size=(frames, 2, 3, 2)), [2.0, 0.0], beside=False)
     panel.text(0, 0.5, [f"frame {i}" for i in range(frames)]).text(0, -0.5, "still")
     other = scene.panel((-1, frames), (-1, 1), equal=False)
     other.bars(rng.normal(size=(frames, 3))).bars([0.5, -0.5], positions=[0, 2])
@@ -95,6 +97,7 @@ def test_every_layer_refers_to_stored_arrays_and_the_spec_is_json():
     kinds = {layer["kind"] for panel in spec["panels"] for layer in panel["layers"]}
     assert kinds == {
         "heat", "points", "lines", "trails", "arrows", "graph", "text", "bars", "curve", "images",
+        "ribbons",
     }  # fmt: skip
     for panel in spec["panels"]:
         for layer in panel["layers"]:

@@ -1,0 +1,104 @@
+"""GFlowNets: objects built move by move, in proportion to a reward."""
+
+from gentoolkit.gflownet.build import Build, chain
+from gentoolkit.gflownet.continuous import GaussianFlowNet
+from gentoolkit.gflownet.environment import Environment, masked_log_softmax
+from gentoolkit.gflownet.environments import Hypergrid, Slots, Strings, Subsets
+from gentoolkit.gflownet.exact import (
+    Flows,
+    count_paths,
+    edge_residuals,
+    flow_sweep,
+    law,
+    leaks,
+    reach,
+    settle,
+    settle_softly,
+    stop_residuals,
+    uniform_pull,
+)
+from gentoolkit.gflownet.graph import Graph
+from gentoolkit.gflownet.model import GFlowNet, rollouts
+from gentoolkit.gflownet.objectives import (
+    Account,
+    DetailedBalance,
+    FlowMatching,
+    LogVariance,
+    Objective,
+    SubTrajectoryBalance,
+    TrajectoryBalance,
+    stretches,
+)
+from gentoolkit.gflownet.paths import Paths, join, pull_paths, push_paths
+from gentoolkit.gflownet.policy import Heads, Policy, TablePolicy
+from gentoolkit.gflownet.replay import ReplayBuffer
+from gentoolkit.gflownet.rewards import Corners, LogOf, WeightedEnergies
+from gentoolkit.gflownet.space import Space
+from gentoolkit.gflownet.stochastic import Shortfall, Slippery, shortfall
+from gentoolkit.gflownet.unify import IWAE_SIGN, consistency, penalised_bound
+from gentoolkit.gflownet.uses import (
+    cone,
+    cones,
+    entropy,
+    free_energy,
+    mutual_information,
+    restarted,
+)
+
+__all__ = [
+    "IWAE_SIGN",
+    "Account",
+    "Build",
+    "Corners",
+    "DetailedBalance",
+    "Environment",
+    "FlowMatching",
+    "Flows",
+    "GFlowNet",
+    "GaussianFlowNet",
+    "Graph",
+    "Heads",
+    "Hypergrid",
+    "LogOf",
+    "LogVariance",
+    "Objective",
+    "Paths",
+    "Policy",
+    "ReplayBuffer",
+    "Shortfall",
+    "Slippery",
+    "Slots",
+    "Space",
+    "Strings",
+    "SubTrajectoryBalance",
+    "Subsets",
+    "TablePolicy",
+    "TrajectoryBalance",
+    "WeightedEnergies",
+    "chain",
+    "cone",
+    "cones",
+    "consistency",
+    "count_paths",
+    "edge_residuals",
+    "entropy",
+    "flow_sweep",
+    "free_energy",
+    "join",
+    "law",
+    "leaks",
+    "masked_log_softmax",
+    "mutual_information",
+    "penalised_bound",
+    "pull_paths",
+    "push_paths",
+    "reach",
+    "restarted",
+    "rollouts",
+    "settle",
+    "settle_softly",
+    "shortfall",
+    "stop_residuals",
+    "stretches",
+    "uniform_pull",
+]

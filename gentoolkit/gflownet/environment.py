@@ -1,0 +1,87 @@
+"""What a space of objects built move by move must offer; the rest of the family rests on this."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+
+class Environment(ABC):
+    """A directed acyclic graph of states, walked by a batch of paths at once.
+
+    A path starts at `start`, makes build moves `0 ... moves - 1`, and ends with the stop, whose
+    number is `moves`. One number names an edge from both of its ends: `undo(step(s, m), m) = s`.
+
+    Obligations: states are rows of whole numbers `0 <= states[:, d] < sizes[d]`. `step` and `undo`
+    leave a row where it is when its move is the stop or the padding -1; they may take a move that
+    is not allowed for granted. Every state allows some move or the stop. No state comes twice on
+    a path. `encode` follows torch's default dtype.
+
+    Arguments:
+        moves: number A of build moves.
+        features: width of `encode`.
+        longest: most build moves on a path.
+        sizes: how many values each entry of a state may take.
+    """
+
+    moves: int
+    features: int
+    longest: int
+    sizes: tuple[int, ...]
+
+    def start(self, n: int, device: torch.device | str | None = None) -> Tensor:
+        """Return `n` copies of the source state: all zeros, (n, D)."""
+        return torch.zeros(n, len(self.sizes), dtype=torch.long, device=device)
+
+    @abstractmethod
+    def encode(self, states: Tensor) -> Tensor:
+        """Return what a network sees of the states, (B, features)."""
+
+    @abstractmethod
+    def allowed(self, states: Tensor) -> Tensor:
+        """Return which moves may follow, bool (B, moves + 1); the last column is the stop."""
+
+    @abstractmethod
+    def undoable(self, states: Tensor) -> Tensor:
+        """Return which build moves may have come last, bool (B, moves)."""
+
+    @abstractmethod
+    def step(self, states: Tensor, move: Tensor) -> Tensor:
+        """Return the states after `move` (B,)."""
+
+    @abstractmethod
+    def undo(self, states: Tensor, move: Tensor) -> Tensor:
+        """Return the states before `move` (B,)."""
+
+    def objects(self, states: Tensor) -> Tensor:
+        """Return what a reward is asked about: the rows of the states, (B, D)."""
+        return states
+
+
+def one_hot_rows(states: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """Return every entry as a one-hot block, (B, sum of sizes), in torch's default dtype."""
+    offsets = torch.tensor([0, *sizes[:-1]], device=states.device).cumsum(0)
+    out = torch.zeros(len(states), sum(sizes), device=states.device)
+    return out.scatter_(1, states + offsets, 1.0)
+
+
+def masked_log_softmax(logits: Tensor, mask: Tensor) -> Tensor:
+    """Return the log-probabilities of a choice among the entries that `mask` allows.
+
+    Arguments:
+        logits: (B, A).
+        mask: bool (B, A).
+
+    Returns:
+        (B, A), `-inf` where the mask is false.
+
+    Raises:
+        ValueError: a row allows nothing.
+    """
+    if not bool(mask.any(-1).all()):
+        row = int((~mask.any(-1)).nonzero()[0])
+        raise ValueError(
+            f"every state must allow a move or the stop; got row {row} of {len(mask)} with all "
+            "of them masked; let that state stop, or forbid the moves that lead into it"
+        )
+    return logits.masked_fill(~mask, -torch.inf).log_softmax(-1)

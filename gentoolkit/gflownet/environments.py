@@ -1,0 +1,186 @@
+"""Small state spaces: a grid, strings built in order or in any order, and sets."""
+
+import torch
+from torch import Tensor
+
+from gentoolkit.core import validate
+from gentoolkit.gflownet.environment import Environment, one_hot_rows
+
+
+class Hypergrid(Environment):
+    """Points of `{0 ... side - 1}^dims`; move d adds one to coordinate d; any point may stop.
+
+    Arguments:
+        side: values of a coordinate, two or more.
+        dims: number of coordinates.
+
+    Reference: Bengio et al. 2021 (arXiv 2106.04399).
+    """
+
+    def __init__(self, side: int = 8, dims: int = 2) -> None:
+        self.side = validate.positive_count("side", side)
+        self.dims = validate.positive_count("dims", dims)
+        if side < 2:
+            raise ValueError(f"side must be at least 2; got {side}; a grid of one point is no grid")
+        self.moves, self.sizes = dims, (side,) * dims
+        self.features, self.longest = side * dims, (side - 1) * dims
+
+    def encode(self, states: Tensor) -> Tensor:
+        """Return each coordinate one-hot, (B, side * dims)."""
+        return one_hot_rows(states, self.sizes)
+
+    def allowed(self, states: Tensor) -> Tensor:
+        """Return which coordinates are below their last value; the stop is always allowed."""
+        room = states < self.side - 1
+        return torch.cat([room, torch.ones_like(room[:, :1])], 1)
+
+    def undoable(self, states: Tensor) -> Tensor:
+        """Return which coordinates are above zero."""
+        return states > 0
+
+    def step(self, states: Tensor, move: Tensor) -> Tensor:
+        """Add one to the chosen coordinate."""
+        return states + self._at(states, move)
+
+    def undo(self, states: Tensor, move: Tensor) -> Tensor:
+        """Take one from the chosen coordinate."""
+        return states - self._at(states, move)
+
+    def _at(self, states: Tensor, move: Tensor) -> Tensor:
+        return (move[:, None] == torch.arange(self.dims, device=states.device)).long()
+
+
+class Strings(Environment):
+    """Strings of one length, built from left to right: a tree, so there is one path to each.
+
+    A state holds 0 in an empty place and `token + 1` in a filled one; only full strings stop.
+
+    Arguments:
+        length: number of places.
+        tokens: number of letters; move m appends letter m.
+    """
+
+    def __init__(self, length: int, tokens: int = 2) -> None:
+        self.length = validate.positive_count("length", length)
+        self.tokens = validate.positive_count("tokens", tokens)
+        self.moves, self.sizes = tokens, (tokens + 1,) * length
+        self.features, self.longest = (tokens + 1) * length, length
+
+    def encode(self, states: Tensor) -> Tensor:
+        """Return each place one-hot, empty included, (B, length * (tokens + 1))."""
+        return one_hot_rows(states, self.sizes)
+
+    def allowed(self, states: Tensor) -> Tensor:
+        """Return every letter while there is room, and the stop when there is none."""
+        full = (states > 0).all(1, keepdim=True)
+        return torch.cat([(~full).expand(-1, self.tokens), full], 1)
+
+    def undoable(self, states: Tensor) -> Tensor:
+        """Return the last letter alone."""
+        last = (states * self._place(states, -1)).sum(1, keepdim=True)
+        return last == torch.arange(1, self.tokens + 1, device=states.device)
+
+    def step(self, states: Tensor, move: Tensor) -> Tensor:
+        """Write the letter in the first empty place."""
+        letter = torch.where(move < self.tokens, move + 1, 0)
+        return states + self._place(states, 0) * letter[:, None]
+
+    def undo(self, states: Tensor, move: Tensor) -> Tensor:
+        """Erase the last letter."""
+        letter = torch.where(move < self.tokens, move + 1, 0)
+        return states - self._place(states, -1) * letter[:, None]
+
+    def _place(self, states: Tensor, shift: int) -> Tensor:
+        """Mark the first empty place, or the last filled one if `shift` is -1."""
+        at = (states > 0).sum(1, keepdim=True) + shift
+        return (at == torch.arange(self.length, device=states.device)).long()
+
+
+class Slots(Environment):
+    """Strings of one length whose places are filled in any order: `length!` paths to each.
+
+    A state holds 0 in an empty place and `token + 1` in a filled one; only full strings stop.
+
+    Arguments:
+        length: number of places.
+        tokens: number of letters; move `place * tokens + letter` fills a place.
+    """
+
+    def __init__(self, length: int, tokens: int = 2) -> None:
+        self.length = validate.positive_count("length", length)
+        self.tokens = validate.positive_count("tokens", tokens)
+        self.moves, self.sizes = tokens * length, (tokens + 1,) * length
+        self.features, self.longest = (tokens + 1) * length, length
+
+    def encode(self, states: Tensor) -> Tensor:
+        """Return each place one-hot, empty included, (B, length * (tokens + 1))."""
+        return one_hot_rows(states, self.sizes)
+
+    def allowed(self, states: Tensor) -> Tensor:
+        """Return every letter in every empty place, and the stop when none is empty."""
+        empty = states == 0
+        return torch.cat([empty.repeat_interleave(self.tokens, 1), ~empty.any(1, keepdim=True)], 1)
+
+    def undoable(self, states: Tensor) -> Tensor:
+        """Return the letter that each filled place holds."""
+        letters = torch.arange(1, self.tokens + 1, device=states.device)
+        return (states[:, :, None] == letters).flatten(1)
+
+    def step(self, states: Tensor, move: Tensor) -> Tensor:
+        """Write a letter in an empty place."""
+        return states + self._written(states, move)
+
+    def undo(self, states: Tensor, move: Tensor) -> Tensor:
+        """Empty a place."""
+        return states - self._written(states, move)
+
+    def _written(self, states: Tensor, move: Tensor) -> Tensor:
+        place = move.div(self.tokens, rounding_mode="floor")
+        at = place[:, None] == torch.arange(self.length, device=states.device)
+        return at * (move % self.tokens + 1)[:, None]
+
+
+class Subsets(Environment):
+    """Subsets of n things, grown one by one; those of `least` to `most` things may stop.
+
+    Arguments:
+        things: number n of things; move i adds thing i.
+        least: smallest subset that may stop.
+        most: largest subset; n if left out.
+    """
+
+    def __init__(self, things: int, least: int = 0, most: int | None = None) -> None:
+        self.things = validate.positive_count("things", things)
+        self.most = things if most is None else validate.positive_count("most", most)
+        self.least = least
+        if not 0 <= least <= self.most <= things:
+            raise ValueError(
+                f"sizes must satisfy 0 <= least <= most <= {things}; got least={least}, "
+                f"most={self.most}; otherwise some subset could neither grow nor stop"
+            )
+        self.moves, self.sizes = things, (2,) * things
+        self.features, self.longest = things, self.most
+
+    def encode(self, states: Tensor) -> Tensor:
+        """Return the membership as zeros and ones, (B, things)."""
+        return states.to(torch.get_default_dtype())
+
+    def allowed(self, states: Tensor) -> Tensor:
+        """Return what is not yet in, while there is room, and whether the size may stop."""
+        size = states.sum(1, keepdim=True)
+        return torch.cat([(states == 0) & (size < self.most), size >= self.least], 1)
+
+    def undoable(self, states: Tensor) -> Tensor:
+        """Return what is in."""
+        return states > 0
+
+    def step(self, states: Tensor, move: Tensor) -> Tensor:
+        """Add a thing."""
+        return states + self._at(states, move)
+
+    def undo(self, states: Tensor, move: Tensor) -> Tensor:
+        """Take a thing out."""
+        return states - self._at(states, move)
+
+    def _at(self, states: Tensor, move: Tensor) -> Tensor:
+        return (move[:, None] == torch.arange(self.things, device=states.device)).long()

@@ -1,0 +1,134 @@
+"""A user's own directed acyclic graph as a state space."""
+
+from collections.abc import Collection, Hashable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from gentoolkit.gflownet.environment import Environment
+
+Edges = Iterable[tuple[Hashable, Hashable]]
+
+
+class Graph(Environment):
+    """A directed acyclic graph with one source; paths may have unequal lengths.
+
+    Edges are numbered so that those out of a node differ, and those into a node differ: the same
+    number then undoes a move. State `(i,)` is `nodes[i]`, in a topological order.
+
+    Arguments:
+        graph: pairs (from, to), or an object with such `edges`, as a networkx DiGraph.
+        stops: nodes that may stop; those without children if left out.
+
+    Raises:
+        ValueError: there is no edge, a cycle, another number of sources than one, a node that can
+            neither move nor stop, or a stop that is no node.
+    """
+
+    def __init__(self, graph: Edges | Any, stops: Collection[Hashable] | None = None) -> None:  # noqa: ANN401 - networkx is not a dependency
+        pairs = list(dict.fromkeys((a, b) for a, b, *_ in getattr(graph, "edges", graph)))
+        if not pairs:
+            raise ValueError("a graph needs an edge; got none; pass pairs such as [('a', 'b')]")
+        self.nodes, depth = _topological(pairs)
+        place = {node: i for i, node in enumerate(self.nodes)}
+        ends = sorted((place[a], place[b]) for a, b in pairs)
+        self.longest = max(depth.values())
+        count = len(self.nodes)
+        colours = _colours(ends, count)
+        self.moves, self.sizes, self.features = max(colours) + 1, (count,), count
+        self._children = torch.full((count, self.moves), -1)
+        self._parents = torch.full((count, self.moves), -1)
+        for (a, b), m in zip(ends, colours, strict=True):
+            self._children[a, m], self._parents[b, m] = b, a
+        self._stops = self._marked(stops, place)
+
+    def _marked(self, stops: Collection[Hashable] | None, place: dict[Hashable, int]) -> Tensor:
+        leaves = (self._children < 0).all(1)
+        if stops is None:
+            return leaves
+        strange = [s for s in stops if s not in place]
+        if strange:
+            raise ValueError(
+                f"stops must be nodes of the graph; got {strange}; the nodes are {self.nodes}"
+            )
+        marked = torch.zeros(len(self.nodes), dtype=torch.bool)
+        marked[[place[s] for s in stops]] = True
+        if bool((leaves & ~marked).any()):
+            stuck = [self.nodes[i] for i in (leaves & ~marked).nonzero()[:, 0].tolist()]
+            raise ValueError(
+                f"every node must have a child or may stop; got {stuck} with neither; "
+                "add them to stops, or take them out of the graph"
+            )
+        return marked
+
+    def encode(self, states: Tensor) -> Tensor:
+        """Return the node one-hot, (B, number of nodes)."""
+        return one_hot(states[:, 0], self.features).to(torch.get_default_dtype())
+
+    def allowed(self, states: Tensor) -> Tensor:
+        """Return the numbers of the edges out of each node, and whether it may stop."""
+        at = states[:, 0].cpu()
+        mask = torch.cat([self._children[at] >= 0, self._stops[at, None]], 1)
+        return mask.to(states.device)
+
+    def undoable(self, states: Tensor) -> Tensor:
+        """Return the numbers of the edges into each node."""
+        return (self._parents[states[:, 0].cpu()] >= 0).to(states.device)
+
+    def step(self, states: Tensor, move: Tensor) -> Tensor:
+        """Follow an edge."""
+        return self._follow(self._children, states, move)
+
+    def undo(self, states: Tensor, move: Tensor) -> Tensor:
+        """Follow an edge against its direction."""
+        return self._follow(self._parents, states, move)
+
+    def _follow(self, table: Tensor, states: Tensor, move: Tensor) -> Tensor:
+        ahead = table.to(states.device)[states[:, 0], move.clamp(0, self.moves - 1)]
+        stays = (move < 0) | (move == self.moves)
+        return torch.where(stays, states[:, 0], ahead)[:, None]
+
+
+def _topological(pairs: list[tuple[Hashable, Hashable]]) -> tuple[list, dict[Hashable, int]]:
+    """Return the nodes in a topological order, the source first, and their longest distances."""
+    nodes = list(dict.fromkeys(node for pair in pairs for node in pair))
+    children: dict[Hashable, list] = {node: [] for node in nodes}
+    waiting = dict.fromkeys(nodes, 0)
+    for a, b in pairs:
+        children[a].append(b)
+        waiting[b] += 1
+    ready = [node for node in nodes if waiting[node] == 0]
+    sources = list(ready)
+    depth = dict.fromkeys(ready, 0)
+    for node in ready:  # grows while it is read
+        for child in children[node]:
+            depth[child] = max(depth.get(child, 0), depth[node] + 1)
+            waiting[child] -= 1
+            if waiting[child] == 0:
+                ready.append(child)
+    if len(ready) < len(nodes):
+        raise ValueError(
+            f"the graph must have no cycle; got one among {[n for n in nodes if waiting[n]]}; "
+            "flows on a cycle can be infinite: remove an edge of it"
+        )
+    if len(sources) != 1:
+        raise ValueError(
+            f"the graph must have one source; got {sources} without parents; add a node with an "
+            "edge to each of them"
+        )
+    return ready, depth
+
+
+def _colours(ends: list[tuple[int, int]], count: int) -> list[int]:
+    """Number the edges so that no two at one end of a node have one number."""
+    out: list[set[int]] = [set() for _ in range(count)]
+    into: list[set[int]] = [set() for _ in range(count)]
+    numbers = []
+    for a, b in ends:
+        m = next(m for m in range(len(ends)) if m not in out[a] and m not in into[b])
+        out[a].add(m)
+        into[b].add(m)
+        numbers.append(m)
+    return numbers

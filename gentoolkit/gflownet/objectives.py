@@ -1,0 +1,193 @@
+"""Conditions of balance, all computed from one and the same batch of paths.
+
+With the log-flows F along a path, `F_0 = Z` and `F_n = R(x)`, the imbalance of step t is
+`core.residuals`: log F_t + log pull - log F_{t-1} - log push. Detailed balance squares each,
+trajectory balance their sum, sub-trajectory balance every partial sum.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from gentoolkit.core import Trajectory, log_variance, residuals, trajectory_balance
+from gentoolkit.gflownet.paths import Paths
+
+
+@dataclass(frozen=True)
+class Account:
+    """What a model says of a batch of paths of at most T moves, the stop included.
+
+    Arguments:
+        log_push: (T, B), zero on padding.
+        log_pull: (T, B), zero for the stop and on padding.
+        log_flow: (T + 1, B), log F at the states; log R from the stop on.
+        alive: bool (T, B).
+    """
+
+    log_push: Tensor
+    log_pull: Tensor
+    log_flow: Tensor
+    alive: Tensor
+
+    def trajectory(self, paths: Paths) -> Trajectory:
+        """Return the paths as the core's trajectory; the source is one point, of log-density 0."""
+        states = (*paths.states, paths.ends)
+        ratio = self.log_pull - self.log_push
+        return Trajectory(states, ratio, torch.zeros_like(self.log_flow[0]))
+
+    def log_weight(self) -> Tensor:
+        """Return `log R + sum log pull - sum log push`, (B,): log Z on every path if balanced."""
+        return self.log_flow[-1] + (self.log_pull - self.log_push).sum(0)
+
+    def residuals(self) -> Tensor:
+        """Return the imbalance of every step, (T, B), zero on padding."""
+        ratio = self.log_pull - self.log_push
+        return residuals(Trajectory((), ratio, self.log_flow[0]), self.log_flow)
+
+
+class Scorer(Protocol):
+    """What an objective asks of a model."""
+
+    def account(self, paths: Paths) -> Account:
+        """Score the paths."""
+        ...
+
+    def inflow(self, paths: Paths) -> Tensor:
+        """Return the log of the flow into every state of the paths, (T, B)."""
+        ...
+
+
+class Objective(ABC):
+    """A loss of a model on a batch of paths, drawn from any law that reaches them all."""
+
+    @abstractmethod
+    def __call__(self, model: Scorer, paths: Paths) -> Tensor:
+        """Return the loss, shape ()."""
+
+
+@dataclass(frozen=True)
+class TrajectoryBalance(Objective):
+    """The square of the imbalance of whole paths, `(log w - log Z)^2`.
+
+    Reference: Malkin et al. 2022 (arXiv 2201.13259).
+    """
+
+    def __call__(self, model: Scorer, paths: Paths) -> Tensor:
+        """Return the mean over paths, shape ()."""
+        account = model.account(paths)
+        return trajectory_balance(account.log_weight(), account.log_flow[0])
+
+
+@dataclass(frozen=True)
+class LogVariance(Objective):
+    """The variance of log w over the batch: trajectory balance without a log Z to learn.
+
+    Reference: Richter et al. 2020 (arXiv 2010.10436).
+    """
+
+    def __call__(self, model: Scorer, paths: Paths) -> Tensor:
+        """Return the variance, shape (); all paths must share one context."""
+        return log_variance(model.account(paths).log_weight())
+
+
+@dataclass(frozen=True)
+class DetailedBalance(Objective):
+    """The square of the imbalance of every move and of the stop.
+
+    Reference: Bengio et al. 2021 (arXiv 2111.09266).
+    """
+
+    def __call__(self, model: Scorer, paths: Paths) -> Tensor:
+        """Return the mean over the moves of all paths, shape ()."""
+        account = model.account(paths)
+        return account.residuals().square().sum() / account.alive.sum()
+
+
+@dataclass(frozen=True)
+class SubTrajectoryBalance(Objective):
+    """The squares of the imbalance of all stretches of a path, short ones first.
+
+        d_ij = sum of the residuals of steps i + 1 ... j
+        loss = sum_{i<j} decay^(j-i) d_ij^2 / sum_{i<j} decay^(j-i)
+
+    A small decay leaves single moves (detailed balance), a large one whole paths.
+
+    Arguments:
+        decay: lambda, positive.
+
+    Reference: Madan et al. 2022 (arXiv 2209.12782).
+    """
+
+    decay: float = 0.9
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.decay < float("inf"):
+            raise ValueError(
+                f"decay must be positive and finite; got {self.decay}; 0.9 is a common choice"
+            )
+
+    def __call__(self, model: Scorer, paths: Paths) -> Tensor:
+        """Return the mean over paths, shape ()."""
+        account = model.account(paths)
+        return stretches(account.residuals(), account.alive, self.decay).mean()
+
+
+def stretches(residual: Tensor, alive: Tensor, decay: float) -> Tensor:
+    """Return the weighted mean square of all partial sums of each path's residuals, (B,).
+
+    Arguments:
+        residual: (T, B), zero on padding.
+        alive: bool (T, B).
+        decay: weight of a stretch of k steps is `decay^k`.
+    """
+    total = residual.cumsum(0)
+    total = torch.cat([torch.zeros_like(total[:1]), total])  # (T + 1, B)
+    steps = torch.arange(len(total), device=total.device)
+    length = (steps[1:] - steps[:-1, None]).clamp_min(0)  # (from, to), zero if not ahead
+    # The longest stretch has weight one: a ratio of weights survives any decay and length.
+    power = (length - len(residual) * (decay > 1)).to(total.dtype)
+    weight = torch.where(length > 0, decay**power, 0.0)
+    weight = weight[:, :, None] * alive[None]  # (T, T, B)
+    square = (total[None, 1:] - total[:-1, None]).square()
+    return (weight * square).sum((0, 1)) / weight.sum((0, 1))
+
+
+@dataclass(frozen=True)
+class FlowMatching(Objective):
+    """The square of `log (inflow + floor) - log (outflow + floor)` at every state of the paths.
+
+    The inflow of a state is a sum over its parents, so all of them are scored. What flows into a
+    stop must be the reward of the object. The pull plays no part.
+
+    Arguments:
+        floor: added to both flows, so that tiny ones do not rule; zero asks for equal logs.
+
+    Reference: Bengio et al. 2021 (arXiv 2106.04399).
+    """
+
+    floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.floor < float("inf"):
+            raise ValueError(f"floor must be zero or positive; got {self.floor}; try 1e-3")
+
+    def __call__(self, model: Scorer, paths: Paths) -> Tensor:
+        """Return the mean over the states after the source and the stops, shape ()."""
+        account, inflow = model.account(paths), model.inflow(paths)
+        between = account.alive[1:]
+        gap = self._gap(inflow[1:], account.log_flow[1:-1])
+        last = account.alive.sum(0) - 1
+        at = last[None]
+        leaving = (account.log_flow[:-1] + account.log_push).gather(0, at)[0]
+        stop = self._gap(leaving, account.log_flow[-1])
+        squares = torch.where(between, gap, 0.0).square().sum() + stop.square().sum()
+        return squares / account.alive.sum()
+
+    def _gap(self, entering: Tensor, leaving: Tensor) -> Tensor:
+        if self.floor == 0.0:
+            return entering - leaving
+        floor = torch.full_like(leaving, self.floor).log()
+        return torch.logaddexp(entering, floor) - torch.logaddexp(leaving, floor)

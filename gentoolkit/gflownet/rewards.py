@@ -1,0 +1,134 @@
+"""Rewards: positive numbers on objects, and their logarithms."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def checked_reward(reward: Tensor) -> Tensor:
+    """Return `reward` if it is positive and finite throughout.
+
+    Raises:
+        ValueError: an entry is zero, negative, NaN or infinite.
+    """
+    if bool(torch.isnan(reward).any()):
+        raise ValueError(
+            f"rewards must hold no NaN; got {int(torch.isnan(reward).sum())} of "
+            f"{reward.numel()}; look for 0 / 0 or the log of a negative number"
+        )
+    least = float(reward.min())
+    if least < 0:
+        raise ValueError(
+            f"rewards must be positive; got {least}; pass for example exp of a negative energy"
+        )
+    if least == 0:
+        raise ValueError(
+            f"rewards must be positive; got {int((reward == 0).sum())} zeros, whose log is -inf; "
+            "add a floor, for example reward.clamp_min(1e-6)"
+        )
+    if not bool(torch.isfinite(reward).all()):
+        raise ValueError(
+            f"rewards must be finite; got {int(torch.isinf(reward).sum())} infinite of "
+            f"{reward.numel()}; subtract a constant from the log-reward"
+        )
+    return reward
+
+
+def checked_log_reward(log_reward: Tensor) -> Tensor:
+    """Return `log_reward` if it is finite throughout.
+
+    Raises:
+        ValueError: an entry is NaN or infinite; `-inf` is a reward of zero and needs a floor.
+    """
+    if not bool(torch.isfinite(log_reward.detach()).all()):
+        zeros = int((log_reward == -torch.inf).sum())
+        nans, tops = int(torch.isnan(log_reward).sum()), int((log_reward == torch.inf).sum())
+        raise ValueError(
+            f"log-rewards must be finite; got {zeros} of -inf (a zero reward), {nans} NaN and "
+            f"{tops} of +inf; add a floor, for example reward.clamp_min(1e-6).log()"
+        )
+    return log_reward
+
+
+@dataclass(frozen=True)
+class LogOf:
+    """The logarithm of a positive reward, checked at every call.
+
+    Arguments:
+        reward: objects (B, D) -> (B,).
+    """
+
+    reward: Callable[[Tensor], Tensor]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return `log R(x)`, (B,)."""
+        return checked_reward(self.reward(x)).log()
+
+
+@dataclass(frozen=True)
+class Corners:
+    """The reward of the hypergrid: a floor, a plateau in each corner block, a peak inside it.
+
+        a_d = |x_d / (side - 1) - 1/2|
+        R = floor + plateau prod_d 1[a_d > 0.25] + peak prod_d 1[0.3 < a_d < 0.4]
+
+    The comparisons are made in whole numbers: in floating point x = 3 and x = 12 of 16 fall on
+    different sides of 0.3.
+
+    Arguments:
+        side: values of a coordinate.
+        floor: reward everywhere, positive; the smaller, the further apart are the modes.
+        plateau: added in the corner blocks.
+        peak: added in a ring inside each.
+
+    Reference: Bengio et al. 2021 (arXiv 2106.04399).
+    """
+
+    side: int = 8
+    floor: float = 0.1
+    plateau: float = 0.5
+    peak: float = 2.0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the rewards of points (B, dims), shape (B,)."""
+        last = self.side - 1
+        twice = (2 * x - last).abs()  # 2 (side - 1) a_d
+        outer = (2 * twice > last).all(1)
+        ring = ((5 * twice > 3 * last) & (5 * twice < 4 * last)).all(1)
+        like = torch.get_default_dtype()
+        return self.floor + self.plateau * outer.to(like) + self.peak * ring.to(like)
+
+
+@dataclass(frozen=True)
+class WeightedEnergies:
+    """A log-reward steered by a context: energies weighed against each other, or switched on.
+
+        log R(x | w) = - sum_k w_k E_k(x) / temperature
+
+    Weights between 0 and 1 that sum to one trace a Pareto front; weights of 0 or 1 switch modules.
+
+    Arguments:
+        energies: functions of objects (B, D) -> (B,), K of them.
+        temperature: positive; the lower, the closer to the minima.
+
+    Reference: Bengio et al. 2021 (arXiv 2111.09266), Pareto fronts and modular energies.
+    """
+
+    energies: Sequence[Callable[[Tensor], Tensor]]
+    temperature: float = 1.0
+
+    def __call__(self, x: Tensor, context: Tensor) -> Tensor:
+        """Return the log-rewards of objects (B, D) under contexts (B, K), shape (B,).
+
+        Raises:
+            ValueError: the contexts have another width than the number of energies.
+        """
+        if context.ndim != 2 or context.shape[1] != len(self.energies):
+            raise ValueError(
+                f"contexts must have shape (B, {len(self.energies)}), one weight an energy; got "
+                f"{tuple(context.shape)}; pass one row of weights for each object"
+            )
+        each = torch.stack([energy(x) for energy in self.energies], 1)
+        return -(context * each).sum(1) / self.temperature

@@ -1,0 +1,196 @@
+"""An environment small enough to list: every state a number, every move a look-up."""
+
+from copy import copy
+
+import torch
+from torch import Tensor
+
+from gentoolkit.gflownet.environment import Environment
+
+
+class Space(Environment):
+    """All states of an environment as the numbers `0 ... S - 1`, itself an environment.
+
+    States are sorted by level, the longest distance from the source, so that every edge leads to a
+    later level and state 0 is the source. A state is then a number, shape (B,).
+
+    Arguments:
+        environment: what is listed.
+        limit: refuse to list more states than this.
+
+    Attributes:
+        rows: (S, D) the environment's states.
+        children: (S, moves) number of the state after each move, -1 where it is not allowed.
+        parents: (S, moves) number of the state before each move, -1 where there is none.
+        may_stop: bool (S,).
+        levels: slices of states, from the source down.
+        depth: (S,) level of each state, the longest distance from the source.
+        table: (S, features) what `encode` gives for each state.
+
+    Raises:
+        ValueError: there are more states than `limit`, a cycle, a state that can neither move nor
+            stop, or masks of allowed and of undoable moves that contradict each other.
+    """
+
+    def __init__(self, environment: Environment, limit: int = 1_000_000) -> None:
+        self.environment = environment
+        self.moves, self.features = environment.moves, environment.features
+        self.longest = environment.longest
+        sizes = torch.tensor(environment.sizes)
+        if float(sizes.double().prod()) > 2**62:
+            raise ValueError(
+                f"a listed space needs few states; got sizes {environment.sizes}; "
+                "use the environment itself, without tables"
+            )
+        strides = torch.cat([sizes.flip(0).cumprod(0).flip(0)[1:], sizes.new_ones(1)])
+        keys = _reachable(environment, strides, sizes, limit)
+        rows = _rows(keys, strides, sizes)
+        mask = environment.allowed(rows)
+        if not bool(mask.any(1).all()):
+            stuck = rows[(~mask.any(1)).nonzero()[0, 0]].tolist()
+            raise ValueError(
+                f"every state must allow a move or the stop; got {stuck} with all of them "
+                "masked; let it stop, or forbid the moves that lead into it"
+            )
+        children = _children(environment, rows, mask, keys, strides)
+        first = int(torch.searchsorted(keys, (environment.start(1) * strides).sum(1)))
+        level = _levels(children, rows, first)
+        order = torch.sort(level, stable=True).indices
+        place = torch.empty_like(order)
+        place[order] = torch.arange(len(order))
+        self.depth = level[order]
+        self.rows, self.may_stop = rows[order], mask[order, -1]
+        self.children = torch.where(children >= 0, place[children], -1)[order]
+        self.parents = self._turned()
+        if not torch.equal(self.parents >= 0, environment.undoable(self.rows)):
+            at = ((self.parents >= 0) != environment.undoable(self.rows)).any(1).nonzero()[0, 0]
+            raise ValueError(
+                "undoable moves must be those that lead here; got another mask at state "
+                f"{self.rows[at].tolist()}; make undo(step(s, m), m) = s for every allowed m"
+            )
+        ends = level[order].bincount().cumsum(0).tolist()
+        self.levels = [slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
+        self.sizes = (len(order),)
+        self.table = environment.encode(self.rows)
+        self._keys, self._place, self._strides = keys, place, strides
+        self._mask = torch.cat([self.children >= 0, self.may_stop[:, None]], 1)
+        stay = torch.arange(len(order))[:, None]
+        self._next = torch.cat([torch.where(self.children >= 0, self.children, stay), stay], 1)
+        self._back = torch.cat([torch.where(self.parents >= 0, self.parents, stay), stay], 1)
+
+    def _turned(self) -> Tensor:
+        parents = torch.full_like(self.children, -1)
+        at, move = (self.children >= 0).nonzero(as_tuple=True)
+        parents[self.children[at, move], move] = at
+        return parents
+
+    def to(self, device: torch.device | str) -> "Space":
+        """Return the same space with its tables on another device."""
+        moved = copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(moved, name, value.to(device))
+        return moved
+
+    @property
+    def size(self) -> int:
+        """Number S of states."""
+        return self.sizes[0]
+
+    def index(self, rows: Tensor) -> Tensor:
+        """Return the numbers of given states of the environment, (B, D) -> (B,).
+
+        Raises:
+            ValueError: some row is not a state that can be reached.
+        """
+        keys, place = self._keys, self._place
+        wanted = (rows * self._strides).sum(-1)
+        at = torch.searchsorted(keys, wanted).clamp_max(len(keys) - 1)
+        if not torch.equal(keys[at], wanted):
+            strange = rows[(keys[at] != wanted).nonzero()[0, 0]].tolist()
+            raise ValueError(
+                f"rows must be states of the environment; got {strange}; "
+                "pass rows that moves can reach"
+            )
+        return place[at]
+
+    def start(self, n: int, device: torch.device | str | None = None) -> Tensor:
+        """Return `n` times the source, which is number 0, (n,)."""
+        return torch.zeros(n, dtype=torch.long, device=device)
+
+    def encode(self, states: Tensor) -> Tensor:
+        """Return the rows of `table`, (B, features)."""
+        return self.table[states].to(torch.get_default_dtype())
+
+    def allowed(self, states: Tensor) -> Tensor:
+        """Return which moves may follow, bool (B, moves + 1)."""
+        return self._mask[states]
+
+    def undoable(self, states: Tensor) -> Tensor:
+        """Return which build moves may have come last, bool (B, moves)."""
+        return self.parents[states] >= 0
+
+    def step(self, states: Tensor, move: Tensor) -> Tensor:
+        """Look up the next states; the stop and -1 both read the last column, which stays."""
+        return self._next[states, move]
+
+    def undo(self, states: Tensor, move: Tensor) -> Tensor:
+        """Look up the states before; the stop and -1 both read the last column, which stays."""
+        return self._back[states, move]
+
+    def objects(self, states: Tensor) -> Tensor:
+        """Return the rows of the environment, (B, D)."""
+        return self.rows[states]
+
+
+def _rows(keys: Tensor, strides: Tensor, sizes: Tensor) -> Tensor:
+    return keys[:, None].div(strides, rounding_mode="floor") % sizes
+
+
+def _reachable(environment: Environment, strides: Tensor, sizes: Tensor, limit: int) -> Tensor:
+    """Return the sorted keys of all states that moves can reach."""
+    frontier = environment.start(1)
+    known = (frontier * strides).sum(1)
+    while len(frontier):
+        at, move = environment.allowed(frontier)[:, :-1].nonzero(as_tuple=True)
+        keys = (environment.step(frontier[at], move) * strides).sum(1).unique()
+        fresh = keys[~torch.isin(keys, known)]
+        known = torch.cat([known, fresh])
+        if len(known) > limit:
+            raise ValueError(
+                f"a listed space may have at most {limit} states; got more; raise limit, or use "
+                "the environment itself, without tables"
+            )
+        frontier = _rows(fresh, strides, sizes)
+    return known.sort().values
+
+
+def _children(
+    environment: Environment, rows: Tensor, mask: Tensor, keys: Tensor, strides: Tensor
+) -> Tensor:
+    at, move = mask[:, :-1].nonzero(as_tuple=True)
+    children = torch.full((len(rows), environment.moves), -1)
+    ahead = (environment.step(rows[at], move) * strides).sum(1)
+    children[at, move] = torch.searchsorted(keys, ahead)
+    return children
+
+
+def _levels(children: Tensor, rows: Tensor, first: int) -> Tensor:
+    """Return the longest distance of each state from the source, by peeling layer after layer."""
+    waiting = children[children >= 0].bincount(minlength=len(rows))
+    level = torch.full((len(rows),), -1)
+    frontier, depth = torch.tensor([first]), 0
+    while len(frontier) and not bool(waiting[first]):
+        level[frontier], depth = depth, depth + 1
+        ahead = children[frontier]
+        ahead = ahead[ahead >= 0]
+        waiting -= ahead.bincount(minlength=len(rows))
+        ahead = ahead.unique()
+        frontier = ahead[waiting[ahead] == 0]
+    if bool((level < 0).any()):
+        raise ValueError(
+            "the environment must have no cycle; got one through state "
+            f"{rows[(level < 0).nonzero()[0, 0]].tolist()}; flows on a cycle can be infinite: "
+            "forbid the move that closes it"
+        )
+    return level

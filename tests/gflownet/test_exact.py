@@ -1,0 +1,244 @@
+"""Exact flows of small spaces, against closed forms and every single path."""
+
+import math
+
+import pytest
+import torch
+
+from gentoolkit.gflownet import (
+    Corners,
+    Graph,
+    Hypergrid,
+    Slots,
+    Space,
+    Strings,
+    Subsets,
+    cones,
+    count_paths,
+    edge_residuals,
+    entropy,
+    free_energy,
+    leaks,
+    mutual_information,
+    restarted,
+    settle,
+    settle_softly,
+    stop_residuals,
+    uniform_pull,
+)
+from tests.gflownet.test_environments import SPACES
+from tests.gflownet.walks import law_by_paths
+
+
+def grid(floor, side=8, dims=2):
+    """The hypergrid of the paper with its reward."""
+    space = Space(Hypergrid(side, dims))
+    return space, Corners(side, floor)(space.rows)
+
+
+def random_pull(space):
+    """Any law over the parents of each state."""
+    logits = torch.randn(space.size, space.moves)
+    mask = (space.parents >= 0) | (space.parents < 0).all(1, keepdim=True)
+    pull = logits.masked_fill(~mask, -torch.inf).softmax(1)
+    return torch.where(space.parents >= 0, pull, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("floor", "dims", "z"), [(0.1, 2, 22.4), (0.1, 3, 99.2), (0.001, 2, 16.064)]
+)
+def test_the_flow_of_the_grid(floor, dims, z):
+    """Catches a missing mask or stop, a count of parents off by one, and pull at the wrong end."""
+    space, reward = grid(floor, dims=dims)
+    flows = settle(space, reward)
+    assert float(flows.z) == pytest.approx(z, abs=1e-12 * z)
+    assert float((flows.law() - flows.target()).abs().max()) < 1e-12
+    assert float((flows.reach() - flows.flow / flows.z).abs().max()) < 1e-12
+    assert float((flows.push.sum(1) - 1).abs().max()) < 1e-12
+    if floor == 0.001:
+        assert float(flows.z.log()) == pytest.approx(2.776581, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_any_pull_gives_the_target(name):
+    """Catches a sweep that holds for a uniform pull or for graded spaces alone."""
+    space = Space(SPACES[name]())
+    reward = torch.rand(space.size) + 0.1
+    for pull in (None, random_pull(space)):
+        flows = settle(space, reward, pull)
+        target = torch.where(space.may_stop, reward, 0.0)
+        assert torch.allclose(flows.law(), target / target.sum(), atol=1e-12)
+        assert torch.allclose(law_by_paths(space, flows.push), target / target.sum(), atol=1e-12)
+        log_flow, log_reward = flows.flow.log(), reward.log()
+        edges = edge_residuals(space, log_flow, flows.push, flows.pull)
+        stops = stop_residuals(space, log_flow, flows.push, log_reward)
+        assert float(edges.abs().max()) < 1e-12
+        assert float(stops.abs().max()) < 1e-12
+        assert float(leaks(space, log_flow, flows.push).abs().max()) < 1e-12
+
+
+def test_residuals_see_a_flow_that_is_off():
+    """The control: one flow changed by a tenth shows at its own edges and nowhere else."""
+    space, reward = grid(0.1)
+    flows = settle(space, reward)
+    at = int(space.index(torch.tensor([[3, 4]])))
+    log_flow = flows.flow.log()
+    log_flow[at] += 0.1
+    edges = edge_residuals(space, log_flow, flows.push, flows.pull)
+    hit = edges.abs() > 1e-12
+    expected = torch.zeros_like(hit)
+    expected[at] = space.children[at] >= 0
+    expected |= space.children == at
+    assert torch.equal(hit, expected)
+    assert torch.allclose(edges[at], torch.tensor(-0.1)) and float(edges.max()) > 0.09
+    leak = leaks(space, log_flow, flows.push)
+    below = space.children[at][space.children[at] >= 0].tolist()
+    assert set((leak.abs() > 1e-12).nonzero()[:, 0].tolist()) == {at, *below}
+    assert float(leak[at]) == pytest.approx(-0.1)
+
+
+def test_the_law_of_any_push_is_the_sum_over_its_paths():
+    """Catches a reach that leaves out paths: against every path, for random push tables."""
+    for name in SPACES:
+        space = Space(SPACES[name]())
+        numbers = torch.arange(space.size)
+        mask = space.allowed(numbers)
+        push = torch.randn(mask.shape).masked_fill(~mask, -torch.inf).softmax(1)
+        flows = settle(space, torch.ones(space.size))
+        other = type(flows)(space, flows.reward, flows.pull, flows.flow, push)
+        assert torch.allclose(other.law(), law_by_paths(space, push), atol=1e-13)
+        assert float(other.law().sum()) == pytest.approx(1.0, abs=1e-12)
+
+
+@pytest.mark.parametrize(("dims", "distance"), [(2, 1.4850), (3, 1.8047)])
+def test_soft_reinforcement_learning_counts_the_paths(dims, distance):
+    """Catches soft RL mistaken for a GFlowNet: its law is n_paths R, far from R."""
+    space, reward = grid(0.1, dims=dims)
+    soft = settle_softly(space, reward)
+    counted = count_paths(space) * reward
+    assert torch.allclose(soft.law(), counted / counted.sum(), atol=1e-12)
+    assert float((soft.law() - soft.target()).abs().sum()) == pytest.approx(distance, abs=1e-4)
+    tree = Space(Strings(4, 2))
+    values = torch.rand(tree.size) + 0.1
+    soft = settle_softly(tree, values)
+    assert torch.allclose(soft.law(), settle(tree, values).law(), atol=1e-12)
+
+
+def test_the_reward_correction_turns_soft_reinforcement_learning_into_a_gflownet():
+    """Catches the sign of the correction: log pull as a reward of each step mends the law."""
+    space, reward = grid(0.1)
+    flows = settle(space, reward)
+    moves = torch.arange(space.moves)
+    bonus = uniform_pull(space)[space.children.clamp_min(0), moves].log()  # r(s -> s')
+    value = torch.zeros(space.size)
+    for i in reversed(range(space.size)):  # soft Bellman backup in logs, state by state
+        there = space.children[i] >= 0
+        ahead = value[space.children[i][there]] + bonus[i][there]
+        value[i] = torch.cat([ahead, reward[i : i + 1].log()]).logsumexp(0)
+    assert torch.allclose(value, flows.flow.log(), atol=1e-12)
+
+
+def test_free_energy_is_the_sum_over_the_cone_and_not_the_flow():
+    """Catches free energy = F(s): at (2, 2) the cone holds 4.036, and 1.062 flows through."""
+    space, reward = grid(0.001)
+    at = int(space.index(torch.tensor([[2, 2]])))
+    assert float(settle(space, reward).flow[at]) == pytest.approx(1.062027, abs=1e-6)
+    again = restarted(space, reward, at)
+    assert float(again.flow[at]) == pytest.approx(4.036, abs=1e-12)
+    assert float(free_energy(space, reward, at)) == pytest.approx(-math.log(4.036), abs=1e-12)
+    for start in range(space.size):
+        above = (space.rows >= space.rows[start]).all(1)
+        assert torch.equal(cones(space)[start], above)
+        flow = restarted(space, reward, start).flow
+        assert float(flow[start]) == pytest.approx(float(reward[above].sum()), rel=1e-12)
+        assert float(flow[~above].abs().sum()) == 0.0
+    assert not bool(torch.isnan(again.push).any())
+
+
+def test_superset_marginals():
+    """Catches a cone that misses supersets: P(S in X) by one restarted flow, for every S."""
+    space = Space(Subsets(5, 1, 4))
+    reward = torch.rand(space.size) + 0.1
+    target = settle(space, reward).target()
+    for start in range(space.size):
+        within = (space.rows >= space.rows[start]).all(1)
+        share = restarted(space, reward, start).flow[start] / settle(space, reward).z
+        assert float(share) == pytest.approx(float(target[within].sum()), abs=1e-12)
+
+
+def test_entropy_by_two_flows():
+    """Catches a reward above one in the second flow, and the sign of its logarithm."""
+    space, reward = grid(0.001)
+    assert float(entropy(space, reward)) == pytest.approx(2.4850087707, abs=1e-10)
+    p = reward / reward.sum()
+    assert float(entropy(space, reward)) == pytest.approx(float(-(p * p.log()).sum()), abs=1e-10)
+    assert float(entropy(space, 1e3 * reward)) == pytest.approx(2.4850087707, abs=1e-10)
+
+
+def test_mutual_information_by_flows():
+    """Catches a conditional entropy with the wrong weights: between the two coordinates."""
+    plane, reward = grid(0.001)
+    line = Space(Hypergrid(8, 1))
+    table = torch.zeros(8, 8)
+    table[plane.rows[:, 0], plane.rows[:, 1]] = reward
+    table = table[line.rows[:, 0]]
+    assert float(entropy(line, table.sum(1))) == pytest.approx(1.2706670583, abs=1e-10)
+    assert float(mutual_information(line, table)) == pytest.approx(0.0563253459, abs=1e-10)
+    independent = torch.rand(8, 1) * torch.rand(1, 8)
+    assert float(mutual_information(line, independent)) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_the_corner_reward_is_symmetric_on_every_grid():
+    """Catches the border at 0.3 in floating point: x = 3 and x = 12 of 16 must agree."""
+    for side in range(4, 40):
+        x = torch.arange(side)[:, None]
+        reward = Corners(side, 0.1)(x)
+        assert torch.equal(reward, reward.flip(0)), side
+    assert Corners(16, 0.1)(torch.tensor([[2], [3], [12], [13]])).tolist() == [2.6, 0.6, 0.6, 2.6]
+    inside = [x for x in range(101) if 30 < abs(x - 50) < 40]
+    found = (Corners(101, 0.1)(torch.arange(101)[:, None]) > 2).nonzero()[:, 0].tolist()
+    assert found == inside
+
+
+def test_paths_of_unequal_length_share_a_target():
+    """Catches levels by the shortest path: d is reached by one move and by two."""
+    space = Space(Graph([("a", "d"), ("a", "b"), ("b", "d"), ("d", "e")], stops=["d", "e"]))
+    assert [len(space.rows[level]) for level in space.levels] == [1, 1, 1, 1]
+    flows = settle(space, torch.tensor([9.0, 9.0, 1.0, 3.0]))
+    assert flows.flow.tolist() == [4.0, 2.0, 4.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (0.0, "got 1 zeros, whose log is -inf; add a floor"),
+        (-1.0, "must be positive; got -1.0"),
+        (math.nan, "no NaN; got 1 of 64"),
+        (math.inf, "got 1 infinite"),
+    ],
+)
+def test_bad_rewards_are_refused(bad, message):
+    """Catches a reward whose logarithm is no number, before it spreads over the graph."""
+    space, reward = grid(0.1)
+    reward[5] = bad
+    for use in (settle, settle_softly, entropy, lambda s, r: free_energy(s, r, 0)):
+        with pytest.raises(ValueError, match=message):
+            use(space, reward)
+
+
+def test_a_reward_where_nothing_may_stop_is_not_read():
+    """Catches a check of states that are no objects."""
+    space = Space(Slots(3, 2))
+    reward = torch.where(space.may_stop, 2.0, torch.nan)
+    assert float(settle(space, reward).z) == pytest.approx(16.0)
+
+
+def test_bad_pulls_are_refused():
+    """Catches a pull that loses flow, or gives it to a state that is no parent."""
+    space, reward = grid(0.1)
+    pull = uniform_pull(space)
+    for bad in (0.5 * pull, pull - 1.0, pull[:3], torch.ones_like(pull)):
+        with pytest.raises(ValueError, match="laws over the parents"):
+            settle(space, reward, bad)
+    with pytest.raises(ValueError, match="64 rows"):
+        settle(space, reward[:5])
