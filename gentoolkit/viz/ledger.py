@@ -16,6 +16,7 @@ from gentoolkit.core import Trajectory
 from gentoolkit.core.chain import Target, score
 from gentoolkit.viz import colors
 from gentoolkit.viz.arrays import as_range
+from gentoolkit.viz.motion import extent as extent_of
 from gentoolkit.viz.panel import Panel
 from gentoolkit.viz.scene import Scene
 from gentoolkit.viz.size import small
@@ -73,7 +74,7 @@ def ledger(
         log_z: the exact log normaliser, marked in both right panels.
         alt: the alternative text.
         extent: (lowest, highest) of both coordinates.
-        span: nats shown to either side of `log_z`; what lies beyond piles up in the outermost bars.
+        span: nats of the histogram to either side of `log_z`; the outermost bars hold the rest.
         fps: layers a second at normal speed.
         group: the name under which players of one page move together.
 
@@ -107,12 +108,12 @@ def ledger(
     )
     names = ["source", *(f"{k}: {kind}" for k, kind in enumerate(kinds, 1))]
     cloud = scene.panel(side, side, title="the cloud, over the target")
-    cloud.heat(heat, limits=(0.0, 1.7), colormap="greys")
+    cloud.heat(heat, limits=(0.0, 1.3), colormap="greys")
     states = np.stack([x.detach().double().cpu().numpy() for x in trajectory.states])
-    cloud.points(states, size=4.0, alpha=0.7)
+    cloud.points(states, size=3.0, alpha=0.45)
     width = side[1] - side[0]
     cloud.text(side[0] + 0.03 * width, side[1] - 0.055 * width, names, anchor="left")
-    _accounts(scene, kinds, log_w, log_z, span)
+    _accounts(scene, kinds, log_w, log_z)
     _histogram(scene, log_w, log_z, span)
     return small(scene, "the number of particles or layers")
 
@@ -152,11 +153,11 @@ def _notes(kinds: Sequence[str], log_w: np.ndarray) -> list[str]:
     return found
 
 
-def _accounts(
-    scene: Scene, kinds: Sequence[str], log_w: np.ndarray, log_z: float, span: float
-) -> Panel:
-    low, high, count = log_z - span, log_z + span, len(kinds)
-    top = high + 0.2 * span
+def _accounts(scene: Scene, kinds: Sequence[str], log_w: np.ndarray, log_z: float) -> Panel:
+    # Particle 0 is the one chosen at first: its account must lie inside, whatever the others do.
+    seen = np.array([*np.quantile(log_w, (0.1, 0.99)), *log_w[:, 0], log_z])
+    low, high = extent_of(seen)
+    count, top = len(kinds), high + 0.12 * (high - low)
     panel = scene.panel(
         (0, count),
         (low, top),
