@@ -116,7 +116,7 @@ class Table:
         """Return the law q_t, (C, ..., C), or (B, C, ..., C) for times (B,)."""
         time = self.process.time(t)
         law = self._noised(time, range(self.dims))
-        return law if time.ndim else law[0]
+        return law.expand(len(time), *law.shape[1:]) if time.ndim else law[0]
 
     def log_law(self, x: Tensor, t: Time) -> Tensor:
         """Return log q_t(x), (B,)."""
@@ -193,6 +193,7 @@ class Table:
     def _noised(self, t: Tensor, dims: range | list[int]) -> Tensor:
         """Return the joint law of x_t in `dims` and of x_0 elsewhere, (B or 1, C, ..., C)."""
         b = self.process.noise(0.0, t).to(self.probs).reshape(-1)
+        b = b[:1] if bool((b == b[:1]).all()) else b  # a step of a grid: one time for all
         kernel, c, n = self.process.generator.kernel(b), self.process.size, self.dims
         law = self.probs.expand(len(b), *self.probs.shape)
         for d in dims:

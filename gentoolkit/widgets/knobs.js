@@ -15,8 +15,9 @@ function render({ model, el }) {
     model.save_changes();
   };
 
-  const rows = model.get("knobs").map(({ name, label, low, high, step, digits, choices = [] }) => {
-    const words = (value) => value.toFixed(digits).replace("-", "\u2212");
+  const rows = model.get("knobs").map(({ name, label, low, high, step, digits, choices = [], names = [] }) => {
+    const words = (value) =>
+      names[choices.indexOf(value)] ?? value.toFixed(digits).replace("-", "\u2212");
     const range = make("input", { type: "range", class: "gt-range", "aria-label": label,
       ...(choices.length ? { min: 0, max: choices.length - 1, step: 1 } : { min: low, max: high, step }) });
     // With choices the slider counts them, so that each key press is one.

@@ -30,10 +30,12 @@ class Knob:
         step: between neighbouring values; a hundredth of the range if None.
         label: what stands beside the slider; the knob's name if empty.
         choices: the only values that it takes, rising, if not all in between; see ``among``.
+        names: what is shown in the place of each choice; see ``named``.
 
     Raises:
         ValueError: not low <= start <= high with low < high, or a step that is not positive or
-            longer than the range, or choices that do not rise from low to high through start.
+            longer than the range, or choices that do not rise from low to high through start, or
+            not one name for each choice.
     """
 
     low: float
@@ -42,6 +44,7 @@ class Knob:
     step: float | None = None
     label: str = ""
     choices: tuple[float, ...] = ()
+    names: tuple[str, ...] = ()
 
     @classmethod
     def among(cls, choices: Iterable[float], start: float, label: str = "") -> "Knob":
@@ -59,6 +62,23 @@ class Knob:
         low, high = (values[0], values[-1]) if values else (0.0, 0.0)
         return cls(low, high, float(start), None, label, values)
 
+    @classmethod
+    def named(cls, names: Iterable[str], start: int = 0, label: str = "") -> "Knob":
+        """Make a knob that clicks from one named thing to the next; its value counts them from 0.
+
+        Arguments:
+            names: what it shows, and what is read out.
+            start: number of the one at first.
+            label: what stands beside the slider; the knob's name if empty.
+
+        Raises:
+            ValueError: fewer than two names, or a start that is not the number of one.
+        """
+        words = tuple(str(name) for name in names)
+        counted = tuple(float(k) for k in range(len(words)))
+        high = counted[-1] if counted else 0.0
+        return cls(0.0, high, float(start), None, label, counted, words)
+
     def __post_init__(self) -> None:
         numbers = (self.low, self.high, self.start)
         finite = all(math.isfinite(number) for number in numbers)
@@ -73,6 +93,11 @@ class Knob:
             raise ValueError(
                 f"A knob's choices do not fit: got {known} and start {self.start}. "
                 "Pass rising values, the start among them."
+            )
+        if self.names and len(self.names) != len(known):
+            raise ValueError(
+                f"A knob's names do not fit: got {len(self.names)} for {len(known)} choices. "
+                "Pass one name for each choice."
             )
         if self.step is not None and not 0 < self.step <= self.high - self.low:
             raise ValueError(
@@ -213,6 +238,8 @@ def _describe(name: str, knob: Knob) -> dict[str, Any]:
     if knob.choices:  # as many digits as the value that needs most
         digits = max(len(f"{value:g}".partition(".")[2]) for value in knob.choices)
         words["choices"] = list(knob.choices)
+    if knob.names:
+        words["names"] = list(knob.names)
     words |= {"name": name, "label": knob.label or name, "digits": digits}
     return words | {"low": float(knob.low), "high": float(knob.high), "step": step}
 

@@ -35,6 +35,8 @@ def test_the_law_in_time_is_the_joint_kernel_applied(name):
     many = exact.law(torch.tensor([0.0, 0.7]))
     torch.testing.assert_close(many[0], exact.probs)
     torch.testing.assert_close(many[1].flatten(), truth, rtol=0, atol=1e-13)
+    same = exact.law(torch.tensor([0.7, 0.7]))  # one time for all is worked out once
+    torch.testing.assert_close(same.flatten(1), truth.expand(2, -1), rtol=0, atol=1e-13)
 
 
 def test_three_tokens_find_their_axes():

@@ -194,3 +194,17 @@ def test_choices_are_counted_by_the_slider_and_nothing_lies_between():
     for bad in ((0, 1), (0, 2, 1), (0, 0, 1, 2), (2,), ()):
         with pytest.raises(ValueError, match="got"):
             Knob.among(bad, 2)
+
+
+def test_named_choices_are_shown_and_read_out_by_name():
+    """Bug: a reader who picks a family by an unexplained number."""
+    ready = [scene_at({"x": x, "y": 0.5}) for x in (0.1, 0.9)]
+    tuned = tune(lambda v: ready[int(v["of"])], {"of": Knob.named(("flow", "jumps"), 1, "family")})
+    assert slider(tuned).knobs[0]["names"] == ["flow", "jumps"] and tuned.values == {"of": 1.0}
+    tuned.turn("of", 0)
+    assert place(tuned.player.scene) == [0.1, 0.5]
+    for names, start in ((("alone",), 0), ((), 0), (("flow", "jumps"), 2)):
+        with pytest.raises(ValueError, match="got"):
+            Knob.named(names, start)
+    with pytest.raises(ValueError, match="Pass one name for each choice"):
+        Knob(0.0, 1.0, 0.0, None, "family", (0.0, 1.0), ("flow",))
