@@ -14,8 +14,8 @@ from torch import Tensor
 
 from gentoolkit.core import Trajectory
 from gentoolkit.core.chain import Target, score
-from gentoolkit.viz import colors
 from gentoolkit.viz.arrays import as_range
+from gentoolkit.viz.ledger_panels import density_over, histogram_panel
 from gentoolkit.viz.motion import extent as extent_of
 from gentoolkit.viz.panel import Panel
 from gentoolkit.viz.scene import Scene
@@ -29,8 +29,6 @@ TILES = {
     "diffusion": ("D", "#8C564B"),
 }
 """Letter and colour of each kind of layer."""
-
-_BINS, _CELLS = 40, 64
 
 
 def stopped(trajectory: Trajectory, target: Target) -> Tensor:
@@ -96,7 +94,7 @@ def ledger(
                 f"the ledger needs finite log-weights; got {int((~np.isfinite(log_w)).sum())} that "
                 "are not; use a target that is positive on the whole plane"
             )
-        heat = _density(target, side, trajectory.states[0])
+        heat = density_over(target, side, trajectory.states[0])
     scene = Scene(
         len(log_w),
         alt=alt,
@@ -114,7 +112,7 @@ def ledger(
     width = side[1] - side[0]
     cloud.text(side[0] + 0.03 * width, side[1] - 0.055 * width, names, anchor="left")
     _accounts(scene, kinds, log_w, log_z)
-    _histogram(scene, log_w, log_z, span)
+    histogram_panel(scene, log_w, log_z, span)
     return small(scene, "the number of particles or layers")
 
 
@@ -133,14 +131,6 @@ def _check(trajectory: Trajectory, kinds: Sequence[str], span: float) -> None:
         )
     if not span > 0:
         raise ValueError(f"span must be positive; got {span}; pass nats, such as 12")
-
-
-def _density(target: Target, side: tuple[float, float], like: Tensor) -> np.ndarray:
-    cell = (side[1] - side[0]) / _CELLS
-    at = side[0] + cell * (torch.arange(_CELLS) + 0.5).to(like)
-    across, up = torch.meshgrid(at, at, indexing="xy")
-    log_g = score(target, torch.stack([across.flatten(), up.flatten()], 1))
-    return (log_g - log_g.max()).exp().reshape(_CELLS, _CELLS).double().cpu().numpy()
 
 
 def _notes(kinds: Sequence[str], log_w: np.ndarray) -> list[str]:
@@ -175,23 +165,4 @@ def _accounts(scene: Scene, kinds: Sequence[str], log_w: np.ndarray, log_z: floa
         panel.text(k + 0.5, (high + top) / 2, active, color=color)
     panel.lines([[[0, log_z], [count, log_z]]], color="#1F2933", width=1.5, dash=True)
     panel.accounts(np.arange(count + 1), log_w, name="log w, stopped here", others=40)
-    return panel
-
-
-def _histogram(scene: Scene, log_w: np.ndarray, log_z: float, span: float) -> Panel:
-    low, high = log_z - span, log_z + span
-    edges = np.linspace(low, high, _BINS + 1)
-    shares = np.stack([np.histogram(np.clip(row, low, high), edges)[0] for row in log_w])
-    shares = shares / log_w.shape[1]
-    # The outermost bars also hold what lies beyond: they do not set the scale.
-    top = 1.15 * max(float(shares[:, 1:-1].max()), 1e-3)
-    panel = scene.panel(
-        (low, high), (0, top), title="histogram of log w", x_label="log w", equal=False
-    )
-    middle = (edges[1:] + edges[:-1]) / 2
-    panel.bars(
-        np.minimum(shares, top), positions=middle, width=edges[1] - edges[0], color=colors.NEUTRAL
-    )
-    panel.lines([[[log_z, 0], [log_z, top]]], color="#1F2933", width=2.0, dash=True)
-    panel.text(log_z - 0.04 * span, 0.94 * top, "log Z", anchor="right")
     return panel
