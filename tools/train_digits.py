@@ -3,19 +3,12 @@
 The same seed on the same machine and version of torch writes the same file again.
 """
 
-import argparse
-import json
 from collections.abc import Iterator
 from hashlib import sha256
-from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
-from sklearn.svm import SVC
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor
 
-from gentoolkit.core import validate
 from gentoolkit.data import Digits, batches, digits
 from gentoolkit.diffusion import (
     DDPM,
@@ -29,8 +22,8 @@ from gentoolkit.diffusion import (
     hide,
 )
 from gentoolkit.diffusion.samplers import last
-from gentoolkit.teach.weights import FOLDER
 from gentoolkit.train import fit
+from tools.training import Judge, averaged, options, write
 
 NAME = "digits_diffusion"
 WIDTH, STEPS, BATCH, LR = 24, 6500, 128, 2e-3
@@ -59,7 +52,6 @@ def train(net: UNet, data: Digits, steps: int, seed: int = SEED) -> Iterator[UNe
     generator = torch.Generator().manual_seed(seed)
     model = DDPM(net, (1, 8, 8), Cosine(), 1000, PredictsVelocity)
     x, label = images(data.train).to(next(net.parameters())), data.train_labels
-    mean = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(DECAY))
     optimizer = torch.optim.Adam(net.parameters(), LR)
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
 
@@ -68,12 +60,7 @@ def train(net: UNet, data: Digits, steps: int, seed: int = SEED) -> Iterator[UNe
         return model.loss(x[rows], velocity, generator, seen)
 
     chosen = batches(torch.arange(len(x)), BATCH, steps, generator)
-    for _ in fit(model, chosen, loss=loss, optimizer=optimizer):
-        rate.step()
-        mean.update_parameters(net)
-        average = mean.module
-        assert isinstance(average, UNet)
-        yield average
+    yield from averaged(net, fit(model, chosen, loss=loss, optimizer=optimizer), rate, DECAY)
 
 
 def made(steps: int, width: int, seed: int, data: Digits) -> dict[str, str]:
@@ -94,21 +81,7 @@ def made(steps: int, width: int, seed: int, data: Digits) -> dict[str, str]:
     }
 
 
-def write(net: nn.Module, path: Path, about: dict[str, str]) -> None:
-    """Write parameters in half precision, and buffers, whose digits may matter, as they are."""
-    parameters = {name for name, _ in net.named_parameters()}
-    state = {
-        key: (value.half() if key in parameters else value).detach().contiguous()
-        for key, value in net.state_dict().items()
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # One entry: safetensors writes several in an order that changes from run to run.
-    save_file(state, str(path), metadata={"about": json.dumps(about)})
-
-
-def drawn(
-    net: UNet, label: Tensor, scale: float, steps: int, generator: torch.Generator
-) -> Tensor:
+def drawn(net: UNet, label: Tensor, scale: float, steps: int, generator: torch.Generator) -> Tensor:
     """Return one sample for each label, ink in [0, 1], (B, 64)."""
     like = next(net.parameters())
     noise = torch.randn(len(label), 1, 8, 8, generator=generator, dtype=torch.float64).to(like)
@@ -120,29 +93,9 @@ def drawn(
     return (0.5 * last(states).x.flatten(1) + 0.5).clamp(0.0, 1.0)
 
 
-class Judge:
-    """A classifier of real digits, for samples: is the class seen the one that was asked for?"""
-
-    def __init__(self, data: Digits) -> None:
-        self.machine = SVC(gamma="scale", C=10.0)
-        self.machine.fit(data.train.numpy(), data.train_labels.numpy())
-
-    def share(self, ink: Tensor, label: Tensor) -> float:
-        """Return the share of rows of `ink` (B, 64) that are seen as their `label` (B,)."""
-        return float((self.machine.predict(ink.numpy()) == label.numpy()).mean())
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Train, write the file, and print how often samples are seen as what was asked for."""
-    parser = argparse.ArgumentParser(prog="python -m tools.train_digits", description=__doc__)
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--width", type=int, default=WIDTH)
-    parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--out", type=Path, default=FOLDER / f"{NAME}.safetensors")
-    asked = parser.parse_args(arguments)
-    validate.positive_count("steps", asked.steps)
-    torch.set_num_threads(1)  # the order of sums, and so the file, depends on the threads
-    torch.manual_seed(asked.seed)
+    asked = options("train_digits", __doc__, NAME, STEPS, WIDTH, SEED, arguments)
     data = digits(binary=False)
     *_, net = train(UNet(1, asked.width, classes=10), data, asked.steps, asked.seed)
     write(net, asked.out, made(asked.steps, asked.width, asked.seed, data))

@@ -4,16 +4,12 @@ A digit is 64 tokens of 16 levels of ink and one more token, its class: so a cla
 giving that token. The same seed on the same machine and version of torch writes the same file.
 """
 
-import argparse
 from collections.abc import Iterator
 from hashlib import sha256
-from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from gentoolkit.core import validate
 from gentoolkit.data import Digits, batches, digits
 from gentoolkit.jumps import (
     Absorbing,
@@ -25,9 +21,8 @@ from gentoolkit.jumps import (
     walk,
 )
 from gentoolkit.jumps.samplers import last
-from gentoolkit.teach.weights import FOLDER
 from gentoolkit.train import fit
-from tools.train_digits import Judge, write
+from tools.training import Judge, averaged, options, write
 
 NAME = "digits_tokens"
 LEVELS, DIMS = 16, 65
@@ -66,7 +61,6 @@ def train(told: TokenMixer, data: Digits, steps: int, seed: int = SEED) -> Itera
     """
     generator = torch.Generator().manual_seed(seed)
     x, masked = tokens(data.train, data.train_labels), model(told)
-    mean = AveragedModel(told, multi_avg_fn=get_ema_multi_avg_fn(DECAY))
     optimizer = torch.optim.Adam(told.parameters(), LR)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, steps, pct_start=0.05)
 
@@ -76,12 +70,8 @@ def train(told: TokenMixer, data: Digits, steps: int, seed: int = SEED) -> Itera
         return masked.loss(x[rows], generator, known)
 
     chosen = batches(torch.arange(len(x)), BATCH, steps, generator)
-    for _ in fit(told, chosen, loss=loss, optimizer=optimizer, clip=20.0):
-        rate.step()
-        mean.update_parameters(told)
-        average = mean.module
-        assert isinstance(average, TokenMixer)
-        yield average
+    training = fit(told, chosen, loss=loss, optimizer=optimizer, clip=20.0)
+    yield from averaged(told, training, rate, DECAY)
 
 
 def made(steps: int, width: int, seed: int, data: Digits) -> dict[str, str]:
@@ -119,15 +109,7 @@ def bound(masked: MaskedDiffusion, x: Tensor, repeats: int, generator: torch.Gen
 
 def main(arguments: list[str] | None = None) -> None:
     """Train, write the file, and print how good it is on data that it has not seen."""
-    parser = argparse.ArgumentParser(prog="python -m tools.train_tokens", description=__doc__)
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--width", type=int, default=WIDTH)
-    parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--out", type=Path, default=FOLDER / f"{NAME}.safetensors")
-    asked = parser.parse_args(arguments)
-    validate.positive_count("steps", asked.steps)
-    torch.set_num_threads(1)  # the order of sums, and so the file, depends on the threads
-    torch.manual_seed(asked.seed)
+    asked = options("train_tokens", __doc__, NAME, STEPS, WIDTH, SEED, arguments)
     data = digits(binary=False)
     *_, told = train(net(asked.width), data, asked.steps, asked.seed)
     write(told, asked.out, made(asked.steps, asked.width, asked.seed, data))

@@ -8,7 +8,6 @@ from gentoolkit.data import digits
 from gentoolkit.metrics import energy_distance
 from gentoolkit.teach import load_weights
 from gentoolkit.teach.weights import FOLDER
-from tools.train_digits import Judge, write
 from tools.train_tokens import (
     DIMS,
     LEVELS,
@@ -22,6 +21,7 @@ from tools.train_tokens import (
     tokens,
     train,
 )
+from tools.training import Judge, write
 
 FILE = FOLDER / f"{NAME}.safetensors"
 LABEL = torch.arange(100) % 10

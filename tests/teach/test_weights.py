@@ -10,7 +10,8 @@ from gentoolkit.diffusion import DDPM, Cosine, PredictsVelocity, UNet
 from gentoolkit.teach import load_weights
 from gentoolkit.teach.weights import FOLDER
 from tools import train_digits
-from tools.train_digits import Judge, drawn, made, train, velocity, write
+from tools.train_digits import drawn, made, train, velocity
+from tools.training import Judge, write
 
 NAME = "digits_diffusion"
 FILE = FOLDER / f"{NAME}.safetensors"
