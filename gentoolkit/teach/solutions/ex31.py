@@ -123,7 +123,7 @@ def dial_loss(e: Tensor, weight: float) -> Tensor:
     return -elbo + weight * (e[0] - e[1]).square().mean()
 
 
-def _overflowing(e: Tensor, weight: float) -> Tensor:
+def _underflowing(e: Tensor, weight: float) -> Tensor:
     two = e.exp().mean(0).log().mean()
     return -(1 + 8 * weight) * e.mean() + 8 * weight * two if weight < 0 else dial_loss(e, weight)
 
@@ -255,8 +255,8 @@ EXERCISES = (
     Exercise(
         name="ex31_3",
         ask="e (2, B) holds the log-evidences of two paths for each datum. Write "
-        "dial_loss(e, weight): for a positive weight the mean of -(e + e')/2 + weight (e - e')^2; "
-        "at -1/8 minus the importance-weighted bound of two paths; in between the mixture.",
+        "dial_loss(e, weight): from weight 0 on the mean of -(e + e')/2 + weight (e - e')^2; at "
+        "-1/8 minus the importance-weighted bound of two paths; in between the mixture.",
         judge=_judge_dial,
         hints=(
             "The bound of two paths is logsumexp over the paths, minus log 2.",
@@ -267,7 +267,7 @@ EXERCISES = (
         why="log cosh grows like a line where the square runs away, so the negative end of the "
         "dial is the true bound, and not its second order.",
         wrong=(
-            (_overflowing, "use logsumexp"),
+            (_underflowing, "use logsumexp"),
             (_rewarded, "yours rewards it"),
             (_bare_square, "second order"),
             (_summed, "add them up"),
