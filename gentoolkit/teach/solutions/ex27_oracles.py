@@ -169,7 +169,7 @@ def judge_floor(answer: object) -> Verdict:
     def least(values: list[float], weights: tuple[float, float]) -> float:
         grid = torch.linspace(-1.0, 3.0, 40_001, dtype=torch.float64)
         pairs = zip(values, weights, strict=True)
-        return float(sum(p * (v - grid).square() for v, p in pairs).min())
+        return float(torch.stack([p * (v - grid).square() for v, p in pairs]).sum(0).min())
 
     log_w = [math.log(r) - math.log(p) for r, p in zip(PAYS, chances, strict=True)]
     truth = least(log_w, chances)
