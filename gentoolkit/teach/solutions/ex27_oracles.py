@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from itertools import product
 
 import torch
 from torch import Tensor
@@ -33,14 +32,15 @@ def _through(x: int, y: int) -> float:
 
 def judge_energy(answer: object) -> Verdict:
     """Judge a free energy by a walk over all that can be reached."""
-    seen, waiting = set(), [START]
+    seen: set[tuple[int, int]] = set()
+    waiting = [START]
     while waiting:
         x, y = waiting.pop()
         if (x, y) not in seen and max(x, y) < SIDE:
             seen.add((x, y))
             waiting += [(x + 1, y), (x, y + 1)]
-    above = sum(_corner_reward(*s) for s in seen)
-    whole = sum(_corner_reward(*s) for s in product(range(SIDE), repeat=2))
+    above = sum(_corner_reward(x, y) for x, y in seen)
+    whole = sum(_corner_reward(x, y) for x in range(SIDE) for y in range(SIDE))
     truth = -math.log(above)
     return close(
         answer,
@@ -55,8 +55,9 @@ def judge_energy(answer: object) -> Verdict:
             above: "That is the sum itself; the free energy is minus its logarithm.",
             -math.log(above - _corner_reward(*START)): "A path may stop at once: (2, 2) itself "
             "counts.",
-            -math.log(sum(_corner_reward(*s, 0.001) for s in seen)): "That is the lesson's grid, "
-            "with a floor of 0.001; here it is 0.1.",
+            -math.log(
+                sum(_corner_reward(x, y, 0.001) for x, y in seen)
+            ): "That is the lesson's grid, with a floor of 0.001; here it is 0.1.",
         },
         otherwise="Sum the rewards of all states whose two coordinates are at least 2.",
     )
