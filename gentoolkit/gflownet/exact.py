@@ -47,25 +47,26 @@ def flow_sweep(space: Space, reward: Tensor, pull: Tensor) -> Tensor:
     return flow[:-1]
 
 
-def reach(space: Space, push: Tensor) -> Tensor:
+def reach(space: Space, push: Tensor, start: int = 0) -> Tensor:
     """Return the probability that a path visits each state, (S,).
 
     Arguments:
         space: the listed states.
         push: (S, moves + 1), probabilities of the moves and the stop.
+        start: number of the state where paths begin.
     """
     moves = torch.arange(space.moves, device=space.children.device)
     toll = torch.where(space.parents >= 0, push[space.parents.clamp_min(0), moves], 0.0)
     visits = push.new_zeros(space.size)
-    visits[0] = 1.0
+    visits[start] = 1.0
     for level in space.levels[1:]:
-        visits[level] = (visits[space.parents[level].clamp_min(0)] * toll[level]).sum(1)
+        visits[level] += (visits[space.parents[level].clamp_min(0)] * toll[level]).sum(1)
     return visits
 
 
-def law(space: Space, push: Tensor) -> Tensor:
+def law(space: Space, push: Tensor, start: int = 0) -> Tensor:
     """Return the probability that a path ends in each state, (S,): the law of the objects."""
-    return reach(space, push) * push[:, -1]
+    return reach(space, push, start) * push[:, -1]
 
 
 def count_paths(space: Space) -> Tensor:
@@ -83,6 +84,7 @@ class Flows:
         pull: (S, moves).
         flow: (S,).
         push: (S, moves + 1).
+        start: number of the state where the water comes in.
     """
 
     space: Space
@@ -90,11 +92,12 @@ class Flows:
     pull: Tensor
     flow: Tensor
     push: Tensor
+    start: int = 0
 
     @property
     def z(self) -> Tensor:
-        """Flow through the source, shape ()."""
-        return self.flow[0]
+        """Flow through the start, shape ()."""
+        return self.flow[self.start]
 
     def edges(self) -> Tensor:
         """Return the flow along every move and into the stop, (S, moves + 1)."""
@@ -102,11 +105,11 @@ class Flows:
 
     def reach(self) -> Tensor:
         """Return the probability that a path visits each state, (S,)."""
-        return reach(self.space, self.push)
+        return reach(self.space, self.push, self.start)
 
     def law(self) -> Tensor:
         """Return the probability that a path ends in each state, (S,)."""
-        return law(self.space, self.push)
+        return law(self.space, self.push, self.start)
 
     def target(self) -> Tensor:
         """Return `R / sum R`, (S,)."""

@@ -213,18 +213,24 @@ class GFlowNet(nn.Module):
         return [{"params": others, "lr": lr}, {"params": [self.log_z], "lr": log_z_lr}]
 
     @torch.no_grad()
-    def law(self) -> Tensor:
+    def law(self, context: Tensor | None = None) -> Tensor:
         """Return the exact law of the objects over the states of a `Space`, (S,).
+
+        Arguments:
+            context: (K,), one for all states, or None if the policy takes none.
 
         Raises:
             TypeError: the environment is not a `Space`.
+            ValueError: the context does not fit.
         """
         if not isinstance(self.environment, Space):
             raise TypeError(
                 f"the exact law needs a Space; got {type(self.environment).__name__}; "
                 "build the model on Space(environment)"
             )
-        said = self.heads(torch.arange(self.environment.size, device=self.log_z.device))
+        every = torch.arange(self.environment.size, device=self.log_z.device)
+        spread = None if context is None else context.expand(len(every), -1)
+        said = self.heads(every, spread)
         return exact.law(self.environment, said.log_push.exp())
 
 

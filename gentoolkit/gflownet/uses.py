@@ -45,12 +45,12 @@ def restarted(space: Space, reward: Tensor, start: int) -> Flows:
     # States above the cone have a flow of zero: 0 / 0 there is no probability.
     push = torch.where(inside[:, None], flows.push, 0.0)
     flow = torch.where(inside, flows.flow, 0.0)
-    return Flows(space, flows.reward, pull, flow, push)
+    return Flows(space, flows.reward, pull, flow, push, start)
 
 
 def free_energy(space: Space, reward: Tensor, start: int) -> Tensor:
     """Return `-log sum of R(x)` over every x that can be reached from `start`, shape ()."""
-    return -restarted(space, reward, start).flow[start].log()
+    return -restarted(space, reward, start).z.log()
 
 
 def entropy(space: Space, reward: Tensor) -> Tensor:

@@ -166,8 +166,10 @@ def _depths(edges: np.ndarray, count: int) -> np.ndarray:
     )
 
 
-def run(pipes: Pipes, flow: np.ndarray, stop: np.ndarray, n: int, seed: int) -> np.ndarray:
-    """Let particles run from the source until they drop, by each state's shares of what leaves it.
+def run(
+    pipes: Pipes, flow: np.ndarray, stop: np.ndarray, n: int, seed: int, start: int | None = None
+) -> np.ndarray:
+    """Let particles run from the start until they drop, by each state's shares of what leaves it.
 
     The same seed gives each particle the same random numbers under every flow, so that most keep
     their way while a flow is changed a little.
@@ -178,6 +180,7 @@ def run(pipes: Pipes, flow: np.ndarray, stop: np.ndarray, n: int, seed: int) -> 
         stop: (S,) into the drops.
         n: number of particles.
         seed: of the particles.
+        start: number of the state where they start; the source if None.
 
     Returns:
         (T, n) number of the pipe that each takes, E + s for the drop of state s, -1 after it.
@@ -186,7 +189,8 @@ def run(pipes: Pipes, flow: np.ndarray, stop: np.ndarray, n: int, seed: int) -> 
     leaving = np.concatenate([np.append(flow, 0.0)[pipes.exits], stop[:, None]], axis=1)
     goal = np.cumsum(leaving, axis=1)
     chance = np.random.default_rng(seed).random((int(pipes.depth.max()) + 1, n))
-    at, alive, taken = np.full(n, pipes.source), np.ones(n, dtype=bool), []
+    at = np.full(n, pipes.source if start is None else start)
+    alive, taken = np.ones(n, dtype=bool), []
     for share in chance:
         # u < 1, and the last sum is the divisor itself: the columns end with the stop.
         column = (share[:, None] * goal[at, -1:] >= goal[at]).sum(1)
@@ -211,7 +215,8 @@ def waypoints(pipes: Pipes, taken: np.ndarray) -> np.ndarray:
     at, count = pipes.graph.at, len(pipes.graph.pairs)
     middles = np.concatenate([pipes.ways[:, pipes.ways.shape[1] // 2], pipes.drops[:, 0]])
     ends = np.concatenate([at[pipes.graph.pairs[:, 1]], pipes.drops[:, 1]])
-    found = [np.broadcast_to(at[pipes.source], (taken.shape[1], 2))]
+    starts = np.concatenate([pipes.graph.pairs[:, 0], np.arange(len(at))])
+    found = [at[starts[taken[0]]]]
     for pipe in taken:
         rests, last = (pipe < 0)[:, None], found[-1]
         picked = np.clip(pipe, 0, count + len(at) - 1)

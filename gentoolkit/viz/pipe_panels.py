@@ -123,15 +123,23 @@ def leak_meter(panel: Panel, pipes: Pipes, leaks: np.ndarray) -> None:
     panel.points(pipes.graph.at, size=_disc(pipes), values=leaks, limits=(-_LEAK_END, _LEAK_END),
                  colormap="balance", alpha=1.0)  # fmt: skip
     _names(panel, pipes)
-    turn = np.linspace(0, 2 * np.pi, 25)
-    ring = 1.25 * pipes.graph.room * np.stack([np.cos(turn), np.sin(turn)], axis=1)
     worst = abs(leaks).argmax(-1)
     leaking = abs(leaks).max(-1) > TIGHT
-    rings = (pipes.graph.at[worst][..., None, :] + ring)[..., None, :, :]
+    rings = (pipes.graph.at[worst][..., None, :] + _circle(pipes))[..., None, :, :]
     panel.lines(np.where(leaking[..., None, None, None], rings, 1e6), color=colors.WRONG, width=2.0)
     (x0, _), (y0, _) = pipes.ranges
     words = "purple: takes in too little; green: too much"
     panel.text(x0 + 0.1, y0 + 0.3 * pipes.graph.room / ROOM, words, color=_INK, anchor="left")
+
+
+def ring(panel: Panel, pipes: Pipes, state: int, color: str) -> None:
+    """Draw a ring around one state."""
+    panel.lines((pipes.graph.at[state] + _circle(pipes))[None], color=color, width=2.0)
+
+
+def _circle(pipes: Pipes) -> np.ndarray:
+    turn = np.linspace(0, 2 * np.pi, 25)
+    return 1.25 * pipes.graph.room * np.stack([np.cos(turn), np.sin(turn)], axis=1)
 
 
 def leak_words(pipes: Pipes, leaks: np.ndarray) -> str:

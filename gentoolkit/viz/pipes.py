@@ -13,6 +13,7 @@ from gentoolkit.viz.pipe_panels import (
     law_panel,
     leak_meter,
     leak_words,
+    ring,
     scale_of,
     unseen,
     water_panel,
@@ -36,6 +37,7 @@ def running_pipes(
     leaks: object | None = None,
     particles: int = 80,
     seed: int = 0,
+    start: int | None = None,
     widest: float | None = None,
     alt: str | None = None,
     title: str = "",
@@ -56,6 +58,7 @@ def running_pipes(
         leaks: (S,) ``log inflow - log flow`` of each state; if None, states show the law instead.
         particles: how many run, each by the shares of what leaves a state.
         seed: of the particles; the same one keeps most on their way while a knob is turned.
+        start: number of the state where the water comes in, marked by a ring; the source if None.
         widest: the flow that is drawn 13 pixels wide; the strongest one if None.
         alt: the alternative text; composed if None.
         title: of the first panel.
@@ -67,7 +70,7 @@ def running_pipes(
 
     Raises:
         ValueError: shapes that do not fit, negative flows, a state that particles reach but that
-            nothing leaves, no law, no particle, or more than 1.5 MB.
+            nothing leaves, no law, no particle, no such start, or more than 1.5 MB.
     """
     water = checked(flow, "the flow", len(pipes.graph.pairs), None, 0.0)
     into = checked(stop, "the stop flow", len(pipes.graph.at), None, 0.0)
@@ -75,8 +78,9 @@ def running_pipes(
     found = checked_law(law, "the terminating law", len(pipes.graph.at), None)
     if isinstance(particles, bool) or particles != int(particles) or particles < 1:
         raise ValueError(f"Nothing runs: got {particles!r} particles. Pass a whole number above 0.")
-    _check_exits(pipes, water, into)
-    taken = run(pipes, water, into, int(particles), seed)
+    first = pipes.source if start is None else int(start)
+    _check_exits(pipes, water, into, first)
+    taken = run(pipes, water, into, int(particles), seed, first)
     at, dropped = running(pipes, taken)
     off, scale = 0.5 * abs(found - wanted).sum(), scale_of(water, widest)
     words = "" if leaks is None else f" {leak_words(pipes, _leaks(pipes, leaks, None))}"
@@ -98,6 +102,8 @@ def running_pipes(
         cells(panel, pipes, found)
     else:
         leak_meter(panel, pipes, _leaks(pipes, leaks, None))
+    if start is not None:
+        ring(panel, pipes, first, _RUNNER)
     panel.points(at, color=_RUNNER, size=5.0, alpha=0.8)
     law_panel(scene, pipes, wanted, found)
     return small(scene, "the number of particles")
@@ -264,10 +270,15 @@ def _sum_panel(scene: Scene, each: np.ndarray, sums: np.ndarray, total: float) -
         panel.text(0, high - (0.06 + 0.075 * k) * (high - low), line, anchor="left")
 
 
-def _check_exits(pipes: Pipes, flow: np.ndarray, stop: np.ndarray) -> None:
+def _check_exits(pipes: Pipes, flow: np.ndarray, stop: np.ndarray, start: int) -> None:
+    if not 0 <= start < len(stop):
+        raise ValueError(
+            f"The water comes in nowhere: got start {start}. Pass the number of one of the "
+            f"{len(stop)} states, from 0 on."
+        )
     leaving = stop + np.bincount(pipes.graph.pairs[:, 0], flow, len(stop))
     enters = np.bincount(pipes.graph.pairs[:, 1], flow, len(stop)) > 0
-    enters[pipes.source] = True
+    enters[start] = True
     stuck = np.flatnonzero(enters & ~(leaving > 0))
     if len(stuck):
         raise ValueError(

@@ -155,6 +155,19 @@ def test_free_energy_is_the_sum_over_the_cone_and_not_the_flow():
     assert not bool(torch.isnan(again.push).any())
 
 
+def test_a_restarted_flow_has_its_own_source():
+    """Catches z and the law read at state 0, where a restarted flow is dry."""
+    space, reward = grid(0.001)
+    for start in (0, 20, 63):
+        again, above = restarted(space, reward, start), cones(space)[start]
+        inside = torch.where(above, reward, 0.0)
+        assert float(again.z) == pytest.approx(float(inside.sum()), rel=1e-12)
+        assert torch.allclose(again.law(), inside / inside.sum(), atol=1e-12)
+        assert torch.allclose(again.target(), again.law(), atol=1e-12)
+        assert torch.allclose(again.reach(), again.flow / again.z, atol=1e-12)
+        assert float(again.reach()[start]) == 1.0
+
+
 def test_superset_marginals():
     """Catches a cone that misses supersets: P(S in X) by one restarted flow, for every S."""
     space = Space(Subsets(5, 1, 4))

@@ -163,7 +163,8 @@ def test_one_net_samples_a_whole_front():
             push = model.heads(numbers, context).log_push.exp()
             z = float(model.log_source_flow(1, context[:1]))
         exact = settle(space, reward)
-        assert float((law(space, push) - exact.target()).abs().sum()) < 0.2
+        assert torch.equal(model.law(context[0]), law(space, push))
+        assert float((model.law(context[0]) - exact.target()).abs().sum()) < 0.2
         assert z == pytest.approx(float(exact.z.log()), abs=0.2)
 
 
@@ -266,6 +267,8 @@ def test_bad_calls_are_refused():
     )
     with pytest.raises(ValueError, match=r"takes shape \(4, 1\); got None"):
         steered.paths(4)
+    with pytest.raises(ValueError, match=rf"takes shape \({space.size}, 1\); got None"):
+        steered.law()
     mixed = [model.paths(4), steered.paths(4, context=torch.ones(4, 1))]
     with pytest.raises(ValueError, match="1 of 2 batches"):
         join(mixed)

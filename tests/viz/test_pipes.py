@@ -15,6 +15,7 @@ from gentoolkit.gflownet import (
     Subsets,
     edge_residuals,
     leaks,
+    restarted,
     settle,
     settle_softly,
     stop_residuals,
@@ -122,6 +123,24 @@ def test_runners_drop_in_proportion_to_the_law_and_stay_in_the_pipes():
     assert (np.hypot(*(at[-1] - PIPES.drops[run(PIPES, flow, stop, 30, 0).max(0) - 112, 1]).T)
             < 0.1).all()  # fmt: skip
     assert np.hypot(*at[0].T).max() < 0.1 and "30 of 30" in few.spec["notes"][-1]
+
+
+def test_water_may_come_in_at_any_state():
+    """Bug: runners from the source of all, where a restarted flow is dry, or outside its cone."""
+    start = int(SPACE.index(torch.tensor([[2, 3]])))
+    flows = restarted(SPACE, REWARD, start)
+    scene = water(flows, start=start)
+    at = read(scene, layers(scene, "points")[-1]["xy"])
+    place = PIPES.graph.at[start]
+    assert np.hypot(*(at[0] - place).T).max() < 0.1
+    assert at[..., 0].min() > 1.9 and at[..., 1].max() < -2.9
+    assert "off by 0.000" in scene.alt and "80 of 80" in scene.spec["notes"][-1]
+    ring = read(scene, layers(scene, "lines")[-1]["xy"])
+    np.testing.assert_allclose(ring[0, :-1].mean(0), place, atol=1e-2)
+    with pytest.raises(ValueError, match="stuck: got no flow out of state"):
+        water(flows)
+    with pytest.raises(ValueError, match="comes in nowhere: got start 64"):
+        water(flows, start=64)
 
 
 def test_snapshots_show_the_leaks_of_their_own_frame():
