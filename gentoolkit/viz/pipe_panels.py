@@ -17,6 +17,8 @@ WIDEST = 13.0
 TIGHT = 0.02
 """Nats up to which a state counts as tight."""
 _LEAK_END = 2.0
+_RING = 1.25
+"""Radius of the ring, in rooms of a state; names stand outside of it."""
 _INK, _GREY = "#1F2933", "#A7AFB7"
 
 
@@ -111,7 +113,7 @@ def cells(panel: Panel, pipes: Pipes, law: np.ndarray) -> None:
     top = 1.7 * float(law.max())
     panel.points(pipes.graph.at, size=_disc(pipes), values=law, limits=(0.0, top),
                  colormap="greys", alpha=1.0)  # fmt: skip
-    _names(panel, pipes)
+    _names(panel, pipes, 1.5)
 
 
 def leak_meter(panel: Panel, pipes: Pipes, leaks: np.ndarray) -> None:
@@ -122,9 +124,9 @@ def leak_meter(panel: Panel, pipes: Pipes, leaks: np.ndarray) -> None:
     _rims(panel, pipes)
     panel.points(pipes.graph.at, size=_disc(pipes), values=leaks, limits=(-_LEAK_END, _LEAK_END),
                  colormap="balance", alpha=1.0)  # fmt: skip
-    _names(panel, pipes)
+    _names(panel, pipes, _RING + 0.7)
     turn = np.linspace(0, 2 * np.pi, 25)
-    ring = 1.25 * pipes.graph.room * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    ring = _RING * pipes.graph.room * np.stack([np.cos(turn), np.sin(turn)], axis=1)
     worst = abs(leaks).argmax(-1)
     leaking = abs(leaks).max(-1) > TIGHT
     rings = (pipes.graph.at[worst][..., None, :] + ring)[..., None, :, :]
@@ -187,9 +189,9 @@ def _rims(panel: Panel, pipes: Pipes) -> None:
     panel.points(pipes.graph.at, size=_disc(pipes) + 3, color=_GREY, alpha=1.0)
 
 
-def _names(panel: Panel, pipes: Pipes) -> None:
+def _names(panel: Panel, pipes: Pipes, height: float) -> None:
     if len(pipes.graph.at) > 16:
         return
-    up: Sequence[float] = (0.0, 1.5 * pipes.graph.room)
+    up: Sequence[float] = (0.0, height * pipes.graph.room)
     for (x, y), name in zip(pipes.graph.at + up, pipes.graph.names, strict=True):
         panel.text(x, y, name)

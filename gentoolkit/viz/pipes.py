@@ -118,6 +118,7 @@ def learned_pipes(
     title: str = "",
     fps: float = 8.0,
     group: str | None = None,
+    poster_frame: int = -1,
 ) -> Scene:
     """Show the flow of a net while it learns, one frame a snapshot, with a leak meter per state.
 
@@ -138,6 +139,7 @@ def learned_pipes(
         title: of the first panel.
         fps: frames a second at normal speed.
         group: the name under which players of one page move together.
+        poster_frame: the snapshot that is drawn where nothing can play.
 
     Returns:
         A scene of F frames and at most 1.5 MB.
@@ -165,6 +167,7 @@ def learned_pipes(
             for f, t in enumerate(at)
         ],
         group=group,
+        poster_frame=poster_frame,
     )
     scale = scale_of(water[-1], widest)
     panel = water_panel(scene, pipes, water, into, scale, title or "flow of a net")
