@@ -6,6 +6,7 @@ import numpy as np
 
 from gentoolkit.viz import colors
 from gentoolkit.viz.arrays import as_array
+from gentoolkit.viz.motion import extent
 from gentoolkit.viz.panel import Panel
 from gentoolkit.viz.pipe_graph import Pipes
 from gentoolkit.viz.ribbon import THINNEST
@@ -17,6 +18,8 @@ WIDEST = 13.0
 TIGHT = 0.02
 """Nats up to which a state counts as tight."""
 _LEAK_END = 2.0
+_RING = 1.25
+"""Radius of the ring, in rooms of a state; names stand outside of it."""
 _INK, _GREY = "#1F2933", "#A7AFB7"
 
 
@@ -139,7 +142,7 @@ def ring(panel: Panel, pipes: Pipes, state: int, color: str) -> None:
 
 def _circle(pipes: Pipes) -> np.ndarray:
     turn = np.linspace(0, 2 * np.pi, 25)
-    return 1.25 * pipes.graph.room * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    return _RING * pipes.graph.room * np.stack([np.cos(turn), np.sin(turn)], axis=1)
 
 
 def leak_words(pipes: Pipes, leaks: np.ndarray) -> str:
@@ -181,6 +184,25 @@ def law_panel(scene: Scene, pipes: Pipes, target: np.ndarray, law: np.ndarray) -
     return off
 
 
+def sum_panel(scene: Scene, each: np.ndarray, sums: np.ndarray, total: float) -> None:
+    """Add bars of each move's residual (T,), their running sum (T + 1,), and the whole path's."""
+    low, high = extent(np.concatenate([sums, each, [0.0, total]]))
+    high += 0.22 * (high - low)
+    panel = scene.panel(
+        (-0.2, len(each) + 0.2), (low, high), title="balance of the path, summed",
+        x_label="moves, the last one the stop", equal=False, weight=0.85,
+    )  # fmt: skip
+    reached = np.arange(len(sums))[:, None] > np.arange(len(each))
+    panel.bars(each * reached, positions=np.arange(len(each)) + 0.5, width=0.7, color=_GREY,
+               alpha=1.0)  # fmt: skip
+    ends = np.array([[[-0.2, total], [len(each) + 0.2, total]]])
+    panel.lines(ends, color=_INK, width=2.0, dash=True)
+    panel.accounts(np.arange(len(sums)), sums[:, None], name="sum of residuals", others=0)
+    words = ("bars: each move; blue: their sum", "dashed: the whole path")
+    for k, line in enumerate(words):
+        panel.text(0, high - (0.06 + 0.075 * k) * (high - low), line, anchor="left")
+
+
 def unseen(flow: np.ndarray, scale: float) -> int:
     """Count the pipes that carry too little to be drawn, for flow (E,)."""
     return int((scale * flow < THINNEST).sum())
@@ -198,6 +220,6 @@ def _rims(panel: Panel, pipes: Pipes) -> None:
 def _names(panel: Panel, pipes: Pipes) -> None:
     if len(pipes.graph.at) > 16:
         return
-    up: Sequence[float] = (0.0, 1.5 * pipes.graph.room)
+    up: Sequence[float] = (0.0, (_RING + 0.7) * pipes.graph.room)
     for (x, y), name in zip(pipes.graph.at + up, pipes.graph.names, strict=True):
         panel.text(x, y, name)

@@ -4,7 +4,6 @@ import numpy as np
 
 from gentoolkit.viz import colors
 from gentoolkit.viz.arrays import as_array
-from gentoolkit.viz.motion import extent
 from gentoolkit.viz.pipe_graph import EACH, Pipes, along, pipes_of, run, running, waypoints
 from gentoolkit.viz.pipe_panels import (
     cells,
@@ -15,6 +14,7 @@ from gentoolkit.viz.pipe_panels import (
     leak_words,
     ring,
     scale_of,
+    sum_panel,
     unseen,
     water_panel,
 )
@@ -124,6 +124,7 @@ def learned_pipes(
     title: str = "",
     fps: float = 8.0,
     group: str | None = None,
+    poster_frame: int = -1,
 ) -> Scene:
     """Show the flow of a net while it learns, one frame a snapshot, with a leak meter per state.
 
@@ -144,6 +145,7 @@ def learned_pipes(
         title: of the first panel.
         fps: frames a second at normal speed.
         group: the name under which players of one page move together.
+        poster_frame: the snapshot that is drawn where nothing can play.
 
     Returns:
         A scene of F frames and at most 1.5 MB.
@@ -171,6 +173,7 @@ def learned_pipes(
             for f, t in enumerate(at)
         ],
         group=group,
+        poster_frame=poster_frame,
     )
     scale = scale_of(water[-1], widest)
     panel = water_panel(scene, pipes, water, into, scale, title or "flow of a net")
@@ -248,26 +251,8 @@ def path_account(
     else:
         leak_meter(panel, pipes, _leaks(pipes, leaks, None))
     panel.points(waypoints(pipes, taken[:, None])[::2], color=colors.PUSH, size=9.0, alpha=1.0)
-    _sum_panel(scene, each, sums, total)
+    sum_panel(scene, each, sums, total)
     return small(scene, _SMALLER)
-
-
-def _sum_panel(scene: Scene, each: np.ndarray, sums: np.ndarray, total: float) -> None:
-    low, high = extent(np.concatenate([sums, each, [0.0, total]]))
-    high += 0.22 * (high - low)
-    panel = scene.panel(
-        (-0.2, len(each) + 0.2), (low, high), title="balance of the path, summed",
-        x_label="moves, the last one the stop", equal=False, weight=0.85,
-    )  # fmt: skip
-    reached = np.arange(len(sums))[:, None] > np.arange(len(each))
-    panel.bars(each * reached, positions=np.arange(len(each)) + 0.5, width=0.7, color="#A7AFB7",
-               alpha=1.0)  # fmt: skip
-    ends = np.array([[[-0.2, total], [len(each) + 0.2, total]]])
-    panel.lines(ends, color="#1F2933", width=2.0, dash=True)
-    panel.accounts(np.arange(len(sums)), sums[:, None], name="sum of residuals", others=0)
-    words = ("bars: each move; blue: their sum", "dashed: the whole path")
-    for k, line in enumerate(words):
-        panel.text(0, high - (0.06 + 0.075 * k) * (high - low), line, anchor="left")
 
 
 def _check_exits(pipes: Pipes, flow: np.ndarray, stop: np.ndarray, start: int) -> None:

@@ -100,6 +100,7 @@ function mountPlayer(place, source) {
     ui.range.max = spec.frames - 1;
     ui.bar.hidden = spec.frames < 2; // a still picture needs no controls
     ui.pick.hidden = !stage.accounted;
+    ui.less.hidden = ui.more.hidden = stage.accounted < 2; // one point has no neighbour
     shown = -1;
     root.setAttribute("aria-label", spec.alt);
     root.style.maxWidth = `${cardWidth(spec.panels)}px`;

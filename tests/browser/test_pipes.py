@@ -2,6 +2,7 @@
 
 import pytest
 
+from gentoolkit.viz import Pipes, path_account
 from tests.browser.lab import press_play, run_all, settled, wait_for_change, write_notebook
 
 pytestmark = pytest.mark.browser
@@ -49,3 +50,19 @@ def test_water_runs_and_settles_again_in_jupyterlab(page, lab, tmp_path, watch, 
         arg=view.element_handle(),
     )
     assert not [e for e in watch.errors if "gentoolkit" in e or "anywidget" in e]
+
+
+def test_the_account_of_one_path_on_a_page(page, watch, tmp_path):
+    """Bug: buttons that lead from the only point to itself, or a sum that does not move along."""
+    pipes = Pipes([[0, 0], [1, 0]], [[0, 1]])
+    scene = path_account(pipes, [1.0], [1.0, 1.0], [0, 1], [0.5, -0.2], total=0.3)
+    path = tmp_path / "page.html"
+    path.write_text(f"<!doctype html><meta charset=utf-8><body>{scene.to_html()}")
+    page.goto(path.as_uri())
+    page.wait_for_selector(".gt-player[data-painted]")
+    picked, steps = page.locator(".gt-picked"), page.locator(".gt-pick .gt-step")
+    assert steps.count() == 2 and not any(step.is_visible() for step in steps.all())
+    assert picked.inner_text().endswith("sum of residuals 0.00")
+    page.locator('[aria-label="Step forward"]').click()
+    assert picked.inner_text().endswith("sum of residuals 0.50")
+    assert not watch.errors

@@ -158,7 +158,9 @@ def test_snapshots_show_the_leaks_of_their_own_frame():
         law=np.stack([law_of(SPACE, p) for _, p in found]),
         leaks=leak,
         times=[0, 20],
+        poster_frame=0,
     )
+    assert scene.poster() == scene.poster(0) != scene.poster(1)
     shown = read(scene, layers(scene, "points")[-1]["values"]) / 255 * 4 - 2
     np.testing.assert_allclose(shown, np.clip(leak, -2, 2), atol=0.01)
     worst = int(abs(leak[0]).argmax())
@@ -239,6 +241,20 @@ def test_any_small_acyclic_graph_is_laid_out():
     scene = water(settle(space, reward), pipes)
     assert pipes.depth.tolist() == space.depth.tolist()
     assert "off by 0.000" in scene.alt and len(scene.poster()) > 1000
+
+
+def test_the_ring_of_a_leak_spares_the_names():
+    """Bug: a red ring through the name of the state that leaks most."""
+    space = Space(Subsets(3))
+    pipes = Pipes.levels(space.children)
+    scene = water(settle(space, torch.ones(space.size)), pipes, leaks=np.arange(8.0))
+    ring = read(scene, layers(scene, "lines")[-1]["xy"])[0]
+    top = ring[:-1, 1].max() - pipes.graph.at[7, 1]
+    names = [t for t in layers(scene, "text") if t["texts"][0] in pipes.graph.names]
+    places = np.stack([read(scene, t["xy"]).ravel() for t in names])
+    above = places[:, 1] - pipes.graph.at[:, 1]
+    letters = 0.5 * pipes.graph.room  # half their height, and air
+    assert len(names) == 8 and above.min() > top + letters
 
 
 def pair(**more: Any) -> Scene:
