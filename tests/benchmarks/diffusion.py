@@ -4,14 +4,18 @@ A net that costs nothing leaves the loop alone; training has equal nets, data an
 contestants. Then how far our samplers end from those of diffusers on the same noise.
 
 smalldiffusion asks for torchvision, whose ordinary wheel fits torch's ordinary one alone: it is no
-part of the extra, and runs along where it is installed.
+part of the extra, and runs along where it is installed (`pip install --no-deps smalldiffusion` and
+einops). Only its module of image data uses torchvision, so a stand-in is enough to load it.
 """
 
+import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from importlib import import_module
 from itertools import repeat
 from types import ModuleType
 from typing import Any
+from unittest.mock import MagicMock
 
 import torch
 from accelerate import Accelerator
@@ -55,12 +59,20 @@ COMMON = {
 PLAIN = {**COMMON, "clip_sample": False}
 
 
+@cache
 def smalldiffusion() -> ModuleType | None:
-    """The library, or None where it, or the torchvision that it needs, does not load."""
+    """The library, or None where it is not installed."""
+    stand_in = MagicMock()
+    absent = {"torchvision": stand_in, "torchvision.transforms": stand_in.transforms}
+    absent = {name: module for name, module in absent.items() if name not in sys.modules}
+    sys.modules.update(absent)
     try:
         return import_module("smalldiffusion")
-    except (ImportError, RuntimeError):  # the latter from a torchvision built for another torch
+    except ImportError:
         return None
+    finally:
+        for name in absent:  # others ask whether it is there
+            del sys.modules[name]
 
 
 def _ddpm(wide: bool = False) -> Scheduler:

@@ -125,8 +125,8 @@ EXERCISES = (
         judge=judge_entropy,
         hints=(
             "The second reward is -R log R. For which R is it positive?",
-            "R / c gives the same law for any c: let c be above the largest reward.",
-            "With r = R / c: source_flow(-r log r) / source_flow(r) + log source_flow(r).",
+            "R / k gives the same law for any k: let k be above the largest reward.",
+            "With r = R / k: source_flow(-r log r) / source_flow(r) + log source_flow(r).",
         ),
         solution=entropy_of,
         why="-sum p log p with p = r / z is the second flow over the first, plus log z; dividing R "
