@@ -48,9 +48,7 @@ def energy_distance(x: Tensor, y: Tensor) -> Tensor:
     x, y = _pair(x, y)
     between = torch.cdist(x, y).mean()
     return (
-        2 * between
-        - _mean_off_diagonal(torch.cdist(x, x))
-        - _mean_off_diagonal(torch.cdist(y, y))
+        2 * between - _mean_off_diagonal(torch.cdist(x, x)) - _mean_off_diagonal(torch.cdist(y, y))
     )
 
 

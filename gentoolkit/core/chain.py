@@ -2,6 +2,8 @@
 
     log_evidence(tau) = log source(x_0) - sum_t log_ratio_t
     log_weight(tau)   = log target(x_T) - log_evidence(tau)
+
+The first is the account of the two chains alone; the second asks the target as well.
 """
 
 from collections.abc import Callable, Sequence
@@ -186,9 +188,7 @@ class Chain:
             )
         ratios = [
             self._checked(t, "log_ratio", y, step.log_ratio(x, y), sizes[0])
-            for t, (step, x, y) in enumerate(
-                zip(self.steps, states[:-1], states[1:], strict=True)
-            )
+            for t, (step, x, y) in enumerate(zip(self.steps, states[:-1], states[1:], strict=True))
         ]
         return _trajectory(list(states), ratios, score(self.source, states[0]))
 

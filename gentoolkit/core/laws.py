@@ -100,9 +100,7 @@ class Gaussian(Law):
     def sample(self, n: int | None = None, generator: Generator | None = None) -> Tensor:
         """Draw `mean + std * noise`: the gradient flows through (reparameterisation)."""
         mean = _rows(self.mean, n)
-        noise = torch.randn(
-            mean.shape, dtype=mean.dtype, device=mean.device, generator=generator
-        )
+        noise = torch.randn(mean.shape, dtype=mean.dtype, device=mean.device, generator=generator)
         std = self.std if isinstance(self.std, float | int) else _rows(self.std, n)
         return mean + std * noise
 

@@ -73,9 +73,9 @@ def spirals(n: int, noise: float = 0.08, generator: Generator | None = None) -> 
     return 2.5 * arm + noise * torch.randn(n, 2, generator=generator)
 
 
-def ring(n: int, radius: float = 2.0, noise: float = 0.1, generator: Generator | None = None) -> (
-    Tensor
-):
+def ring(
+    n: int, radius: float = 2.0, noise: float = 0.1, generator: Generator | None = None
+) -> Tensor:
     """Draw a blurred circle, (n, 2)."""
     validate.positive_count("n", n)
     angle = 2 * pi * torch.rand(n, generator=generator)

@@ -166,9 +166,7 @@ class InverseAutoregressive(Inverted):
         super().__init__(layer)
 
 
-def maf(
-    features: int, layers: int = 5, hidden: Sequence[int] = (64, 64), context: int = 0
-) -> Flow:
+def maf(features: int, layers: int = 5, hidden: Sequence[int] = (64, 64), context: int = 0) -> Flow:
     """Return a masked autoregressive flow: affine layers whose orders alternate.
 
     Arguments:
@@ -183,9 +181,7 @@ def maf(
     return Flow([AffineAutoregressive(features, hidden, context, o) for o in orders], features)
 
 
-def iaf(
-    features: int, layers: int = 5, hidden: Sequence[int] = (64, 64), context: int = 0
-) -> Flow:
+def iaf(features: int, layers: int = 5, hidden: Sequence[int] = (64, 64), context: int = 0) -> Flow:
     """Return an inverse autoregressive flow: `maf` with every layer turned round.
 
     Arguments:

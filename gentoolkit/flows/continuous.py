@@ -1,6 +1,6 @@
 """Continuous flows: points carried by a velocity, densities by its divergence.
 
-    dx/dt = v(x, t),   log |det dx(1)/dx(0)| = integral of tr dv/dx along the path
+dx/dt = v(x, t),   log |det dx(1)/dx(0)| = integral of tr dv/dx along the path
 """
 
 from abc import ABC, abstractmethod
@@ -37,9 +37,7 @@ class Velocity(nn.Module):
         context: width of the context, 0 if there is none.
     """
 
-    def __init__(
-        self, features: int, hidden: Sequence[int] = (64, 64), context: int = 0
-    ) -> None:
+    def __init__(self, features: int, hidden: Sequence[int] = (64, 64), context: int = 0) -> None:
         super().__init__()
         self.context = context_width(context)
         self.features = validate.positive_count("features", features)

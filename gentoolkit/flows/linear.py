@@ -125,7 +125,10 @@ class LULinear(Layer):
         shifted = shifted if self.bias is None else shifted - self.bias
         # x' W' = y' row by row: the permutation first, then L, then U.
         middle = torch.linalg.solve_triangular(
-            self.lower.tril(-1).mT, shifted @ self.permutation, upper=True, left=False,
+            self.lower.tril(-1).mT,
+            shifted @ self.permutation,
+            upper=True,
+            left=False,
             unitriangular=True,
         )
         x = torch.linalg.solve_triangular(self._upper().mT, middle, upper=False, left=False)
@@ -134,8 +137,10 @@ class LULinear(Layer):
 
 def _pixels(x: Tensor, channels: int, pixels: int) -> Tensor:
     """Return `x` as (B, channels, pixels)."""
-    if x.ndim < 2 or x.shape[1] not in (channels, channels * pixels) or (
-        x[0].numel() != channels * pixels
+    if (
+        x.ndim < 2
+        or x.shape[1] not in (channels, channels * pixels)
+        or (x[0].numel() != channels * pixels)
     ):
         raise ValueError(
             f"this layer takes (B, {channels * pixels}) or (B, {channels}, ...) with {pixels} "

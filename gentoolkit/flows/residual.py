@@ -1,6 +1,8 @@
 """Residual layers: y = x + g(x) with g a contraction, invertible without any mask.
 
     log |det dy/dx| = log det (I + J) = sum of (-1)^(k+1) tr(J^k) / k,   |J| <= L < 1
+
+with J the Jacobian of g.
 """
 
 from abc import ABC, abstractmethod

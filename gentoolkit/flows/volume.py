@@ -122,9 +122,7 @@ def whitening(covariance: Tensor, rotation: Tensor | None = None) -> Tensor:
         return root
     eye = torch.eye(len(values), dtype=values.dtype, device=values.device)
     slack = 1e-4 if values.dtype == torch.float32 else 1e-8
-    if rotation.shape != eye.shape or not torch.allclose(
-        rotation @ rotation.T, eye, atol=slack
-    ):
+    if rotation.shape != eye.shape or not torch.allclose(rotation @ rotation.T, eye, atol=slack):
         raise ValueError(
             f"rotation must be orthogonal, of shape {tuple(eye.shape)}; got "
             f"{tuple(rotation.shape)}; use torch.linalg.qr to make one"

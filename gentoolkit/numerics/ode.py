@@ -29,9 +29,7 @@ def heun(f: Field, t: Tensor, h: Tensor, state: State) -> State:
     """Take one step of Heun's rule, order 2: the mean of the slopes at both ends."""
     first = f(t, state)
     second = f(t + h, _add(state, h, first))
-    return tuple(
-        x + h / 2 * (a + b) for x, a, b in zip(state, first, second, strict=True)
-    )
+    return tuple(x + h / 2 * (a + b) for x, a, b in zip(state, first, second, strict=True))
 
 
 def rk4(f: Field, t: Tensor, h: Tensor, state: State) -> State:

@@ -1,6 +1,8 @@
 """The logarithm of a determinant near the identity as a power series, cut or stopped at random.
 
     log det (I + J) = sum over k >= 1 of (-1)^(k+1) tr(J^k) / k,   |J| <= L < 1
+
+with |J| the spectral norm.
 """
 
 from collections.abc import Callable

@@ -107,12 +107,9 @@ class DoubleWell:
         while first.shape[0] < n:
             side = 2.0 * torch.randint(2, (2 * n,), generator=generator) - 1.0
             x = side + std * torch.randn(2 * n, generator=generator)
-            bumps = torch.logaddexp(
-                -self.depth * (x - 1).square(), -self.depth * (x + 1).square()
-            )
+            bumps = torch.logaddexp(-self.depth * (x - 1).square(), -self.depth * (x + 1).square())
             log_accept = -self.depth * (x.square() - 1).square() - bumps
             keep = torch.rand(2 * n, generator=generator).log() < log_accept
             first = torch.cat([first, x[keep]])
         rest = torch.randn(n, self.dimensions - 1, generator=generator)
         return torch.cat([first[:n, None], rest], 1)
-

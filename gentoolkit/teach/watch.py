@@ -178,7 +178,6 @@ async def watch(
     return Watched(last, tuple(losses), control is not None and control.pressed)
 
 
-
 class _Screen:
     """Where a live picture is drawn again and again, in one output of the cell.
 

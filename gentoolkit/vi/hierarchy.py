@@ -1,8 +1,8 @@
 """The hierarchical VAE: a chain of kernels z_T -> ... -> z_1 -> x.
 
-    source N(0, I)
-    push: f(z_{t-1} | z_t) down to f(x | z_1)
-    pull: b(z_1 | x) up to b(z_T | z_{T-1})
+source N(0, I)
+push: f(z_{t-1} | z_t) down to f(x | z_1)
+pull: b(z_1 | x) up to b(z_T | z_{T-1})
 """
 
 from collections.abc import Callable, Sequence
@@ -62,9 +62,9 @@ class HierarchicalVAE(nn.Module):
             for low, high in zip(below, above, strict=True)
         )
         self.decoders = nn.ModuleList(
-            GaussianMLP(high, low, hidden[::-1], activation) if t else MLP(
-                high, low, hidden[::-1], activation
-            )
+            GaussianMLP(high, low, hidden[::-1], activation)
+            if t
+            else MLP(high, low, hidden[::-1], activation)
             for t, (low, high) in enumerate(zip(below, above, strict=True))
         )
         self.law = law

@@ -1,7 +1,7 @@
 """The linear VAE, probabilistic PCA: the VAE whose likelihood and posterior are known.
 
-    z ~ N(0, I_d),   x = mean + weight z + noise,   noise ~ N(0, variance I_D)
-    z | x ~ N(P^-1 weight' (x - mean) / variance, P^-1),   P = I + weight' weight / variance
+z ~ N(0, I_d),   x = mean + weight z + noise,   noise ~ N(0, variance I_D)
+z | x ~ N(P^-1 weight' (x - mean) / variance, P^-1),   P = I + weight' weight / variance
 """
 
 from dataclasses import dataclass
@@ -84,9 +84,7 @@ class PPCA:
             ValueError: `rotation` is not orthogonal.
         """
         eye = torch.eye(self.weight.shape[1], dtype=rotation.dtype, device=rotation.device)
-        if rotation.shape != eye.shape or not torch.allclose(
-            rotation.T @ rotation, eye, atol=1e-5
-        ):
+        if rotation.shape != eye.shape or not torch.allclose(rotation.T @ rotation, eye, atol=1e-5):
             raise ValueError(
                 f"rotation must be orthogonal, of shape {tuple(eye.shape)}; got "
                 f"{tuple(rotation.shape)}; use torch.linalg.qr to make one"
@@ -128,7 +126,7 @@ class PPCA:
     def mean_field_gap(self) -> Tensor:
         """Return what the best diagonal q loses, log p(x) - ELBO, the same for every x; shape ().
 
-            (sum_j log P_jj - log det P) / 2
+        (sum_j log P_jj - log det P) / 2
         """
         precision = self._precision()
         return 0.5 * (precision.diagonal().log().sum() - torch.logdet(precision))

@@ -115,9 +115,7 @@ class MeanFieldGaussian(nn.Module):
         """
         return _pathwise(self.chain(), target, n, generator)
 
-    def score_loss(
-        self, target: Target, n: int = 64, generator: Generator | None = None
-    ) -> Tensor:
+    def score_loss(self, target: Target, n: int = 64, generator: Generator | None = None) -> Tensor:
         """Return minus the ELBO of `n` draws, with the score-function gradient; shape ().
 
         Arguments:
@@ -156,9 +154,7 @@ class FullGaussian(nn.Module):
         """Return minus the ELBO of `n` draws, with the gradient through the draws; shape ()."""
         return _pathwise(self.chain(), target, n, generator)
 
-    def score_loss(
-        self, target: Target, n: int = 64, generator: Generator | None = None
-    ) -> Tensor:
+    def score_loss(self, target: Target, n: int = 64, generator: Generator | None = None) -> Tensor:
         """Return minus the ELBO of `n` draws, with the score-function gradient; shape ()."""
         return _score(self.chain(), target, n, generator)
 

@@ -2,6 +2,8 @@
 
     mu_k ~ N(0, prior_variance),   c_i ~ uniform on 1..K,   x_i ~ N(mu_{c_i}, 1)
     q(mu_k) = N(means_k, variances_k),   q(c_i = k) = responsibilities_ik
+
+The first line is the model, the second the family in which its posterior is sought.
 """
 
 from collections.abc import Iterator

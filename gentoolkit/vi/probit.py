@@ -1,7 +1,7 @@
 """Bayesian probit regression: coordinate ascent and Gibbs with the same matrix products a sweep.
 
-    b ~ N(0, prior_variance I),   u_i ~ N(x_i . b, 1),   y_i = sign(u_i) in {-1, +1}
-    V = (x'x + I / prior_variance)^-1
+b ~ N(0, prior_variance I),   u_i ~ N(x_i . b, 1),   y_i = sign(u_i) in {-1, +1}
+V = (x'x + I / prior_variance)^-1
 """
 
 from collections.abc import Iterator
@@ -184,9 +184,7 @@ def _one_sided(centre: Tensor, y: Tensor, uniform: Tensor) -> Tensor:
     return centre - y * ndtri(below.clamp(min=tiny, max=1.0 - torch.finfo(centre.dtype).eps))
 
 
-def probit_moments(
-    x: Tensor, y: Tensor, prior_variance: float, points: int = 401
-) -> ProbitMoments:
+def probit_moments(x: Tensor, y: Tensor, prior_variance: float, points: int = 401) -> ProbitMoments:
     """Return the posterior's mean, covariance and evidence by quadrature in two dimensions.
 
     A square grid of nine deviations either side, turned and scaled by the curvature at the mode;

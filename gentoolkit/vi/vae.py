@@ -1,6 +1,6 @@
 """The variational auto-encoder: one kernel between a latent point and a datum.
 
-    source N(0, I_latent),   push: decoder f(x|z),   pull: encoder b(z|x)
+source N(0, I_latent),   push: decoder f(x|z),   pull: encoder b(z|x)
 """
 
 from collections.abc import Callable, Sequence

@@ -115,9 +115,7 @@ def way(lane: Lane, k: int) -> str:
     return "pull" if k <= lane.rising and lane.rising else "push"
 
 
-def captions(
-    panel: Panel, span: Range, lane: Lane, held: np.ndarray, label: str | None
-) -> None:
+def captions(panel: Panel, span: Range, lane: Lane, held: np.ndarray, label: str | None) -> None:
     """Write each frame's step, and its time under a label, into the upper left corner."""
     side = span[1] - span[0]
     words = [f"{way(lane, k)}, {lane.when(k)}" for k in held]

@@ -1,6 +1,8 @@
 """A flow on the plane as a rubber sheet: grid, particles and density, scrubbed through its depth.
 
-    log p_k(x_k) = log source(x_0) - sum_{t <= k} log |det dT_t/dx|       running, for each particle
+    log p_k(x_k) = log source(x_0) - sum_{t <= k} log |det dT_t/dx|
+
+is the running account of each particle.
 """
 
 from collections.abc import Sequence
@@ -161,9 +163,7 @@ def warp_training(
         )
     sheets = [push_sheet(chain, span, lines, n, seed) for chain in snapshots]
     notes = [f"Step {t:g}: loss {number(v)}." for t, v in zip(at, loss, strict=True)]
-    scene = Scene(
-        count, alt=alt, fps=fps, times=at, time_label="step", notes=notes, group=group
-    )
+    scene = Scene(count, alt=alt, fps=fps, times=at, time_label="step", notes=notes, group=group)
     log_det = np.stack([sheet.log_det[-1] for sheet in sheets])
     bent, points = (np.stack([getattr(s, k)[-1] for s in sheets]) for k in ("lines", "points"))
     sheet_panel(scene, span, title, points, log_det, bent)

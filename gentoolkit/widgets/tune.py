@@ -180,9 +180,7 @@ class Tuned:
         """
         known = {knob["name"]: knob for knob in self._knobs.knobs}
         if name not in known:
-            raise ValueError(
-                f"There is no such knob: got {name!r}. Use one of {', '.join(known)}."
-            )
+            raise ValueError(f"There is no such knob: got {name!r}. Use one of {', '.join(known)}.")
         low, high = known[name]["low"], known[name]["high"]
         if not low <= value <= high:
             raise ValueError(
@@ -201,9 +199,7 @@ class Tuned:
         start = time.perf_counter()
         scene = self._scene_of(dict(values))
         if not isinstance(scene, Scene):
-            raise TypeError(
-                f"scene_of makes no scene: got {type(scene).__name__}. Return a Scene."
-            )
+            raise TypeError(f"scene_of makes no scene: got {type(scene).__name__}. Return a Scene.")
         return scene, time.perf_counter() - start
 
     def _turned(self, change: Mapping[str, Any]) -> None:

@@ -96,8 +96,7 @@ def couplings(features: int, layers: int = 8) -> list[Contestant]:
         net = nf.nets.MLP([half, HIDDEN, HIDDEN, 2 * (features - half)], init_zeros=True)
         blocks += [nf.flows.AffineCouplingBlock(net), nf.flows.Permute(features, mode="swap")]
     coupled = [
-        nflows.transforms.AffineCouplingTransform(mask, Net)
-        for mask in _halves(features, layers)
+        nflows.transforms.AffineCouplingTransform(mask, Net) for mask in _halves(features, layers)
     ]
     own = real_nvp(features, layers, (HIDDEN, HIDDEN), activation=nn.ReLU)
     return [
@@ -114,9 +113,7 @@ def splines(features: int, layers: int = 4) -> list[Contestant]:
     theirs = nf.flows.neural_spline.coupling.PiecewiseRationalQuadraticCoupling
     blocks = [theirs(mask, Net, **kinds) for mask in _halves(features, layers)]
     coupled = [
-        nflows.transforms.PiecewiseRationalQuadraticCouplingTransform(
-            mask, Net, **kinds
-        )
+        nflows.transforms.PiecewiseRationalQuadraticCouplingTransform(mask, Net, **kinds)
         for mask in _halves(features, layers)
     ]
     own = spline_flow(features, layers, BINS, BOUND, (HIDDEN, HIDDEN), activation=nn.ReLU)

@@ -155,8 +155,11 @@ def test_a_click_selects_a_point_and_its_account_on_a_page(page, watch, tmp_path
 
 def orange_height(view):
     """Mean height, from 0 to 1, of the pixels in the curve's full colour on the second canvas."""
-    return view.locator("canvas").nth(1).evaluate(
-        """c => {
+    return (
+        view.locator("canvas")
+        .nth(1)
+        .evaluate(
+            """c => {
         const { data } = c.getContext('2d').getImageData(0, 0, c.width, c.height);
         let sum = 0, count = 0;
         for (let i = 0; i < data.length; i += 4) {
@@ -166,4 +169,5 @@ def orange_height(view):
         }
         return sum / count;
         }"""
+        )
     )

@@ -51,9 +51,7 @@ def test_the_marginals_of_the_family_are_kept(eta):
     """Catches a direction that forgets -std^2: coefficient of x0 and variance along a grid."""
     grid = [1000, 750, 500, 250, 100]
     x0, generator = torch.full((4000, 1), 0.8), torch.Generator().manual_seed(1)
-    x = ABAR[1000].sqrt() * x0 + (1 - ABAR[1000]).sqrt() * torch.randn(
-        4000, 1, generator=generator
-    )
+    x = ABAR[1000].sqrt() * x0 + (1 - ABAR[1000]).sqrt() * torch.randn(4000, 1, generator=generator)
     end = last(DDIM(eta)(Straight(x0), B1000, Q, x, torch.tensor(grid) / 1000, generator)).x
     abar = ABAR[100]
     centred = (end - abar.sqrt() * 0.8)[:, 0]
@@ -75,12 +73,14 @@ def test_eta_one_is_ddpm():
     x, x0 = torch.randn(6, 2), torch.randn(6, 2)
     for t in (1000, 400, 7, 2):
         beta = 1 - ABAR[t] / ABAR[t - 1]
-        mean = (
-            ABAR[t - 1].sqrt() * beta * x0 + (1 - beta).sqrt() * (1 - ABAR[t - 1]) * x
-        ) / (1 - ABAR[t])
+        mean = (ABAR[t - 1].sqrt() * beta * x0 + (1 - beta).sqrt() * (1 - ABAR[t - 1]) * x) / (
+            1 - ABAR[t]
+        )
         small = (beta * (1 - ABAR[t - 1]) / (1 - ABAR[t])).sqrt()
         for sampler, std in (
-            (DDIM(1.0), small), (Ancestral(), small), (Ancestral(wide=True), beta.sqrt())
+            (DDIM(1.0), small),
+            (Ancestral(), small),
+            (Ancestral(wide=True), beta.sqrt()),
         ):
             got, z = one_step(1.0, t, t - 1, x, x0, sampler=sampler)
             torch.testing.assert_close(got, mean + std * z, rtol=0, atol=1e-12)
@@ -96,9 +96,17 @@ def test_eta_one_draws_the_ancestral_path(grid):
     for schedule in (B1000, VP, VarianceExploding(0.01, 20.0)):
         kind = PredictsNoise(schedule)
         paths = [
-            [s.x for s in sampler(
-                Exact(PLANE, schedule), schedule, kind, x, grid, torch.Generator().manual_seed(2)
-            )]
+            [
+                s.x
+                for s in sampler(
+                    Exact(PLANE, schedule),
+                    schedule,
+                    kind,
+                    x,
+                    grid,
+                    torch.Generator().manual_seed(2),
+                )
+            ]
             for sampler in (DDIM(1.0), Ancestral())
         ]
         for one, two in zip(*paths, strict=True):

@@ -149,9 +149,9 @@ def test_a_classifier_works_where_gradients_are_off():
         (lambda: ClassifierFree(Conditional(), torch.tensor(1.0), 2), TypeError, "class numbers"),
         (lambda: ClassifierFree(Conditional(), 1, 2), TypeError, "class numbers"),  # type: ignore
         (
-            lambda: ClassifierGuided(
-                Exact(BOTH, LONG), KINDS["noise"], lambda x, t: x, 2.0
-            )(torch.ones(3, 1), torch.full((3,), 0.5)),
+            lambda: ClassifierGuided(Exact(BOTH, LONG), KINDS["noise"], lambda x, t: x, 2.0)(
+                torch.ones(3, 1), torch.full((3,), 0.5)
+            ),
             ValueError,
             "one number per row",
         ),

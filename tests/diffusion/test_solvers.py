@@ -42,8 +42,7 @@ X = torch.linspace(-2.2, 2.2, 23, dtype=torch.float64)[:, None]
 def errors(sampler, schedule, grid, steps, end):
     truth = flow_end(schedule.prior_std * X, LINE, schedule, 1.0, end)
     there = [
-        run(sampler, LINE, PredictsNoise(schedule), schedule.prior_std * X, grid(n))
-        for n in steps
+        run(sampler, LINE, PredictsNoise(schedule), schedule.prior_std * X, grid(n)) for n in steps
     ]
     return [float((y - truth).abs().mean()) for y in there]
 

@@ -14,9 +14,7 @@ from gentoolkit.numerics import (
     rademacher,
 )
 
-A = torch.tensor(
-    [[0.3, -1.2, 0.4], [0.5, -0.7, 0.9], [-0.2, 0.1, 1.1]], dtype=torch.float64
-)
+A = torch.tensor([[0.3, -1.2, 0.4], [0.5, -0.7, 0.9], [-0.2, 0.1, 1.1]], dtype=torch.float64)
 
 
 def sharp(x):

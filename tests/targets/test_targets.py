@@ -28,8 +28,12 @@ def test_double_well_line_by_quadrature(depth):
     """Catches the factor 1/2 and the exponent of the closed form, also for deep wells."""
     target = DoubleWell(1, depth)
     exact = quad(
-        lambda x: float(target.log_prob(torch.tensor([[x]])).exp()), -4, 4, points=[-1, 1],
-        epsabs=1e-13, limit=200,
+        lambda x: float(target.log_prob(torch.tensor([[x]])).exp()),
+        -4,
+        4,
+        points=[-1, 1],
+        epsabs=1e-13,
+        limit=200,
     )[0]
     assert target.log_z == pytest.approx(log(exact), abs=1e-9)
 

@@ -102,9 +102,7 @@ def test_balance_gradient_is_that_of_the_reverse_divergence(tables):
         t.requires_grad_()
     _, log_push, log_pull = tables.account()
     log_w = tables.chain().replay(list(PATHS.T)).log_weight(lambda x: tables.data[x])
-    balance = torch.autograd.grad(
-        weighted_balance(log_w, log_push), push_logits, retain_graph=True
-    )
+    balance = torch.autograd.grad(weighted_balance(log_w, log_push), push_logits, retain_graph=True)
     kl = (log_push.exp() * (log_push - log_pull - tables.data[PATHS[:, 2]])).sum()
     reverse = torch.autograd.grad(kl, push_logits, retain_graph=True)
     for a, b in zip(balance, reverse, strict=True):

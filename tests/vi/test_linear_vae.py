@@ -10,9 +10,7 @@ from gentoolkit.core.checks import mean_is, same_ratio
 from gentoolkit.vi import PPCA, gaussian_kl
 
 ANGLE = 0.6
-ROTATION = torch.tensor(
-    [[cos(ANGLE), -sin(ANGLE)], [sin(ANGLE), cos(ANGLE)]], dtype=torch.float64
-)
+ROTATION = torch.tensor([[cos(ANGLE), -sin(ANGLE)], [sin(ANGLE), cos(ANGLE)]], dtype=torch.float64)
 
 
 @pytest.fixture(scope="module")

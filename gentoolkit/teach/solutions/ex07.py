@@ -170,8 +170,9 @@ def _judge_variances(answer: object) -> Verdict:
     grid = torch.linspace(-9.0, 9.0, 301, dtype=torch.float64)
     points = torch.cartesian_prod(grid, grid)
     weight = torch.exp(-0.5 * points.square().sum(1))
-    truth = variance(signs, torch.full((4,), 0.25).double()), variance(
-        points, weight / weight.sum()
+    truth = (
+        variance(signs, torch.full((4,), 0.25).double()),
+        variance(points, weight / weight.sum()),
     )
 
     def near(one: float, two: float) -> bool:

@@ -17,9 +17,7 @@ TURNS = ((0, 1, 0.5), (0, 2, 0.2), (1, 2, 0.7), (0, 3, 0.1), (2, 3, 0.3))
 def judge_surrogate(answer: Callable[..., object]) -> Verdict:
     """Compare (gW, gR) with the exact gradients of the density in W, and in R."""
     generator = torch.Generator().manual_seed(4)
-    noise, x = (
-        torch.randn(n, 3, generator=generator, dtype=torch.float64) for n in (3, 40)
-    )
+    noise, x = (torch.randn(n, 3, generator=generator, dtype=torch.float64) for n in (3, 40))
     eye = torch.eye(3, dtype=torch.float64)
     w = (eye + 0.3 * noise).requires_grad_()
     r = torch.linalg.inv(w.detach()).requires_grad_()
@@ -122,8 +120,10 @@ def judge_density(answer: Callable[..., object]) -> Verdict:
     off = given - truth
     steady = float((off - off[0]).abs().max()) < 1e-9
     for known, meaning in (
-        (-float(torch.linalg.det(r).abs().log()) - volume, "R is not the inverse of W: a number "
-         "made from R is no likelihood."),
+        (
+            -float(torch.linalg.det(r).abs().log()) - volume,
+            "R is not the inverse of W: a number made from R is no likelihood.",
+        ),
         (-2 * volume, "the log-determinant has the wrong sign."),
         (-volume, "the log-determinant is missing."),
         (1.5 * math.log(2 * math.pi), "log(2 pi) / 2 of each dimension is missing."),
