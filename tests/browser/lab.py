@@ -36,9 +36,17 @@ class Lab:
 
     def open(self, page: Page, name: str) -> None:
         """Open a notebook of the root in a fresh workspace and wait for its kernel."""
+        for kernel in json.loads(self._ask("/api/kernels", "GET")):  # those of earlier tests
+            self._ask(f"/api/kernels/{kernel['id']}", "DELETE")
         url = f"{self.address}/lab/tree/{name}?token={self.token}&reset"
         page.goto(url, wait_until="domcontentloaded")
         wait_idle(page)
+
+    def _ask(self, path: str, method: str) -> bytes:
+        headers = {"Authorization": f"token {self.token}"}
+        request = urllib.request.Request(self.address + path, headers=headers, method=method)
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.read()
 
 
 @dataclass
