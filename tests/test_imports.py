@@ -110,3 +110,13 @@ def test_import_is_light_and_silent():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]" and done.stderr == ""
+
+
+def test_what_every_lesson_imports_leaves_scikit_learn_and_scipy_alone():
+    """Catches seconds of waiting at the top of a lesson that shows no digits."""
+    code = (
+        "import sys, gentoolkit.data, gentoolkit.targets, gentoolkit.train, gentoolkit.teach, "
+        "gentoolkit.widgets, gentoolkit.viz; print(sorted({'sklearn', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

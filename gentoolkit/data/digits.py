@@ -1,10 +1,12 @@
-"""The course's real data: scikit-learn's 1,797 handwritten digits of 8 x 8 pixels."""
+"""The course's real data: scikit-learn's 1,797 handwritten digits of 8 x 8 pixels.
+
+scikit-learn is loaded with the first digits: it takes longer to load than many a lesson's picture.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from sklearn.datasets import load_digits
 from torch import Generator, Tensor
 
 from gentoolkit.core import validate
@@ -40,6 +42,8 @@ def digits(binary: bool = True, seed: int = 0) -> Digits:
 
     Reference: Alpaydin and Kaynak 1998, Optical recognition of handwritten digits, UCI.
     """
+    from sklearn.datasets import load_digits
+
     images, labels = load_digits(return_X_y=True)
     ink = torch.as_tensor(images) / 16.0
     x = ((ink >= 0.5) if binary else ink).to(torch.get_default_dtype())

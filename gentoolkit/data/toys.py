@@ -1,10 +1,12 @@
-"""Points of the plane with a shape worth learning."""
+"""Points of the plane with a shape worth learning.
+
+scikit-learn, which makes two of them, is loaded with the first of these two.
+"""
 
 from collections.abc import Callable
 from math import pi
 
 import torch
-from sklearn.datasets import make_circles, make_moons
 from torch import Generator, Tensor
 
 from gentoolkit.core import validate
@@ -24,6 +26,8 @@ def two_moons(n: int, noise: float = 0.08, generator: Generator | None = None) -
         generator: source of randomness.
     """
     validate.positive_count("n", n)
+    from sklearn.datasets import make_moons
+
     points, _ = make_moons(n, noise=noise, random_state=_seed(generator))
     return 2.0 * (torch.as_tensor(points, dtype=torch.get_default_dtype()) - _point(0.5, 0.25))
 
@@ -31,6 +35,8 @@ def two_moons(n: int, noise: float = 0.08, generator: Generator | None = None) -
 def two_circles(n: int, noise: float = 0.05, generator: Generator | None = None) -> Tensor:
     """Draw two concentric circles of radius 1 and 2, (n, 2)."""
     validate.positive_count("n", n)
+    from sklearn.datasets import make_circles
+
     points, _ = make_circles(n, noise=noise, factor=0.5, random_state=_seed(generator))
     return 2.0 * torch.as_tensor(points, dtype=torch.get_default_dtype())
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from math import log, pi, sqrt
 
 import torch
-from scipy.special import ive
 from torch import Generator, Tensor
 
 from gentoolkit.core import validate
@@ -87,6 +86,8 @@ class DoubleWell:
     def __post_init__(self) -> None:
         validate.positive_count("dimensions", self.dimensions)
         validate.positive("depth", self.depth)
+        from scipy.special import ive  # loaded with the first double well
+
         # ive is I scaled by exp(-|argument|): it does not overflow for deep wells.
         bessel = ive(-0.25, self.depth / 2) + ive(0.25, self.depth / 2)
         line = log(pi / 2) + log(bessel)
