@@ -7,7 +7,22 @@ from gentoolkit.core import validate
 from gentoolkit.gflownet.environment import Environment, one_hot_rows
 
 
-class Hypergrid(Environment):
+class _Counts(Environment):
+    """Move m adds one to entry m of a state, undoing it takes one away; the stop does nothing."""
+
+    def step(self, states: Tensor, move: Tensor) -> Tensor:
+        """Add one to the chosen entry."""
+        return states + self._at(states, move)
+
+    def undo(self, states: Tensor, move: Tensor) -> Tensor:
+        """Take one from the chosen entry."""
+        return states - self._at(states, move)
+
+    def _at(self, states: Tensor, move: Tensor) -> Tensor:
+        return (move[:, None] == torch.arange(self.moves, device=states.device)).long()
+
+
+class Hypergrid(_Counts):
     """Points of `{0 ... side - 1}^dims`; move d adds one to coordinate d; any point may stop.
 
     Arguments:
@@ -37,17 +52,6 @@ class Hypergrid(Environment):
     def undoable(self, states: Tensor) -> Tensor:
         """Return which coordinates are above zero."""
         return states > 0
-
-    def step(self, states: Tensor, move: Tensor) -> Tensor:
-        """Add one to the chosen coordinate."""
-        return states + self._at(states, move)
-
-    def undo(self, states: Tensor, move: Tensor) -> Tensor:
-        """Take one from the chosen coordinate."""
-        return states - self._at(states, move)
-
-    def _at(self, states: Tensor, move: Tensor) -> Tensor:
-        return (move[:, None] == torch.arange(self.dims, device=states.device)).long()
 
 
 class Strings(Environment):
@@ -140,7 +144,7 @@ class Slots(Environment):
         return at * (move % self.tokens + 1)[:, None]
 
 
-class Subsets(Environment):
+class Subsets(_Counts):
     """Subsets of n things, grown one by one; those of `least` to `most` things may stop.
 
     Arguments:
@@ -173,14 +177,3 @@ class Subsets(Environment):
     def undoable(self, states: Tensor) -> Tensor:
         """Return what is in."""
         return states > 0
-
-    def step(self, states: Tensor, move: Tensor) -> Tensor:
-        """Add a thing."""
-        return states + self._at(states, move)
-
-    def undo(self, states: Tensor, move: Tensor) -> Tensor:
-        """Take a thing out."""
-        return states - self._at(states, move)
-
-    def _at(self, states: Tensor, move: Tensor) -> Tensor:
-        return (move[:, None] == torch.arange(self.things, device=states.device)).long()
