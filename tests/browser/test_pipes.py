@@ -21,11 +21,11 @@ def water(values):
     return running_pipes(pipes, along(space.children, edges), edges[:, -1],
                          target=flows.target(), law=flows.law())
 """
-SHOW = "tune(water, {'forget': Knob(0, 1, 0, 1, 'forget the pull')})"
+SHOW = "tune(water, {'forget': Knob.named(('kept', 'forgotten'), 0, 'pull')})"
 
 
 def test_water_runs_and_settles_again_in_jupyterlab(page, lab, tmp_path, watch, save_shot):
-    """Bug: particles that stand still, or a knob that only a mouse can turn."""
+    """Bug: particles that stand still, a knob that only a mouse can turn, or names not read out."""
     run_all(page, lab, write_notebook(tmp_path / "pipes.ipynb", BUILD, SHOW))
     page.wait_for_selector(".gt-player[data-painted]")
     view = page.locator(".gt-player")
@@ -38,9 +38,11 @@ def test_water_runs_and_settles_again_in_jupyterlab(page, lab, tmp_path, watch, 
     before = settled(view)
     save_shot(page, "pipes_settled")
     knob = page.locator(".gt-knobs input")
+    assert knob.get_attribute("aria-valuetext") == "pull kept"
     knob.focus()
     page.keyboard.press("ArrowRight")
     wait_for_change(view, before)
+    assert knob.get_attribute("aria-valuetext") == "pull forgotten"
     settled(view)
     assert "off by 0.742" in note.inner_text()
     save_shot(page, "pipes_forgotten")
