@@ -15,8 +15,8 @@ from torch import Tensor
 from gentoolkit.core import Trajectory
 from gentoolkit.core.chain import Target, log_density
 from gentoolkit.viz.arrays import as_range
+from gentoolkit.viz.arrays import extent as extent_of
 from gentoolkit.viz.ledger_panels import density_over, histogram_panel
-from gentoolkit.viz.motion import extent as extent_of
 from gentoolkit.viz.panel import Panel
 from gentoolkit.viz.scene import Scene
 from gentoolkit.viz.size import small

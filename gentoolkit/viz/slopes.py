@@ -84,7 +84,7 @@ def slopes(
         # The path's start weighs nothing where g_0 is the source.
         terms[0] += running[0]
         shares = variance_shares(terms.double())
-    log_w = as_array(running, "log-weights", ndim=(2,))
+    log_w = as_array(running, "log-weights", ("N", "M"))
     notes = [_note(k, count - 1, w) for k, w in enumerate(log_w)]
     scene = Scene(count, alt=alt, fps=fps, time_label="density", notes=notes, group=group)
     heat = np.stack([_heat(g, side, grid, pushed.states[0]) for g in densities])
@@ -119,7 +119,7 @@ def _heat(density: Target, side: Range, grid: int, like: Tensor) -> np.ndarray:
 
 
 def _arrows(panel: Panel, points: np.ndarray, lag: object, side: Range) -> None:
-    vectors = as_array(lag, "lag", ndim=(3,))
+    vectors = as_array(lag, "lag", ("F", "N", "M"))
     if len(vectors) != len(points) or not 1 <= vectors.shape[1] <= points.shape[1]:
         raise ValueError(
             f"The lag does not fit the paths: got shape {vectors.shape} for {len(points)} states "
