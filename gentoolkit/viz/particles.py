@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gentoolkit.core.chain import Target
-from gentoolkit.core.chain import score as log_density
+from gentoolkit.core.chain import Target, log_density
 from gentoolkit.viz import colors
 from gentoolkit.viz.arrays import Range, as_array, extent
 from gentoolkit.viz.panel import INK, Panel

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 
 from gentoolkit.core import Trajectory, residuals, variance_shares
-from gentoolkit.core.chain import Target
-from gentoolkit.core.chain import score as log_density
+from gentoolkit.core.chain import Target, log_density
 from gentoolkit.viz import colors
 from gentoolkit.viz.arrays import Range, as_array, as_range
 from gentoolkit.viz.panel import Panel

@@ -17,8 +17,7 @@ from torch import Tensor
 
 from gentoolkit.core import Trajectory, ess, log_z_error
 from gentoolkit.core import log_z as log_mean
-from gentoolkit.core.chain import Target
-from gentoolkit.core.chain import score as log_density
+from gentoolkit.core.chain import Target, log_density
 from gentoolkit.viz.arrays import as_array, as_range, positive
 from gentoolkit.viz.particles import account_panel, density_over, histogram_panel, in_plane
 from gentoolkit.viz.scene import Scene
