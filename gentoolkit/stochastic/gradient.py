@@ -2,8 +2,7 @@
 
 from torch import Tensor
 
-from gentoolkit.core.chain import Target
-from gentoolkit.core.chain import score as log_density
+from gentoolkit.core.chain import Target, log_density
 from gentoolkit.numerics import value_and_gradient
 
 
