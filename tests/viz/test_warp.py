@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gentoolkit.core import Bijection, Chain, Gaussian, Kernel, standard_normal
+from gentoolkit.core import Bijection, Chain, FunctionKernel, Gaussian, standard_normal
 from gentoolkit.viz import Scene
 from gentoolkit.viz.arrays import unpack
 from gentoolkit.viz.contour import level_of, outline
@@ -330,9 +330,9 @@ PAIR = [chain(dtype=torch.float32)] * 2
         (lambda: warp(chain(OneWay()), alt=ALT), ValueError, "density=False"),
         (lambda: warp(Chain(standard_normal(2)), alt=ALT), ValueError, "0 steps"),
         (
-            lambda: warp(Chain(standard_normal(2), [Kernel(noise, noise)]), alt=ALT),
+            lambda: warp(Chain(standard_normal(2), [FunctionKernel(noise, noise)]), alt=ALT),
             TypeError,
-            "Kernel",
+            "FunctionKernel",
         ),
         (lambda: warp(Chain(standard_normal(3), [Bend()]), alt=ALT), ValueError, "plane"),
         (lambda: warp(chain(), alt=ALT, n=0), ValueError, "n is out of range"),
