@@ -1,10 +1,12 @@
 """The pages of docs/: measured results that are kept, links that lead somewhere."""
 
+import importlib
 import re
 from pathlib import Path
 
 import pytest
 
+import gentoolkit
 from tests.benchmarks.__main__ import PAGE as BENCHMARKS
 from tests.benchmarks.__main__ import SUITES
 from tests.claims.__main__ import CLAIMS
@@ -51,3 +53,15 @@ def test_links_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)\s#]+)[^)\s]*\)", text)
     dead = [t for t in targets if "://" not in t and not (page.parent / t).exists()]
     assert dead == []
+
+
+NAMED = re.findall(r"`((?:[a-z_]+\.)+\w+)`", (ROOT / "docs" / "glossary.md").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMED)))
+def test_the_glossary_names_what_exists(name: str) -> None:
+    """Catches a word that was renamed in the code alone."""
+    found: object = gentoolkit
+    for part in name.split("."):
+        inner = getattr(found, part, None)
+        found = importlib.import_module(f"{found.__name__}.{part}") if inner is None else inner
