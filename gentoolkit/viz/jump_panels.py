@@ -130,10 +130,9 @@ def particles(
     """
     at = graph.scatter(states)
     streaks = np.stack([at[np.maximum(np.arange(len(at)) - 1, 0)], at], axis=2)  # (F, B, 2, 2)
-    nowhere = np.full(2, 1e6)
     for color, dash, chosen in ((colors.PULL, True, rising), (colors.PUSH, False, ~rising)):
         if chosen.any():
-            shown = np.where(chosen[:, None, None, None], streaks, nowhere)
+            shown = np.where(chosen[:, None, None, None], streaks, panel.nowhere)
             panel.lines(shown, color=color, width=1.5, dash=dash, alpha=alpha)
     panel.points(at, values=states[0] % 10, colormap="classes", size=size, alpha=0.85)
 
@@ -145,7 +144,7 @@ def crosses(panel: Panel, graph: StateGraph, states: np.ndarray, crossed: np.nda
     arm = 0.2 * graph.room
     ends = arm * np.array([[[-1, -1], [1, 1]], [[-1, 1], [1, -1]]])
     lines = graph.scatter(states)[:, :, None, None] + ends  # (F, B, 2, 2, 2)
-    lines = np.where(crossed[:, :, None, None, None], lines, 1e6)
+    lines = np.where(crossed[:, :, None, None, None], lines, panel.nowhere)
     panel.lines(lines.reshape(len(lines), -1, 2, 2), color=colors.WRONG, width=2.0)
 
 

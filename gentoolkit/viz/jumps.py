@@ -223,7 +223,7 @@ def _mark_leaks(panel: Panel, graph: StateGraph, lines: np.ndarray, leaking: np.
     turn = np.linspace(0, 2 * np.pi, 25)
     ring = 0.85 * graph.room * np.stack([np.cos(turn), np.sin(turn)], axis=1)
     rings = lines[which, lines.shape[1] // 2][:, None] + ring  # (P, 25, 2)
-    shown = np.where(leaking[:, which, None, None], rings, 1e6)
+    shown = np.where(leaking[:, which, None, None], rings, panel.nowhere)
     panel.lines(shown, color=colors.WRONG, width=2.0)
 
 
