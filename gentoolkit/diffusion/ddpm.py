@@ -10,7 +10,7 @@ from math import pi
 import torch
 from torch import Generator, Tensor, nn
 
-from gentoolkit.core import Chain, Gaussian, Kernel, validate
+from gentoolkit.core import Chain, FunctionKernel, Gaussian, validate
 from gentoolkit.diffusion.coordinates import (
     Parametrisation,
     PredictsNoise,
@@ -124,13 +124,13 @@ class DDPM(nn.Module):
         kernels = [self._kernel(m, i, label) for i in reversed(range(self.steps))]
         return Chain(self._source(), kernels)
 
-    def _kernel(self, m: Moves, i: int, label: Tensor | None) -> Kernel:
+    def _kernel(self, m: Moves, i: int, label: Tensor | None) -> FunctionKernel:
         def denoise(x: Tensor) -> Gaussian:
             at = torch.full((x.shape[0],), i, device=x.device)
             return self._denoised(m, at, x, label)
 
         keep, std = m.keep[i], m.noising_var[i].sqrt()
-        return Kernel(denoise, lambda y: Gaussian(keep.to(y) * y, std.to(y)))
+        return FunctionKernel(denoise, lambda y: Gaussian(keep.to(y) * y, std.to(y)))
 
     def sample(
         self, n: int, generator: Generator | None = None, label: Tensor | None = None

@@ -4,6 +4,7 @@ This module loads plotly; nothing else in the package does.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -145,7 +146,8 @@ def curves(
         height: pixels.
 
     Raises:
-        ValueError: there is no curve, a curve is empty, or its length is not that of `x`.
+        ValueError: there is no curve, a curve is empty, its length is not that of `x`, or a
+            reference of 0 or less on a logarithmic axis.
     """
     if not lines:
         raise ValueError("lines must hold at least one curve; got none; pass {'name': values}")
@@ -160,11 +162,24 @@ def curves(
             )
         figure.add_scatter(x=at, y=y, name=name, mode="lines", line=line_style(i))
     for name, value in (references or {}).items():
-        figure.add_hline(
-            y=float(value),
-            line={"color": INK, "width": 1.5, "dash": "dot"},
-            annotation={"text": name, "font": {"size": 14}, "bgcolor": "rgba(255,255,255,0.8)"},
-            annotation_position="top left",
+        if log_y and value <= 0:
+            raise ValueError(
+                f"a logarithmic axis has no place for a reference of 0 or less; got {value} for "
+                f"{name!r}; leave it out or pass log_y=False"
+            )
+        figure.add_hline(y=float(value), line={"color": INK, "width": 1.5, "dash": "dot"})
+        # plotly takes a line's height as it is, but a label's as its logarithm.
+        figure.add_annotation(
+            text=name,
+            x=0.0,
+            xref="x domain",
+            xanchor="left",
+            y=math.log10(value) if log_y else float(value),
+            yref="y",
+            yanchor="bottom",
+            showarrow=False,
+            font={"size": 14},
+            bgcolor="rgba(255,255,255,0.8)",
         )
     figure.update_layout(title=title, xaxis_title=x_label, yaxis_title=y_label)
     figure.update_xaxes(type="log" if log_x else "linear")
@@ -200,7 +215,7 @@ def plane(
     Raises:
         ValueError: the grid is not two-dimensional or not finite.
     """
-    grid = as_array(log_density, "log_density", ndim=(2,))
+    grid = as_array(log_density, "log_density", ("N", "M"))
     left, right, bottom, top = extent
     shade = np.exp(grid - grid.max())
     figure = go.Figure(
@@ -216,13 +231,13 @@ def plane(
         )
     )
     for i, (name, corners) in enumerate((paths or {}).items()):
-        xy = as_array(corners, name, ndim=(2,))
+        xy = as_array(corners, name, ("N", "M"))
         figure.add_scatter(
             x=short(xy[:, 0]), y=short(xy[:, 1]), name=name, mode="lines", line=line_style(i, 3)
         )
     symbols = ("circle", "diamond", "square", "cross")
     for i, (name, xy) in enumerate((points or {}).items()):
-        array = as_array(xy, name, ndim=(2,))
+        array = as_array(xy, name, ("N", "M"))
         figure.add_scatter(
             x=short(array[:, 0]),
             y=short(array[:, 1]),

@@ -22,7 +22,7 @@ def checked_states(graph: StateGraph, states: object, frames: int) -> np.ndarray
     Raises:
         ValueError: another number of frames, or numbers of no state.
     """
-    array = as_array(states, "the states", ndim=(2,))
+    array = as_array(states, "the states", ("N", "M"))
     whole = bool((array == array.round()).all())
     if len(array) != frames or not whole or array.min() < 0 or array.max() >= len(graph.at):
         raise ValueError(
@@ -39,7 +39,7 @@ def checked_law(graph: StateGraph, law: object, frames: int, name: str) -> np.nd
     Raises:
         ValueError: another shape, a negative entry, or rows that do not sum to 1.
     """
-    array = as_array(law, name, ndim=(2,))
+    array = as_array(law, name, ("N", "M"))
     fits = array.shape == (frames, len(graph.at)) and array.min() > -1e-9
     if not fits or abs(array.sum(1) - 1).max() > 1e-4:
         raise ValueError(
@@ -62,7 +62,7 @@ def flows(graph: StateGraph, law: np.ndarray, rates: object, into: bool) -> np.n
     Raises:
         ValueError: rates of another shape, or negative ones between neighbours.
     """
-    matrices = as_array(rates, "the rates", ndim=(2, 3))
+    matrices = as_array(rates, "the rates")
     matrices = np.swapaxes(matrices, -1, -2) if into else matrices
     picked = graph.directed(matrices)
     if picked.min() < 0 or (picked.ndim == 2 and len(picked) != len(law)):
@@ -130,10 +130,9 @@ def particles(
     """
     at = graph.scatter(states)
     streaks = np.stack([at[np.maximum(np.arange(len(at)) - 1, 0)], at], axis=2)  # (F, B, 2, 2)
-    nowhere = np.full(2, 1e6)
     for color, dash, chosen in ((colors.PULL, True, rising), (colors.PUSH, False, ~rising)):
         if chosen.any():
-            shown = np.where(chosen[:, None, None, None], streaks, nowhere)
+            shown = np.where(chosen[:, None, None, None], streaks, panel.nowhere)
             panel.lines(shown, color=color, width=1.5, dash=dash, alpha=alpha)
     panel.points(at, values=states[0] % 10, colormap="classes", size=size, alpha=0.85)
 
@@ -145,7 +144,7 @@ def crosses(panel: Panel, graph: StateGraph, states: np.ndarray, crossed: np.nda
     arm = 0.2 * graph.room
     ends = arm * np.array([[[-1, -1], [1, 1]], [[-1, 1], [1, -1]]])
     lines = graph.scatter(states)[:, :, None, None] + ends  # (F, B, 2, 2, 2)
-    lines = np.where(crossed[:, :, None, None, None], lines, 1e6)
+    lines = np.where(crossed[:, :, None, None, None], lines, panel.nowhere)
     panel.lines(lines.reshape(len(lines), -1, 2, 2), color=colors.WRONG, width=2.0)
 
 

@@ -78,7 +78,7 @@ def jump_landscape(
         ValueError: shapes that do not fit, numbers of no state, no law, negative rates, or more
             than 1.5 MB.
     """
-    at = as_array(times, "times", ndim=(1,))
+    at = as_array(times, "times", ("N",))
     where = checked_states(graph, states, len(at))
     laws = checked_law(graph, law, len(at), "the law")
     rising = np.diff(at, append=at[-1]) > 0
@@ -161,7 +161,7 @@ def flux_balance(
         ValueError: shapes that do not fit, no law, negative rates, times that do not fall, or
             more than 1.5 MB.
     """
-    at = as_array(times, "times", ndim=(1,))
+    at = as_array(times, "times", ("N",))
     if len(at) < 2 or not (np.diff(at) < 0).all():
         raise ValueError(
             f"The times do not fall: got {len(at)} from {at[0]:g} to {at[-1]:g}. Pass two or more, "
@@ -223,7 +223,7 @@ def _mark_leaks(panel: Panel, graph: StateGraph, lines: np.ndarray, leaking: np.
     turn = np.linspace(0, 2 * np.pi, 25)
     ring = 0.85 * graph.room * np.stack([np.cos(turn), np.sin(turn)], axis=1)
     rings = lines[which, lines.shape[1] // 2][:, None] + ring  # (P, 25, 2)
-    shown = np.where(leaking[:, which, None, None], rings, 1e6)
+    shown = np.where(leaking[:, which, None, None], rings, panel.nowhere)
     panel.lines(shown, color=colors.WRONG, width=2.0)
 
 

@@ -5,11 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from gentoolkit.viz import colors
-from gentoolkit.viz.arrays import as_array
-from gentoolkit.viz.motion import extent
-from gentoolkit.viz.panel import Panel
+from gentoolkit.viz.arrays import as_array, extent
+from gentoolkit.viz.panel import THINNEST, Panel
 from gentoolkit.viz.pipe_graph import Pipes
-from gentoolkit.viz.ribbon import THINNEST
 from gentoolkit.viz.scene import Scene
 from gentoolkit.viz.state_graph import ROOM
 
@@ -129,7 +127,11 @@ def leak_meter(panel: Panel, pipes: Pipes, leaks: np.ndarray) -> None:
     worst = abs(leaks).argmax(-1)
     leaking = abs(leaks).max(-1) > TIGHT
     rings = (pipes.graph.at[worst][..., None, :] + _circle(pipes))[..., None, :, :]
-    panel.lines(np.where(leaking[..., None, None, None], rings, 1e6), color=colors.WRONG, width=2.0)
+    panel.lines(
+        np.where(leaking[..., None, None, None], rings, panel.nowhere),
+        color=colors.WRONG,
+        width=2.0,
+    )
     (x0, _), (y0, _) = pipes.ranges
     words = "purple: takes in too little; green: too much"
     panel.text(x0 + 0.1, y0 + 0.3 * pipes.graph.room / ROOM, words, color=_INK, anchor="left")

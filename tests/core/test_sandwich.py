@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gentoolkit import Chain, Gaussian, Kernel, sandwich, standard_normal
+from gentoolkit import Chain, FunctionKernel, Gaussian, sandwich, standard_normal
 from gentoolkit.flows import AffineCoupling, half
 from gentoolkit.stochastic import (
     MALA,
@@ -16,9 +16,10 @@ from gentoolkit.stochastic import (
     annealed,
     even_schedule,
 )
+from tests.core.cases import bump
 from tests.flows.truth import perturbed
-from tests.laws.cases import bump, diffusing, stochastic_flow
 from tests.laws.examples import lopsided
+from tests.stochastic.cases import diffusing, stochastic_flow
 from tests.stochastic.test_flow import END, LOG_Z, exact_elbo, linear_chain, path_laws
 
 WIDE = Gaussian(torch.zeros(1, 2, dtype=torch.float64), 2.5)
@@ -35,7 +36,7 @@ def couplings() -> Chain:
 
 def noise_and_back() -> Chain:
     """A kernel as in a VAE: the way there and the way back know little of each other."""
-    kernel = Kernel(lambda x: Gaussian(0.9 * x, 1.5), lambda y: Gaussian(0.5 * y, 1.2))
+    kernel = FunctionKernel(lambda x: Gaussian(0.9 * x, 1.5), lambda y: Gaussian(0.5 * y, 1.2))
     return Chain(standard_normal(2), [kernel])
 
 

@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 import torch
 
-from gentoolkit.core import Chain, Gaussian, Kernel
+from gentoolkit.core import Chain, FunctionKernel, Gaussian
 from gentoolkit.core.checks import bridge, dead_parameters, mean_is, mean_weight, same_ratio
 from gentoolkit.diffusion import (
     DDPM,
@@ -95,7 +95,9 @@ def test_push_and_pull_tell_the_normaliser():
         return law
 
     chain = model.chain()
-    kernels = [Kernel(wrong(k.f), k.b) for k in chain.steps if isinstance(k, Kernel)]
+    kernels = [
+        FunctionKernel(wrong(k.f), k.b) for k in chain.steps if isinstance(k, FunctionKernel)
+    ]
     bad = Chain(chain.source, kernels).push(20_000).log_weight(lambda x: target.log_prob(x) + 0.9)
     assert len(kernels) == 12 and not bridge(bad, back, 0.9)
 

@@ -8,6 +8,7 @@ import torch
 
 from gentoolkit.viz.charts import Chart, curves, plane
 from gentoolkit.viz.log_weights import LogWeights, log_weight_panel
+from tests.viz.refused import refused
 
 
 def _json(chart):
@@ -52,6 +53,23 @@ def test_zero_weights_count():
     log_w = torch.tensor([0.0, -torch.inf, 0.0, -torch.inf])
     assert LogWeights.of(log_w).log_z == pytest.approx(np.log(0.5))
     log_weight_panel(log_w)
+
+
+@pytest.mark.parametrize(("log_y", "label"), [(False, 5.0), (True, np.log10(5.0))])
+def test_a_reference_and_its_label_lie_at_one_height(log_y, label):
+    """Catches a label at 10^5 for a reference of 5, which also stretches the axis to there."""
+    options = {"references": {"floor": 5}, "log_y": log_y}
+    chart = curves({"loss": [100.0, 10.0]}, alt="A loss that falls to ten.", **options)
+    layout = _json(chart)["layout"]
+    assert layout["shapes"][0]["y0"] == layout["shapes"][0]["y1"] == 5
+    assert layout["annotations"][0]["y"] == pytest.approx(label)
+    assert layout["annotations"][0]["text"] == "floor"
+
+
+def test_a_reference_without_a_logarithm_is_refused():
+    """Catches a label at NaN."""
+    with pytest.raises(ValueError, match="got 0 for 'floor'; leave it out"):
+        curves({"a": [1.0]}, alt="A loss that stays at one.", references={"floor": 0}, log_y=True)
 
 
 def test_curves_hold_their_values_and_references():
@@ -101,13 +119,12 @@ def test_display_gives_the_figure_and_the_sentence(mode, monkeypatch):
         (lambda: log_weight_panel({}), "at least one sample"),
         (lambda: log_weight_panel(torch.zeros(1)), "two weights"),
         (lambda: log_weight_panel(torch.tensor([0.0, torch.nan])), "NaN"),
-        (lambda: plane(np.zeros(3), (0, 1, 0, 1), alt="a line is not a plane"), "dimensions"),
+        (lambda: plane(np.zeros(3), (0, 1, 0, 1), alt="a line is not a plane"), "must have shape"),
     ],
 )
 def test_bad_pictures_are_refused(call, words):
     """Catches a chart of nothing, of NaN, or without a description."""
-    with pytest.raises(ValueError, match=words):
-        call()
+    refused(call, words)
 
 
 def test_a_chart_is_a_chart():
