@@ -15,8 +15,6 @@ ROOM = 0.23
 """Radius that a state keeps for its particles, as a share of the least distance of two states."""
 WIDEST = 13.0
 """Width of the strongest flow, in pixels."""
-NOWHERE = 1e6
-"""A coordinate out of every picture, for lines that a frame does not show."""
 _BENT, _VERTICES = 0.30, 9
 _NAMED = 16  # states up to which each has words beside it
 

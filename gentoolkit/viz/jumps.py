@@ -11,7 +11,6 @@ from torch import Tensor
 from gentoolkit.viz import colors
 from gentoolkit.viz.arrays import as_array, as_law, as_times, at_least
 from gentoolkit.viz.graph import (
-    NOWHERE,
     WIDEST,
     StateGraph,
     apart_by,
@@ -238,7 +237,7 @@ def flux_balance(
     if which.any():  # a ring around each half that leaks, in the frames where it does
         middles = graph.halves[which, graph.halves.shape[1] // 2]
         rings = circles(middles, 0.85 * graph.room)
-        shown = np.where(leaking[:, which, None, None], rings, NOWHERE)
+        shown = np.where(leaking[:, which, None, None], rings, panel.nowhere)
         panel.lines(shown, color=colors.WRONG, width=2.0)
     law_panel(scene, graph, laws, found, ("exact", "pushed"), "law")
     return small(scene, _SMALLER)
@@ -290,7 +289,8 @@ def jump_lanes(
         ValueError: lanes that do not fit together, numbers of no state, marks of another shape,
             no law, or more than 1.5 MB.
     """
-    wheres = [_numbers(graph, lane.states, np.shape(lane.times)[0]) for lane in lanes]
+    lengths = [len(as_array(lane.times, f"times of lane {lane.name!r}", ("T",))) for lane in lanes]
+    wheres = [_numbers(graph, one.states, n) for one, n in zip(lanes, lengths, strict=True)]
     marks = [
         None
         if lane.clamped is None
@@ -409,7 +409,7 @@ def _particles(
     streaks = np.stack([at[np.maximum(np.arange(len(at)) - 1, 0)], at], axis=2)  # (F, B, 2, 2)
     for color, dash, chosen in ((colors.PULL, True, rising), (colors.PUSH, False, ~rising)):
         if chosen.any():
-            shown = np.where(chosen[:, None, None, None], streaks, NOWHERE)
+            shown = np.where(chosen[:, None, None, None], streaks, panel.nowhere)
             panel.lines(shown, color=color, width=1.5, dash=dash, alpha=alpha)
     panel.points(at, values=states[0] % 10, colormap="classes", size=size, alpha=0.85)
 
@@ -418,5 +418,5 @@ def _crosses(panel: Panel, graph: StateGraph, states: np.ndarray, crossed: np.nd
     """Cross out the particles of some frames, (F, B)."""
     arms = 0.2 * graph.room * np.array([[[-1, -1], [1, 1]], [[-1, 1], [1, -1]]])
     lines = graph.scatter(states)[:, :, None, None] + arms  # (F, B, 2, 2, 2)
-    lines = np.where(crossed[:, :, None, None, None], lines, NOWHERE)
+    lines = np.where(crossed[:, :, None, None, None], lines, panel.nowhere)
     panel.lines(lines.reshape(len(lines), -1, 2, 2), color=colors.WRONG, width=2.0)

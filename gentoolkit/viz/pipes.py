@@ -5,7 +5,6 @@ import numpy as np
 from gentoolkit.viz import colors
 from gentoolkit.viz.arrays import as_array, as_law, at_least, extent, positive
 from gentoolkit.viz.graph import (
-    NOWHERE,
     WIDEST,
     apart_by,
     circles,
@@ -300,7 +299,7 @@ def _leak_meter(panel: Panel, pipes: Pipes, leaks: np.ndarray) -> None:
     _names(panel, pipes)
     worst, leaking = abs(leaks).argmax(-1), abs(leaks).max(-1) > _TIGHT
     rings = _ring(pipes, worst)[..., None, :, :]
-    rings = np.where(leaking[..., None, None, None], rings, NOWHERE)
+    rings = np.where(leaking[..., None, None, None], rings, panel.nowhere)
     panel.lines(rings, color=colors.WRONG, width=2.0)
     words = "purple: takes in too little; green: too much"
     place = (panel.x[0] + 0.1, panel.y[0] + 0.3 * pipes.graph.unit)
