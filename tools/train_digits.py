@@ -57,7 +57,7 @@ def train(net: UNet, data: Digits, steps: int, seed: int = SEED) -> UNet:
         seen = hide(label[rows], net.classes, HIDDEN, generator)
         return model.loss(x[rows], velocity, generator, seen)
 
-    chosen = batches(torch.arange(len(x)), BATCH, steps, generator)
+    chosen = batches(torch.arange(len(x)), BATCH, steps, generator=generator)
     return averaged(net, chosen, loss, rate, DECAY)
 
 

@@ -67,7 +67,7 @@ def train(told: TokenMixer, data: Digits, steps: int, seed: int = SEED) -> Token
         known[:, -1] = torch.rand(len(rows), generator=generator) < GIVEN
         return masked.loss(x[rows], generator, known)
 
-    chosen = batches(torch.arange(len(x)), BATCH, steps, generator)
+    chosen = batches(torch.arange(len(x)), BATCH, steps, generator=generator)
     return averaged(told, chosen, loss, rate, DECAY, clip=20.0)
 
 
