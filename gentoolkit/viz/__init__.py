@@ -5,9 +5,9 @@ imported here.
 """
 
 from gentoolkit.viz.colors import NEUTRAL, PULL, PUSH
+from gentoolkit.viz.graph import StateGraph
 from gentoolkit.viz.jumps import (
     JumpLane,
-    StateGraph,
     flux_balance,
     follow,
     jump_landscape,
