@@ -111,12 +111,13 @@ def test_a_gradient_reaches_every_parameter(name):
 def test_model_steps_keep_the_same_law(name):
     """Catches an encoder and a decoder whose ratio differs between directions."""
     model, batch = MODELS[name]()
+    data = batch if isinstance(batch, torch.Tensor) else model.sample(7)
     chain = chain_of(model)
-    states = [] if chain is None else chain.pull(batch).states
+    states = [] if chain is None else chain.pull(data).states
     for step, x in zip(() if chain is None else chain.steps, states, strict=False):
         result = checks.same_ratio(step, x)
         assert result, result
-    assert model.sample(5).shape == (5, *batch.shape[1:])
+    assert model.sample(5).shape == (5, *data.shape[1:])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -136,9 +137,10 @@ def test_dtype_survives(name, dtype):
 def test_device_survives(name, device):
     """Catches a tensor made on the default device inside a model."""
     model, batch = MODELS[name]()
-    model, batch = model.to(device), batch.to(device)
+    data = batch if isinstance(batch, torch.Tensor) else model.sample(7)
+    model, data = model.to(device), data.to(device)
     chain = chain_of(model)
-    told = model.loss(batch) if chain is None else chain.pull(batch).log_evidence()
+    told = model.loss(data) if chain is None else chain.pull(data).log_evidence()
     assert told.device.type == device
     assert model.sample(3).device.type == device
 
