@@ -380,7 +380,7 @@ def test_two_processes_give_the_losses_of_one_with_the_doubled_batch(tmp_path):
         env=os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     two = json.loads((tmp_path / "losses.json").read_text())
