@@ -6,24 +6,22 @@ from typing import cast
 import pytest
 import torch
 
-from gentoolkit.core import Chain, Gaussian, Kernel
+from gentoolkit.core import Chain, FunctionKernel, Gaussian, Kernel
 from gentoolkit.core.checks import bridge, dead_parameters, mean_is, mean_weight, same_ratio
 from gentoolkit.diffusion import (
     DDPM,
     Betas,
+    GivenVariance,
     LearnedLogSnr,
     LinearBeta,
     LogSnrLinear,
+    NoisingVariance,
     PredictsData,
     VarianceExploding,
-)
-from gentoolkit.diffusion.grids import noisy_times
-from gentoolkit.diffusion.moves import (
-    GivenVariance,
-    NoisingVariance,
-    moves_of,
+    coefficients,
 )
 from gentoolkit.nets import TimeMLP
+from gentoolkit.processes.grids import noisy_times
 from tests.diffusion.exact import THREE, Normal
 
 SCHEDULE = LogSnrLinear()
@@ -33,11 +31,11 @@ DATA = Normal()
 def mixture_model(steps=16, data=THREE, variance=None):
     schedule = LogSnrLinear(4.0, -6.0)
     net = data.denoiser(schedule)
-    return DDPM(net, (2,), schedule, steps, PredictsData, variance)
+    return DDPM(net, (2,), schedule, steps, parametrisation=PredictsData(), variance=variance)
 
 
 def test_chain_steps_keep_one_ratio():
-    """Catches a kernel whose push and pull are scored with other moves."""
+    """Catches a kernel whose push and pull are scored with other coefficients."""
     model = mixture_model(5)
     chain = model.chain()
     states = chain.pull(THREE.law().sample(20)).states
@@ -48,7 +46,7 @@ def test_chain_steps_keep_one_ratio():
 
 def test_pull_adds_exactly_the_noise_of_the_schedule():
     """Catches noise added in the wrong order of steps: every state has its closed-form moments."""
-    m = mixture_model().moves()
+    m = mixture_model().coefficients()
     x = torch.tensor([[1.0, -2.0]]).expand(40_000, 2)
     states = mixture_model().chain().pull(x).states[::-1]
     for i, state in enumerate(states[1:]):
@@ -95,7 +93,9 @@ def test_push_and_pull_tell_the_normaliser():
         return law
 
     chain = model.chain()
-    kernels = [Kernel(wrong(k.f), k.b) for k in chain.steps if isinstance(k, Kernel)]
+    kernels = [
+        FunctionKernel(wrong(k.push_law), k.pull_law) for k in chain.steps if isinstance(k, Kernel)
+    ]
     bad = Chain(chain.source, kernels).push(20_000).log_weight(lambda x: target.log_prob(x) + 0.9)
     assert len(kernels) == 12 and not bridge(bad, back, 0.9)
 
@@ -103,7 +103,7 @@ def test_push_and_pull_tell_the_normaliser():
 def test_a_variance_exploding_chain_starts_wide():
     """Catches a source of deviation one under a schedule whose noise ends at 9."""
     schedule = VarianceExploding(0.1, 9.0)
-    model = DDPM(THREE.denoiser(schedule), (2,), schedule, 20, PredictsData)
+    model = DDPM(THREE.denoiser(schedule), (2,), schedule, 20, parametrisation=PredictsData())
     trajectory = model.chain().push(20_000)
     assert float(trajectory.states[0].std()) == pytest.approx(9.0, rel=0.03)
     x = THREE.law().sample(10_000)
@@ -116,7 +116,7 @@ def test_a_variance_exploding_chain_starts_wide():
 def test_samples_of_the_exact_net_follow_the_data():
     """Catches noise at the last step, and steps taken in the wrong order."""
     schedule = LogSnrLinear(1.0, -9.0)  # much noise is left for the last step
-    m = moves_of(schedule, noisy_times(schedule, 40))
+    m = coefficients(schedule, noisy_times(schedule, 40))
     exact = GivenVariance(DATA.second(m))
     model = DDPM(DATA.denoiser(schedule), (1,), schedule, 40, PredictsData, exact)
     x, pushed = model.sample(40_000)[:, 0], model.chain().push(40_000).states[-1][:, 0]
@@ -147,7 +147,7 @@ def test_a_coarser_model_shares_its_net_and_keeps_the_ends():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_dtype_survives(dtype):
-    """Catches the float64 tables of the moves lifting the states."""
+    """Catches the float64 tables of coefficients lifting the states."""
     model = DDPM(TimeMLP(2, 2, (8,)), (2,), Betas.linear(10, 0.01, 0.5), 10).to(dtype)
     x = torch.randn(4, 2, dtype=dtype)
     assert model.loss(x).dtype == model.elbo(x).dtype == model.sample(2).dtype == dtype
