@@ -1,11 +1,11 @@
-# make lab: open the course. make test: run every check. The rest: make help.
+# make lab: open the course. make check: daily work. make test: every check. The rest: make help.
 
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 PIP_ARGS ?=
-# `make constraints` moves every pin but this one: the lessons were measured with it.
-TORCH ?= 2.13.0
+# `make check` tests what changed since the common ancestor with this commit.
+SINCE ?= main
 BIN := $(VENV)/bin
 COURSE := $(wildcard course/*.md)
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
@@ -24,18 +24,20 @@ define install
 	touch $@
 endef
 
-.PHONY: help lab test notebooks claims bench weights format constraints clean
+.PHONY: help lab check types quick test notebooks claims bench weights format constraints clean
 
 help:
 	@echo "make lab          install what the lessons need and open the first one in JupyterLab"
 	@echo '                  (make lab ARGS="--no-browser --port 8899" passes arguments on)'
+	@echo "make check        lint, types, laws, examples, and the tests of what changed: three minutes"
+	@echo "                  (make types, make quick: its two halves; SINCE=COMMIT: changed since)"
 	@echo "make test         install what the checks need and run them all"
 	@echo "make notebooks    build notebooks/ from course/ (ARGS='--only 01' for one lesson)"
 	@echo "make claims       repeat the experiments behind the papers' claims, as a table"
 	@echo "make bench        measure against other libraries"
 	@echo "make weights      train the models that lessons load (about a quarter of an hour)"
 	@echo "make format       format code and lessons"
-	@echo "make constraints  pin every dependency anew"
+	@echo "make constraints  pin what is not pinned yet (ARGS=--upgrade: all but torch anew)"
 	@echo "make clean        remove the environment and the caches"
 	@echo "Variables: PYTHON (3.11 or newer), VENV, PIP_ARGS (more options for pip), ARGS"
 
@@ -73,14 +75,27 @@ lab: $(VENV)/.lab $(VENV)/.settings $(VENV)/.trusted
 	$(BIN)/jupyter lab $(ROOT_FLAG) --ServerApp.root_dir="$(CURDIR)" \
 		--LabApp.default_url=/lab/tree/notebooks/00_start.ipynb $(ARGS)
 
+# Types take one core for most of a minute; the tests start meanwhile.
+check: $(VENV)/.test
+	$(BIN)/ruff check .
+	+$(MAKE) --no-print-directory -j 2 types quick
+
+types: $(VENV)/.test
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+quick: $(VENV)/.test
+	chosen="$$($(BIN)/python -m tools.changed $(SINCE))" && \
+		$(BIN)/python -m pytest -n 2 -m "not browser and not slow" $$chosen $(ARGS)
+
+# The browser comes last: without one, the last line says what was left out.
 test: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser" $(ARGS)
-	$(BIN)/python -m pytest -n 2 -m browser $(ARGS)
 	$(NBVAL_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile -p tests.nbval_budget \
-		--nbval-lax --nbval-current-env --nbval-cell-timeout=60 \
+		--nbval-lax --nbval-current-env --nbval-cell-timeout=900 \
 		--nbval-sanitize-with=tests/nbval_sanitize.cfg notebooks $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m browser $(ARGS)
 
 notebooks: $(VENV)/.test
 	$(BIN)/python -m tools.build_notebooks $(ARGS)
@@ -100,11 +115,11 @@ format: $(VENV)/.test
 	$(BIN)/ruff format gentoolkit tests tools
 	$(BIN)/python -m tools.sources
 
-constraints:
-	rm -rf build/constraints
-	$(PYTHON) -m venv build/constraints
-	build/constraints/bin/python -m pip install $(PIP_ARGS) torch==$(TORCH) -e ".[lab,test,bench,cluster]"
-	build/constraints/bin/python -m tools.constraints
+constraints: $(VENV)/.made
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt uv
+	$(BIN)/uv pip compile pyproject.toml --universal --all-extras --fork-strategy fewest \
+		--no-annotate --custom-compile-command "make constraints" --quiet \
+		--output-file constraints.txt $(ARGS)
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .ruff_cache

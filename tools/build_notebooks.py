@@ -8,7 +8,6 @@ import argparse
 import os
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +17,9 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat import NotebookNode
 
 from tools.figures import PLOTLY, Painter, paint
+from tools.kernel import HANGS_AFTER, Cost
 from tools.sources import COURSE, KERNELSPEC, NOTEBOOKS, key, pairs, read_text
 
-CELL_SECONDS = 60
 ENVIRONMENT = {
     "GENTOOLKIT_OUTPUT": "poster",
     "GENTOOLKIT_PROFILE": "cpu",
@@ -51,8 +50,8 @@ class Built:
 
     Arguments:
         name: the lesson.
-        seconds: wall time of all cells.
-        slowest: wall time of the slowest cell.
+        seconds: what processors spent on its kernel.
+        slowest: of these, on the slowest cell.
         peak_mb: greatest memory of its kernel, or None where the system does not tell.
         kilobytes: size of the notebook.
     """
@@ -64,23 +63,7 @@ class Built:
     kilobytes: float
 
 
-def peak_memory_mb(pid: int) -> float | None:
-    """Ask the system for the greatest memory a process has used.
-
-    Arguments:
-        pid: of a process that still runs.
-
-    Returns:
-        Megabytes, or None where /proc does not exist.
-    """
-    status = Path(f"/proc/{pid}/status")
-    if not status.exists():
-        return None
-    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1000.0
-
-
-def run(notebook: NotebookNode, folder: Path, name: str) -> tuple[list[float], float | None]:
+def run(notebook: NotebookNode, folder: Path, name: str) -> tuple[list[float], Cost]:
     """Run all cells of a notebook in a fresh kernel, in place.
 
     Arguments:
@@ -89,14 +72,14 @@ def run(notebook: NotebookNode, folder: Path, name: str) -> tuple[list[float], f
         name: the lesson, for errors.
 
     Returns:
-        The seconds of each cell and the kernel's greatest memory in megabytes.
+        The seconds that processors spent on each cell, and the kernel's cost in all.
 
     Raises:
         BuildError: if a cell raises or takes too long.
     """
     client = NotebookClient(
         notebook,
-        timeout=CELL_SECONDS,
+        timeout=HANGS_AFTER,
         kernel_name="python3",
         record_timing=False,
         store_widget_state=False,
@@ -104,17 +87,19 @@ def run(notebook: NotebookNode, folder: Path, name: str) -> tuple[list[float], f
     )
     times = []
     with client.setup_kernel(env={**os.environ, **ENVIRONMENT}):
+        pid = getattr(client.km.provisioner if client.km is not None else None, "pid", None)
+        if pid is None:
+            raise BuildError(f"{name} needs a kernel of this machine; got none that has a process")
+        cost = Cost.of(pid)
         for i, cell in enumerate(notebook.cells):
-            begun = time.monotonic()
+            before = cost
             try:
                 client.execute_cell(cell, i, execution_count=client.code_cells_executed + 1)
             except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
                 raise BuildError(f"{name}, cell {i}, failed:\n{cell.source}\n\n{error}") from None
-            times.append(time.monotonic() - begun)
-        provisioner = client.km.provisioner if client.km is not None else None
-        pid = getattr(provisioner, "pid", None)
-        peak = peak_memory_mb(pid) if pid is not None else None
-    return times, peak
+            cost = Cost.of(pid)
+            times.append(cost.seconds - before.seconds)
+    return times, cost
 
 
 def _merged(outputs: list[NotebookNode]) -> list[NotebookNode]:
@@ -192,12 +177,13 @@ def build(text: Path, target: Path, folder: Path, painter: Painter) -> Built:
         ValueError: if the source's name or header is wrong.
     """
     notebook = read_text(text)
-    times, peak = run(notebook, folder, text.stem)
+    times, cost = run(notebook, folder, text.stem)
     settle(notebook, text.stem[:2], painter)
     nbformat.validate(notebook)
     written = nbformat.writes(notebook) + "\n"
     target.write_text(written, encoding="utf-8")
-    return Built(text.stem, sum(times), max(times, default=0.0), peak, len(written.encode()) / 1000)
+    size = len(written.encode()) / 1000
+    return Built(text.stem, cost.seconds, max(times, default=0.0), cost.peak_mb, size)
 
 
 def report(built: list[Built]) -> str:
@@ -209,7 +195,7 @@ def report(built: list[Built]) -> str:
     Returns:
         Lines of text.
     """
-    lines = [f"{'lesson':<28}{'seconds':>9}{'slowest':>9}{'peak MB':>9}{'kB':>7}"]
+    lines = [f"{'lesson':<28}{'CPU s':>9}{'slowest':>9}{'peak MB':>9}{'kB':>7}"]
     for row in built:
         peak = f"{row.peak_mb:.0f}" if row.peak_mb is not None else "-"
         lines.append(

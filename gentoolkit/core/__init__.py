@@ -1,7 +1,8 @@
 """The core: steps, chains, laws, objectives, checks. Everything else rests on this."""
 
 from gentoolkit.core.chain import Chain, Density, Trajectory
-from gentoolkit.core.laws import Bernoulli, Categorical, Gaussian, Law, standard_normal
+from gentoolkit.core.laws import Bernoulli, Categorical, Frozen, Gaussian, Law, standard_normal
+from gentoolkit.core.model import Model
 from gentoolkit.core.objectives import (
     elbo,
     ess,
@@ -13,21 +14,36 @@ from gentoolkit.core.objectives import (
     variance_shares,
 )
 from gentoolkit.core.sandwich import Sandwich, sandwich
-from gentoolkit.core.step import Bijection, Kernel, Reversible, Step
+from gentoolkit.core.step import (
+    Bijection,
+    Composite,
+    FunctionKernel,
+    Kernel,
+    Reversed,
+    Reversible,
+    Step,
+    Unsupported,
+)
 
 __all__ = [
     "Bernoulli",
     "Bijection",
     "Categorical",
     "Chain",
+    "Composite",
     "Density",
+    "Frozen",
+    "FunctionKernel",
     "Gaussian",
     "Kernel",
     "Law",
+    "Model",
+    "Reversed",
     "Reversible",
     "Sandwich",
     "Step",
     "Trajectory",
+    "Unsupported",
     "elbo",
     "ess",
     "log_variance",

@@ -8,14 +8,15 @@ The first is the account of the two chains alone; the second asks the target as 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import Protocol
 
 import torch
 from torch import Generator, Tensor
+from torch.distributions import Distribution
 
 from gentoolkit.core import validate
-from gentoolkit.core.step import Bijection, Step
+from gentoolkit.core.laws import seeded
+from gentoolkit.core.step import Step
 
 
 class Density(Protocol):
@@ -38,28 +39,18 @@ class Scored(Protocol):
         ...
 
 
-Source = Density | torch.distributions.Distribution
-Target = Callable[[Tensor], Tensor] | Scored | torch.distributions.Distribution
+Source = Density | Distribution
+Target = Callable[[Tensor], Tensor] | Scored | Distribution
 
 
 def draw(source: Source, n: int, generator: Generator | None = None) -> Tensor:
-    """Draw `n` samples from a density or a `torch.distributions.Distribution`, (n, *event).
-
-    A torch distribution knows no generator of its own: it is run under a seed drawn from
-    `generator`, and the global random state is put back afterwards.
-    """
-    if not isinstance(source, torch.distributions.Distribution):
-        return source.sample(n, generator=generator)
-    sampler = source.rsample if source.has_rsample else source.sample
-    if generator is None:
-        return sampler(torch.Size([n]))
-    seed = torch.randint(2**62, (), generator=generator, device=generator.device)
-    with torch.random.fork_rng():
-        torch.manual_seed(int(seed))
-        return sampler(torch.Size([n]))
+    """Draw `n` samples from a density or a `torch.distributions.Distribution`, (n, *event)."""
+    if isinstance(source, Distribution):
+        return seeded(source, (n,), generator)
+    return source.sample(n, generator=generator)
 
 
-def score(density: Target, x: Tensor) -> Tensor:
+def log_density(density: Target, x: Tensor) -> Tensor:
     """Return the log-density of each row of `x` under a density or a plain function, (B,).
 
     Raises:
@@ -72,8 +63,11 @@ def score(density: Target, x: Tensor) -> Tensor:
             f"a density must be a function or offer log_prob; got {type(density).__name__}; "
             "pass lambda x: ... of shape (B,), or an object with log_prob"
         )
+    value = log_prob(x)
+    if value.shape == x.shape[:1]:
+        return value
     name = getattr(log_prob, "__qualname__", type(density).__name__)
-    return validate.per_sample(name, log_prob(x), x.shape[0])
+    return validate.per_sample(name, value, x.shape[0])
 
 
 @dataclass(frozen=True)
@@ -106,7 +100,7 @@ class Trajectory:
             target: an unnormalised log-density of the last state: a function (B, *event) -> (B,)
                 or an object with `log_prob`.
         """
-        return score(target, self.states[-1]) - self.log_evidence()
+        return log_density(target, self.states[-1]) - self.log_evidence()
 
     def ledger(self) -> Tensor:
         """Return the running log-evidence after each step, (T+1, B): row 0 is `log_source`."""
@@ -118,6 +112,17 @@ class Chain:
     """A source and the steps that lead from it to the target.
 
     Light: it is built for one call, and the parameters live in the model that builds it.
+
+    >>> from gentoolkit import Chain, FunctionKernel, Gaussian, log_z, standard_normal
+    >>> step = FunctionKernel(lambda x: Gaussian(2 * x, 0.5), lambda y: Gaussian(0.4 * y, 0.3))
+    >>> chain = Chain(standard_normal(2), [step])
+    >>> paths = chain.push(1000, torch.Generator().manual_seed(0))
+    >>> log_w = paths.log_weight(lambda x: -x.square().sum(1) / 8)  # Z = 8 pi
+    >>> abs(float(log_z(log_w)) - 3.224) < 0.1
+    True
+
+    Shapes are checked at every step. Values are read twice, at the entry and at the end: if the
+    end is not finite, the chain looks for the step that failed and names it.
 
     Arguments:
         source: a density, or a `torch.distributions.Distribution`.
@@ -135,7 +140,7 @@ class Chain:
             if not isinstance(step, Step):
                 raise TypeError(
                     f"steps[{t}] must be a Step; got {type(step).__name__}; "
-                    "wrap two laws in Kernel(f, b), or a map in a Bijection"
+                    "wrap two laws in FunctionKernel(f, b), or a map in a Bijection"
                 )
 
     def push(self, n: int, generator: Generator | None = None) -> Trajectory:
@@ -145,12 +150,7 @@ class Chain:
             ValueError: `n` is below one, a state is not finite, or a ratio has a wrong shape.
         """
         x = draw(self.source, validate.positive_count("n", n), generator)
-        states, ratios, log_source = [x], [], score(self.source, x)
-        for t, step in enumerate(self.steps):
-            x, ratio = step.push(x, generator)
-            states.append(x)
-            ratios.append(self._checked(t, "push", x, ratio, n))
-        return _trajectory(states, ratios, log_source)
+        return self._walk("push", x, generator)
 
     def pull(self, x: Tensor, generator: Generator | None = None) -> Trajectory:
         """Draw one path from each row of `x`, on the target side, back to the source.
@@ -159,15 +159,10 @@ class Chain:
             x: data, (B, *event).
 
         Raises:
-            ValueError: `x` is empty or not finite, or a ratio has a wrong shape.
+            ValueError: `x` is empty or not finite, a state is not finite, or a ratio has a wrong
+                shape.
         """
-        n = validate.batch("x", x).shape[0]
-        states, ratios = [x], []
-        for t, step in reversed(list(enumerate(self.steps))):
-            x, ratio = step.pull(x, generator)
-            states.append(x)
-            ratios.append(self._checked(t, "pull", x, ratio, n))
-        return _trajectory(states[::-1], ratios[::-1], score(self.source, x))
+        return self._walk("pull", validate.batch("x", x), generator)
 
     def replay(self, states: Sequence[Tensor]) -> Trajectory:
         """Score given states `x_0, ..., x_T` under this chain: buffers, off-policy data.
@@ -187,10 +182,10 @@ class Chain:
                 f"all states must have one batch size; got {sizes}; pass rows of the same paths"
             )
         ratios = [
-            self._checked(t, "log_ratio", y, step.log_ratio(x, y), sizes[0])
+            validate.per_sample(f"log_ratio of steps[{t}]", step.log_ratio(x, y), sizes[0])
             for t, (step, x, y) in enumerate(zip(self.steps, states[:-1], states[1:], strict=True))
         ]
-        return _trajectory(list(states), ratios, score(self.source, states[0]))
+        return self._account("replay", list(states), ratios)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return the exact log-density of `x`, (B,): only for a chain of Bijections.
@@ -201,34 +196,80 @@ class Chain:
                 several pulled paths gives an estimate.
         """
         for t, step in enumerate(self.steps):
-            if not isinstance(step, Bijection):
+            reason = step.why_no_density()
+            if reason is not None:
                 raise ValueError(
-                    f"log_prob needs every step to be a Bijection; got steps[{t}], a "
-                    f"{type(step).__name__}, whose density is a sum over paths; estimate it with "
-                    "log_z of the log_evidence of several pulled paths"
-                )
-            if step.estimated:
-                raise ValueError(
-                    f"log_prob needs exact log-determinants; got steps[{t}], a "
-                    f"{type(step).__name__}, which estimates its own at random; make it exact, or "
-                    "use pull(x).log_evidence(), an estimate whose mean is log p(x)"
+                    f"log_prob needs every step to be a Bijection, with exact log-determinants; "
+                    f"got steps[{t}], {reason}"
                 )
         return self.pull(x).log_evidence()
 
-    def _checked(self, t: int, verb: str, x: Tensor, ratio: Tensor, n: int) -> Tensor:
-        """Name the step whose ratio has a wrong shape or whose state left the real numbers."""
-        validate.per_sample(f"log_ratio of steps[{t}].{verb}", ratio, n)
-        remedy, kind = self.steps[t].remedy, type(self.steps[t]).__name__
-        if remedy is not None and not isfinite(float(ratio.detach().sum() + x.detach().sum())):
+    def _walk(self, verb: str, x: Tensor, generator: Generator | None) -> Trajectory:
+        """Run all steps from `x`, in the order of the verb, and give the account."""
+        push, n, count = verb == "push", x.shape[0], len(self.steps)
+        states, ratios = [x], []
+        for k in range(count):
+            t = k if push else count - 1 - k
+            step = self.steps[t]
+            if push or k:
+                with validate.unread():
+                    x, ratio = self._move(t, verb, x, generator)
+            else:
+                # Data from outside: the law that meets them first looks at their values.
+                x, ratio = step.pull(x, generator)
+            states.append(x)
+            ratios.append(validate.per_sample(f"log_ratio of steps[{t}].{verb}", ratio, n))
+        return self._account(verb, *((states, ratios) if push else (states[::-1], ratios[::-1])))
+
+    def _move(
+        self, t: int, verb: str, x: Tensor, generator: Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        """Take step t; what fails on values that nobody looked at is run again and named."""
+        step = self.steps[t]
+        try:
+            return step.push(x, generator) if verb == "push" else step.pull(x, generator)
+        except (RuntimeError, ValueError, IndexError):
+            if not torch.compiler.is_compiling():
+                self._explain(t, verb, x)
+            raise
+
+    def _account(self, verb: str, states: list[Tensor], ratios: list[Tensor]) -> Trajectory:
+        with validate.unread():
+            log_source = log_density(self.source, states[0])
+        # An empty chain has a (0, B) account that still follows the dtype of the source.
+        log_ratio = torch.stack(ratios) if ratios else log_source.new_zeros(0, *log_source.shape)
+        if validate.readable(log_ratio) and verb != "replay":
+            end = states[-1] if verb == "push" else states[0]
+            if not (validate.finite(end) and validate.finite(log_ratio)):
+                self._find(verb, states, log_ratio)
+        return Trajectory(tuple(states), log_ratio, log_source)
+
+    def _find(self, verb: str, states: list[Tensor], log_ratio: Tensor) -> None:
+        """Name the first step, in the order of the verb, whose state or ratio is not a number.
+
+        A ratio may be infinite, on pairs that one of the laws excludes; a step with `advice`
+        promises that its own never is.
+        """
+        order = range(len(self.steps)) if verb == "push" else range(len(self.steps))[::-1]
+        for t in order:
+            x, y = (states[t], states[t + 1]) if verb == "push" else (states[t + 1], states[t])
+            ratio, advice = log_ratio[t], self.steps[t].advice
+            broken = bool(ratio.isnan().any()) or (advice is not None and bool(ratio.isinf().any()))
+            if broken or not validate.finite(y):
+                self._explain(t, verb, x)
+                raise ValueError(
+                    f"a path must stay finite; got NaN or infinity from steps[{t}].{verb}, a "
+                    f"{type(self.steps[t]).__name__}; {advice or 'check the laws of this step'}"
+                )
+
+    def _explain(self, t: int, verb: str, x: Tensor) -> None:
+        """Run a failed step again with every check on, so that the check that fails says why."""
+        step, generator = self.steps[t], torch.Generator(x.device).manual_seed(0)
+        if not validate.values_checked():
+            return
+        try:
+            step.push(x, generator) if verb == "push" else step.pull(x, generator)
+        except (ValueError, TypeError) as error:
             raise ValueError(
-                f"a path must stay finite; got NaN or infinity from steps[{t}].{verb}, a {kind}; "
-                f"{remedy}"
-            )
-        validate.batch(f"the state after steps[{t}].{verb}", x)
-        return ratio
-
-
-def _trajectory(states: list[Tensor], ratios: list[Tensor], log_source: Tensor) -> Trajectory:
-    # An empty chain has a (0, B) account that still follows the dtype and device of the source.
-    log_ratio = torch.stack(ratios) if ratios else log_source.new_zeros(0, log_source.shape[0])
-    return Trajectory(tuple(states), log_ratio, log_source)
+                f"steps[{t}].{verb}, a {type(step).__name__}, failed: {error}"
+            ) from error

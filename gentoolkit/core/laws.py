@@ -5,13 +5,14 @@ A *law* is a batch of distributions, `f(y|x)` for each `x` of a batch: its param
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import log, pi
 from typing import Self
 
 import torch
-from torch import Generator, Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid, one_hot
+from torch import Generator, Tensor, nn
+from torch.distributions import Distribution
+from torch.nn.functional import logsigmoid, one_hot
 
 from gentoolkit.core import validate
 
@@ -52,6 +53,33 @@ class Law(ABC):
         """Return the log-density of each row of `x`, natural logarithm, shape (B,)."""
 
 
+AnyLaw = Law | Distribution
+
+
+def seeded(
+    distribution: Distribution, shape: tuple[int, ...] = (), generator: Generator | None = None
+) -> Tensor:
+    """Draw from a torch distribution, reparameterised where it can, under a generator.
+
+    A torch distribution knows no generator of its own: it is run under a seed drawn from
+    `generator`, and the global random state is put back afterwards.
+    """
+    sampler = distribution.rsample if distribution.has_rsample else distribution.sample
+    if generator is None:
+        return sampler(torch.Size(shape))
+    seed = torch.randint(2**62, (), generator=generator, device=generator.device)
+    with torch.random.fork_rng():
+        torch.manual_seed(int(seed))
+        return sampler(torch.Size(shape))
+
+
+def draw_rows(law: AnyLaw, generator: Generator | None = None) -> Tensor:
+    """Draw one sample for each row of a law, ours or torch's, (B, *event)."""
+    if isinstance(law, Law):
+        return law.sample(generator=generator)
+    return seeded(law, (), generator)
+
+
 def _same_event(x: Tensor, event: torch.Size, rows: int) -> None:
     if x.shape[1:] != event or (rows != 1 and x.shape[0] != rows):
         raise ValueError(
@@ -63,6 +91,9 @@ def _same_event(x: Tensor, event: torch.Size, rows: int) -> None:
 @dataclass(frozen=True)
 class Gaussian(Law):
     """The normal law with independent coordinates.
+
+    >>> Gaussian(torch.zeros(1, 2), 1.0).log_prob(torch.zeros(3, 2)).round(decimals=3)
+    tensor([-1.8380, -1.8380, -1.8380])
 
     `log N(x; mean, std^2) = -sum_j [(x_j - mean_j)^2 / (2 std_j^2) + log std_j + log(2 pi)/2]`
 
@@ -164,20 +195,19 @@ class Bernoulli(Law):
             ValueError: `x` has another event shape, or values other than 0 and 1.
         """
         _same_event(x, self.logits.shape[1:], self.logits.shape[0])
-        if not bool((x * (1 - x) == 0).all()):
+        if validate.readable(x) and not bool((x * (1 - x) == 0).all()):
             raise ValueError(
                 f"x must hold zeros and ones only; got values from {float(x.min()):.3g} to "
                 f"{float(x.max()):.3g}; binarise first, for example (x > 0.5).float()"
             )
-        logits = self.logits.expand(x.shape)
-        return -_sum_event(
-            binary_cross_entropy_with_logits(logits, x.to(logits.dtype), reduction="none")
-        )
+        # log sigmoid(+-logits): right for infinite logits too, where x log p + (1 - x) log(1 - p)
+        # would multiply 0 by infinity.
+        return _sum_event(logsigmoid((2 * x.to(self.logits.dtype) - 1) * self.logits))
 
     def entropy(self) -> Tensor:
         """Return `-sum_j [p_j log p_j + (1 - p_j) log(1 - p_j)]`, shape (B,)."""
-        p = self.probs
-        return -_sum_event(p * logsigmoid(self.logits) + (1 - p) * logsigmoid(-self.logits))
+        p, q = self.logits.sigmoid(), (-self.logits).sigmoid()
+        return _sum_event(torch.special.entr(p) + torch.special.entr(q))
 
 
 @dataclass(frozen=True)
@@ -206,7 +236,7 @@ class Categorical(Law):
                 f"{tuple(self.logits.shape)}; add a batch dimension with logits[None]"
             )
         log_probs = self.logits.log_softmax(-1)
-        if bool(log_probs.isnan().any()):
+        if validate.readable(log_probs) and bool(log_probs.isnan().any()):
             raise ValueError(
                 "logits must hold no NaN and allow at least one class in each row; got a row "
                 "without a valid probability; check the mask that set classes to -inf"
@@ -220,9 +250,14 @@ class Categorical(Law):
         Raises:
             ValueError: a probability is negative, or a row does not sum to one.
         """
-        total = probs.sum(-1)
-        slack = 1e-5 if probs.dtype == torch.float32 else 1e-9
-        if bool((probs < 0).any()) or not bool(((total - 1).abs() <= slack).all()):
+        total = probs.to(torch.promote_types(probs.dtype, torch.float32)).sum(-1)
+        # Rounded entries sum to one within the rounding of their own precision.
+        slack = {torch.float64: 1e-9, torch.float32: 1e-5}.get(
+            probs.dtype, 2 * torch.finfo(probs.dtype).eps
+        )
+        if validate.readable(probs) and not bool(
+            (probs >= 0).all() & ((total - 1).abs() <= slack).all()
+        ):
             raise ValueError(
                 f"probabilities must be >= 0 and sum to 1; got a least value {float(probs.min())} "
                 f"and sums from {float(total.min())} to {float(total.max())}; divide by the sum"
@@ -251,7 +286,7 @@ class Categorical(Law):
         if x.is_floating_point():
             raise TypeError(f"x must hold class numbers; got {x.dtype}; use x.long()")
         classes = self.logits.shape[-1]
-        if x.numel() and (int(x.min()) < 0 or int(x.max()) >= classes):
+        if validate.readable(x) and x.numel() and not 0 <= int(x.min()) <= int(x.max()) < classes:
             raise ValueError(
                 f"classes must lie in 0..{classes - 1}; got {int(x.min())} to {int(x.max())}; "
                 "check the vocabulary size"
@@ -262,6 +297,47 @@ class Categorical(Law):
     def one_hot(self, x: Tensor) -> Tensor:
         """Return `x` as one-hot rows (B, *event, C) in the dtype of the logits."""
         return one_hot(x, self.logits.shape[-1]).to(self.logits.dtype)
+
+
+class Frozen(nn.Module):
+    """A law of one row held by a model: its tensors are buffers and follow the model.
+
+    >>> source = Frozen(standard_normal(2)).double()
+    >>> source.sample(3).dtype
+    torch.float64
+
+    Arguments:
+        law: one of the laws of this module, such as a `Gaussian`; a batch of one.
+
+    Raises:
+        TypeError: `law` is not a law.
+    """
+
+    def __init__(self, law: Law) -> None:
+        super().__init__()
+        if not isinstance(law, Law):
+            raise TypeError(f"law must be a Law; got {type(law).__name__}; pass a Gaussian")
+        self._kind = type(law)
+        self._numbers: dict[str, float] = {}
+        for field in fields(law):  # pyright: ignore[reportArgumentType] - every law is a dataclass
+            value = getattr(law, field.name)
+            if isinstance(value, Tensor):
+                self.register_buffer(field.name, value.detach().clone())
+            else:
+                self._numbers[field.name] = value
+
+    @property
+    def law(self) -> Law:
+        """The law in the dtype and on the device where the model is now."""
+        return self._kind(**dict(self.named_buffers(recurse=False)), **self._numbers)
+
+    def sample(self, n: int | None = None, generator: Generator | None = None) -> Tensor:
+        """Draw `n` samples, (n, *event)."""
+        return self.law.sample(n, generator=generator)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return the log-density of each row of `x`, (B,)."""
+        return self.law.log_prob(x)
 
 
 def standard_normal(

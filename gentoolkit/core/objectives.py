@@ -9,6 +9,7 @@ from math import log
 import torch
 from torch import Tensor
 
+from gentoolkit.core import validate
 from gentoolkit.core.chain import Trajectory
 
 
@@ -16,7 +17,11 @@ def _log_weights(log_w: Tensor) -> Tensor:
     if not isinstance(log_w, Tensor) or log_w.ndim < 1 or log_w.numel() == 0:
         got = tuple(log_w.shape) if isinstance(log_w, Tensor) else type(log_w).__name__
         raise ValueError(f"log_w must be a tensor with at least one entry; got {got}; draw more")
-    if bool(torch.isnan(log_w.detach().sum())) and bool(torch.isnan(log_w).any()):
+    if (
+        validate.readable(log_w)
+        and bool(torch.isnan(log_w.detach().sum()))
+        and bool(torch.isnan(log_w).any())
+    ):
         raise ValueError(
             f"log_w must hold no NaN; got {int(torch.isnan(log_w).sum())} of {log_w.numel()}; "
             "look for 0 * inf or log of a negative number in the target"
@@ -27,10 +32,10 @@ def _log_weights(log_w: Tensor) -> Tensor:
 def _scaled(log_w: Tensor) -> Tensor:
     """Return the weights over their largest one: a common factor cancels in what follows."""
     largest = log_w.max()
-    if bool(largest == -torch.inf):
+    if validate.readable(log_w) and not bool(largest.isfinite()):
         raise ValueError(
-            "some weight must be positive; got log_w = -inf throughout; "
-            "the source never reaches the target's support"
+            f"weights must be finite and not all zero; got a largest log_w of {float(largest)}; "
+            "at -inf the source never reaches the target's support, at +inf a density is infinite"
         )
     return (log_w - largest).exp()
 
@@ -60,7 +65,10 @@ def log_z(log_w: Tensor, dim: int = 0) -> Tensor:
     Reference: Burda, Grosse, Salakhutdinov 2015 (arXiv 1509.00519).
     """
     log_w = _log_weights(log_w)
-    return log_w.logsumexp(dim) - log(log_w.shape[dim])
+    # Samples that are all impossible give -inf, and no gradient, where logsumexp's would be NaN.
+    dead = (log_w == -torch.inf).all(dim, keepdim=True)
+    total = log_w.masked_fill(dead, 0.0).logsumexp(dim)
+    return total.masked_fill(dead.squeeze(dim), -torch.inf) - log(log_w.shape[dim])
 
 
 def ess(log_w: Tensor) -> Tensor:

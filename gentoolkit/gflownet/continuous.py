@@ -13,8 +13,8 @@ from torch import Generator, Tensor, nn
 
 from gentoolkit.core import (
     Chain,
+    FunctionKernel,
     Gaussian,
-    Kernel,
     Trajectory,
     log_variance,
     residuals,
@@ -80,7 +80,7 @@ class GaussianFlowNet(nn.Module):
         like = self.log_z
         origin = torch.zeros(1, self.dims, dtype=like.dtype, device=like.device)
         steps = [
-            Kernel(lambda x, t=t: self._push(x, t), lambda y, t=t: self._pull(y, t))
+            FunctionKernel(lambda x, t=t: self._push(x, t), lambda y, t=t: self._pull(y, t))
             for t in range(1, self.moves)
         ]
         return Chain(self._push(origin, 0), steps)

@@ -13,7 +13,8 @@ ones `E[w] = Z`. With the exact rates and source, every single path tells the ex
 import torch
 from torch import Tensor
 
-from gentoolkit.core.chain import Source, Trajectory, score
+from gentoolkit.core.chain import Source, Trajectory
+from gentoolkit.core.chain import log_density as density_of
 from gentoolkit.core.validate import positive_count
 from gentoolkit.jumps.leaping import Rates
 from gentoolkit.jumps.path import JumpPath
@@ -97,7 +98,7 @@ def account(
     return Trajectory(
         states=(down.initial, up.initial),
         log_ratio=ratio[None],
-        log_source=score(source, down.initial).to(ratio),
+        log_source=density_of(source, down.initial).to(ratio),
     )
 
 

@@ -7,7 +7,7 @@ pull   x_i | x_{i-1} ~ q_{t_i | t_{i-1}}, and at i = T the source itself       a
 import torch
 from torch import Generator, Tensor, nn
 
-from gentoolkit.core import Categorical, Chain, Kernel, validate
+from gentoolkit.core import Categorical, Chain, FunctionKernel, validate
 from gentoolkit.jumps.process import falling_times
 from gentoolkit.jumps.reversal import Reversal, relative, weigh
 from gentoolkit.jumps.tokens import draw
@@ -59,8 +59,8 @@ class D3PM(nn.Module):
         source = process.source(reversal.dims, reversal.like())
         return Chain(source, [self._kernel(i) for i in range(self.steps, 0, -1)])
 
-    def _kernel(self, i: int) -> Kernel:
-        return Kernel(
+    def _kernel(self, i: int) -> FunctionKernel:
+        return FunctionKernel(
             lambda x: Categorical.from_probs(self.push_law(x, torch.full_like(x[:, 0], i))),
             lambda y: Categorical.from_probs(self.pull_law(y, i)),
         )

@@ -12,7 +12,7 @@ from math import pi
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
+from torch.nn.functional import embedding, one_hot
 
 from gentoolkit.core import validate
 from gentoolkit.jumps.tokens import checked_mask, two_or_more
@@ -50,11 +50,11 @@ class Generator(ABC):
 
     def rates(self, x: Tensor, like: Tensor | None = None) -> Tensor:
         """Return the rates out of `x`, (..., C), with 0 in place of the diagonal."""
-        return _no_diagonal(self.matrix(like))[x]
+        return embedding(x, _no_diagonal(self.matrix(like)))  # copies rows: faster than indexing
 
     def into(self, y: Tensor, like: Tensor | None = None) -> Tensor:
         """Return the rates into `y`, (..., C): `Q[c, y]` at c, with 0 in place of the diagonal."""
-        return _no_diagonal(self.matrix(like)).T[y]
+        return embedding(y, _no_diagonal(self.matrix(like)).T)
 
     def exit(self, x: Tensor, like: Tensor | None = None) -> Tensor:
         """Return the total rate out of `x`, (...)."""

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from gentoolkit.core.chain import Chain, Source
 from gentoolkit.core.laws import Categorical
-from gentoolkit.core.step import Kernel
+from gentoolkit.core.step import FunctionKernel
 from gentoolkit.jumps.process import Process
 
 Rates = Callable[[Tensor, Tensor], Tensor]
@@ -140,9 +140,9 @@ def grid_chain(
         ValueError: the times do not fall within [0, end].
     """
 
-    def kernel(t: Tensor, s: Tensor) -> Kernel:
+    def kernel(t: Tensor, s: Tensor) -> FunctionKernel:
         here, there = float(t), float(s)
-        return Kernel(
+        return FunctionKernel(
             lambda x: Categorical.from_probs(law(x, there, here).to(dtype)),
             lambda y: Categorical.from_probs(process.moved(y, s, t).to(dtype)),
         )

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gentoolkit.jumps.tokens import checked_tokens
-
 
 @dataclass(frozen=True, eq=False)
 class JumpPath:
@@ -94,8 +92,12 @@ class JumpPath:
         return torch.stack(after, 1)
 
     def before(self) -> Tensor:
-        """Return what each jump replaced, (B, J)."""
-        return self.states()[:, :-1].gather(2, self.dims[..., None])[..., 0]
+        """Return what each jump replaced, (B, J): what the last jump of its token left there."""
+        order = self.dims.argsort(stable=True, dim=1)  # the padding stands last among its equals
+        dims, tokens = self.dims.gather(1, order), self.tokens.gather(1, order)
+        old = self.initial.gather(1, dims)
+        old[:, 1:] = torch.where(dims[:, 1:] == dims[:, :-1], tokens[:, :-1], old[:, 1:])
+        return torch.empty_like(old).scatter_(1, order, old)
 
     def reversed(self) -> "JumpPath":
         """Return the same paths read from their other end."""
@@ -128,25 +130,25 @@ class JumpPath:
 
 def collect(
     initial: Tensor,
-    events: list[tuple[Tensor, Tensor, Tensor, Tensor]],
+    rows: Tensor,
+    times: Tensor,
+    dims: Tensor,
+    tokens: Tensor,
     start: float,
     end: float,
-    size: int,
 ) -> JumpPath:
-    """Return the paths of recorded rounds: in each, rows (N,), times, dims and tokens (N,).
+    """Return the paths of recorded jumps: rows, times, dims and tokens (E,), in any order.
 
-    Every row appears at most once in a round, and its times run on from round to round.
+    Jumps of one row at the same time stay in the order in which they are given.
     """
-    checked_tokens("initial", initial, size)
-    counts = torch.zeros(len(initial), dtype=torch.long, device=initial.device)
-    slots = []
-    for rows, *_ in events:
-        slots.append(counts[rows])
-        counts[rows] += 1
-    width = int(counts.max())
-    dtype = events[0][1].dtype if events else torch.get_default_dtype()
-    times = torch.full((len(initial), width), end, dtype=dtype, device=initial.device)
-    dims, tokens = (torch.zeros_like(times, dtype=torch.long) for _ in range(2))
-    for slot, (rows, when, which, what) in zip(slots, events, strict=True):
-        times[rows, slot], dims[rows, slot], tokens[rows, slot] = when, which, what
-    return JumpPath(initial, times, dims, tokens, counts, start, end)
+    order = (times if end >= start else -times).argsort(stable=True)
+    order = order[rows[order].argsort(stable=True)]
+    rows, counts = rows[order], torch.bincount(rows, minlength=len(initial))
+    place = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
+    shape = (len(initial), int(counts.max()))
+    when = times.new_full(shape, end).index_put_((rows, place), times[order])
+    which, what = (
+        torch.zeros(shape, dtype=torch.long, device=rows.device).index_put_((rows, place), v[order])
+        for v in (dims, tokens)
+    )
+    return JumpPath(initial, when, which, what, counts, start, end)

@@ -162,14 +162,14 @@ class Table:
 
     def bounds(
         self, times: Tensor, probes: int = 9, slack: float = 1.3
-    ) -> Callable[[Tensor, Tensor], Tensor]:
+    ) -> Callable[[Tensor], Tensor]:
         """Return a bound on the total rate of each state in each piece of a grid, for thinning.
 
         The largest rate of the state at `probes` times of the piece, times `slack`; thinning
         checks it at every event.
 
         Returns:
-            a function of states (B, D) and numbers of pieces (B,) that gives bounds (B,).
+            a function of states (N, D) that gives bounds (N, T).
 
         Raises:
             ValueError: the times do not fall within [0, end], or a rate is infinite.
@@ -186,9 +186,9 @@ class Table:
                     "stop above 0: states without data have infinite rates there"
                 )
             pieces.append(slack * rates.max(0).values)
-        # A state that cannot be left (a token that is known) still needs a bell, however slow.
-        table = torch.stack(pieces).clamp_min(1e-9).reshape(-1, *self.probs.shape)
-        return lambda x, piece: table[(piece, *x.T)]
+        # A state that looks as if it cannot be left still has a bell, however slow.
+        table = torch.stack(pieces, -1).clamp_min(1e-9).reshape(*self.probs.shape, -1)
+        return lambda x: table[tuple(x.T)]
 
     def _noised(self, t: Tensor, dims: range | list[int]) -> Tensor:
         """Return the joint law of x_t in `dims` and of x_0 elsewhere, (B or 1, C, ..., C)."""

@@ -4,6 +4,9 @@ Gillespie waits for the next jump: `wait ~ Exp(R_tot)`, then a jump by rate. Uni
 a bell at a constant rate above every exit rate, and at each ring jumps by `I + Q / bell` (which
 may stay). Thinning does so for rates that change with time: it rings at a bound of the total
 rate, and accepts with `R_tot / bound`.
+
+Under the noising the tokens jump independently of each other. So each token is a path of its own,
+all tokens of all paths take their next jump in one round, and the jumps are sorted at the end.
 """
 
 from collections.abc import Callable
@@ -19,12 +22,16 @@ from gentoolkit.jumps.path import JumpPath, collect
 from gentoolkit.jumps.process import Process
 from gentoolkit.jumps.tokens import checked_tokens, draw
 
-Bounds = Tensor | Callable[[Tensor, Tensor], Tensor]
-"""One bound for each piece of time, (T,); or from states (B, D) and numbers of pieces (B,)."""
+Bounds = Tensor | Callable[[Tensor], Tensor]
+"""One bound for each piece of time, (T,); or from states (N, D) those of each state, (N, T)."""
 
 
 def gillespie(
-    process: Process, x: Tensor, end: float | None = None, generator: torch.Generator | None = None
+    process: Process,
+    x: Tensor,
+    end: float | None = None,
+    *,
+    generator: torch.Generator | None = None,
 ) -> JumpPath:
     """Run the noising from data `x`, exactly, jump by jump.
 
@@ -41,33 +48,21 @@ def gillespie(
 
     Reference: Gillespie 1977.
     """
-    x, end = checked_tokens("x", x, process.size).clone(), _end(process, end)
-    first = x.clone()
     q = process.generator.matrix(_place(x))
-    off, exits = q - q.diagonal().diag(), -q.diagonal()
-    total = process.noise(0.0, end, x)
-    clock, rows, events = q.new_zeros(len(x)), torch.arange(len(x), device=x.device), []
-    while len(rows):
-        leaving = exits[x[rows]]  # (N, D)
-        clock = clock + _exponential(clock, generator) / leaving.sum(1)
-        on = clock < total
-        rows, clock, leaving = rows[on], clock[on], leaving[on]
-        if len(rows) == 0:
-            break
-        d = pick(leaving, generator)
-        token = pick(off[x[rows, d]], generator)
-        x[rows, d] = token
-        when = process.beta.time_of(clock).clamp(0.0, end)
-        events.append((rows, when, d, token))
-    return collect(first, events, 0.0, end, process.size)
+    exits = q.diagonal().abs()  # not minus: a rate of -0.0 would be left at once
+    return _noised(process, x, end, exits, q + exits.diag(), generator)
 
 
 def uniformization(
-    process: Process, x: Tensor, end: float | None = None, generator: torch.Generator | None = None
+    process: Process,
+    x: Tensor,
+    end: float | None = None,
+    *,
+    generator: torch.Generator | None = None,
 ) -> JumpPath:
     """Run the noising from data `x`, exactly, at the rings of a bell.
 
-    The number of rings is Poisson with mean `bell D B_end`; one token is rung at each.
+    The number of rings of a token is Poisson with mean `bell B_end`.
 
     Arguments:
         process: the noising.
@@ -80,29 +75,9 @@ def uniformization(
 
     Reference: Jensen 1953; Grassmann 1977.
     """
-    x, end = checked_tokens("x", x, process.size).clone(), _end(process, end)
-    first = x.clone()
     q = process.generator.matrix(_place(x))
-    bell, total = -float(q.diagonal().min()), process.noise(0.0, end, x)
-    jump = _skeleton(q, bell)
-    rings = torch.poisson((bell * x.shape[1] * total).expand(len(x)), generator=generator).long()
-    # Uniform times, sorted; those past a row's number of rings come last.
-    clocks = total * torch.rand(
-        len(x), int(rings.max()), dtype=q.dtype, device=q.device, generator=generator
-    )
-    late = torch.arange(clocks.shape[1], device=q.device) >= rings[:, None]
-    clocks = clocks.masked_fill(late, torch.inf).sort(1).values
-    which = torch.randint(x.shape[1], clocks.shape, device=q.device, generator=generator)
-    events = []
-    for k in range(clocks.shape[1]):
-        rows = (rings > k).nonzero()[:, 0]
-        d = which[rows, k]
-        token = pick(jump[x[rows, d]], generator)
-        moved = token != x[rows, d]
-        rows, d, token = rows[moved], d[moved], token[moved]
-        x[rows, d] = token
-        events.append((rows, process.beta.time_of(clocks[rows, k]).clamp(0.0, end), d, token))
-    return collect(first, events, 0.0, end, process.size)
+    bell = q.diagonal().abs().max()
+    return _noised(process, x, end, bell.expand(len(q)), _skeleton(q, float(bell)), generator)
 
 
 def uniformized(generator: Generator, b: float, terms: int = 60) -> Tensor:
@@ -117,27 +92,38 @@ def uniformized(generator: Generator, b: float, terms: int = 60) -> Tensor:
         raise ValueError(f"b must be an amount of noise >= 0; got {b}; use B_t - B_s with s <= t")
     q = generator.matrix()
     bell = -float(q.diagonal().min())
+    k = torch.arange(validate.positive_count("terms", terms), dtype=q.dtype)
+    weights = (torch.xlogy(k, torch.full_like(k, bell * b)) - bell * b - (k + 1.0).lgamma()).exp()
     jump, power = _skeleton(q, bell), torch.eye(len(q), dtype=q.dtype)
-    weight = torch.tensor(-bell * b, dtype=q.dtype).exp()
-    total = weight * power
-    for k in range(1, validate.positive_count("terms", terms)):
-        power, weight = power @ jump, weight * bell * b / k
-        total = total + weight * power
+    total = torch.zeros_like(power)
+    for weight in weights:
+        total, power = total + weight * power, power @ jump
     return total
 
 
 def thinning(
-    rates: Rates, x: Tensor, times: Tensor, bounds: Bounds, generator: torch.Generator | None = None
+    rates: Rates,
+    x: Tensor,
+    times: Tensor,
+    bounds: Bounds,
+    *,
+    independent: bool = False,
+    generator: torch.Generator | None = None,
 ) -> JumpPath:
     """Run a process whose rates change with time, exactly, under bounds on its total rate.
 
+    A bell rings at the bound: the wait to the next ring is `Exp(1)` of the bound's integral, which
+    is a broken line in time and inverted in one search.
+
     Arguments:
-        rates: (B, D) states and (B,) times -> (B, D, C), with 0 at the token itself.
+        rates: (N, D) states and (N,) times -> (N, D, C), with 0 at the token itself.
         x: states at the first time, (B, D).
         times: pieces of time, rising (noising) or falling (its reversal), (T+1,).
         bounds: for each piece, a number that the total rate never exceeds in it, (T,); or a
-            function of states and pieces, for bounds of each state by itself: the closer they
-            are, the fewer rings are in vain.
+            function from states to bounds of each by itself, (N, T): the closer they are, the
+            fewer rings are in vain.
+        independent: whether the tokens jump independently, as under a noising. Then `rates` and
+            `bounds` are asked about single tokens, (N, 1), all of them at once: much faster.
         generator: source of randomness.
 
     Returns:
@@ -149,40 +135,113 @@ def thinning(
 
     Reference: Lewis and Shedler 1979.
     """
-    times, bound_of = _pieces(times.to(x.device), bounds)
-    x = validate.batch("x", x).clone()
-    first, sign = x.clone(), 1.0 if float(times[1]) > float(times[0]) else -1.0
-    rows = torch.arange(len(x), device=x.device)
-    piece = torch.zeros_like(rows)
-    clock, events, size = times[0].expand(len(x)), [], 0
+    first = validate.batch("x", x)
+    x = first.reshape(-1, 1) if independent else first
+    bell = _Bell(times.to(x.device), bounds, x)
+    x, rows = x.clone(), torch.arange(len(x), device=x.device)
+    events = []
     while len(rows):
-        bound = bound_of(x[rows], piece)
-        step = _exponential(clock, generator) / bound
-        ring, stop = clock + sign * step, times[piece + 1]
-        rung = sign * (ring - stop) < 0
-        bound = bound[rung]
-        # The clock has no memory: past the end of a piece it starts anew, under the next bound.
-        clock, piece = torch.where(rung, ring, stop), piece + (~rung).long()
-        who, when = rows[rung], clock[rung]
-        if len(who):
-            rate = rates(x[who], when)
-            size, total = rate.shape[-1], rate.flatten(1).sum(1)
-            _within(total, bound, when)
-            lucky = torch.rand(
-                len(who), dtype=total.dtype, device=total.device, generator=generator
+        rows, when, bound = bell.ring(rows, generator)
+        if len(rows) == 0:
+            break
+        rate = rates(x[rows], when)
+        leaving = rate.sum(-1)  # (N, D)
+        total = leaving.sum(1)
+        _within(total, bound, when)
+        lucky = torch.rand(len(rows), dtype=total.dtype, device=x.device, generator=generator)
+        took = (lucky * bound < total).nonzero()[:, 0]
+        if len(took) == 0:
+            continue
+        who, d = rows[took], pick(leaving[took], generator)
+        token = pick(rate[took, d], generator)
+        x[who, d] = token
+        bell.restart(took, x[who])
+        events.append((who, when[took], d, token))
+    who, when, d, token = _joined(events, times)
+    if independent:
+        who, d = who // first.shape[1], who % first.shape[1]
+    return collect(first, who, when, d, token, float(times[0]), float(times[-1]))
+
+
+class _Bell:
+    """A bell for each row: it rings at a bound that is constant in each piece of time.
+
+    `level` is the integral of the bound from the first time; `spent` holds it at the ends of the
+    pieces. Rings are a Poisson process of rate 1 in `level`.
+    """
+
+    def __init__(self, times: Tensor, bounds: Bounds, x: Tensor) -> None:
+        steps = times.diff()
+        if times.ndim != 1 or len(times) < 2 or not bool((steps > 0).all() | (steps < 0).all()):
+            raise ValueError(
+                "times must be a row that rises or falls strictly; got shape "
+                f"{tuple(times.shape)}, {times.flatten().tolist()[:4]}; give the ends of the "
+                "pieces in order"
             )
-            took = lucky * bound < total
-            who, when = who[took], when[took]
-            at = pick(rate[took].flatten(1), generator) if len(who) else who
-            x[who, at // size] = at % size
-            events.append((who, when, at // size, at % size))
-        alive = piece < len(times) - 1
-        rows, clock, piece = rows[alive], clock[alive], piece[alive]
-    highest = size if size else int(x.max()) + 1
-    return collect(first, events, float(times[0]), float(times[-1]), highest)
+        self.times, self.steps, self.own = times, steps, not isinstance(bounds, Tensor)
+        if isinstance(bounds, Tensor):
+            if bounds.shape != steps.shape:
+                raise ValueError(
+                    f"bounds must have shape {tuple(steps.shape)}, one for each piece; got "
+                    f"{tuple(bounds.shape)}; repeat the bound"
+                )
+            validate.positive("bounds", bounds)
+            self.height = bounds.to(times)
+        else:
+            self.bounds, self.height = bounds, self._of(bounds, x)
+        self.spent = self._spent(self.height)
+        self.level = times.new_zeros(len(x))
+
+    def ring(
+        self, rows: Tensor, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return which of `rows` are rung once more before the end, when, and at which bound."""
+        level = self.level + _exponential(self.level, generator)
+        on = level < self.spent[..., -1]
+        if not bool(on.all()):
+            rows, level = rows[on], level[on]
+            if self.own:
+                self.height, self.spent = self.height[on], self.spent[on]
+        self.level = level
+        if self.own:
+            piece = torch.searchsorted(self.spent, level[:, None], right=True) - 1
+            before, bound = (v.gather(1, piece)[:, 0] for v in (self.spent, self.height))
+            piece = piece[:, 0]
+        else:
+            piece = torch.searchsorted(self.spent, level, right=True) - 1
+            before, bound = self.spent[piece], self.height[piece]
+        self.piece = piece
+        self.part = (level - before) / (bound * self.steps.abs()[piece])  # of the piece, in [0, 1)
+        return rows, torch.lerp(self.times[piece], self.times[piece + 1], self.part), bound
+
+    def restart(self, took: Tensor, x: Tensor) -> None:
+        """Go on from the last ring under the bounds of the new states `x` of the rows `took`."""
+        if self.own:
+            height, piece = self._of(self.bounds, x), self.piece[took][:, None]
+            spent = self._spent(height)
+            low, high = spent.gather(1, piece)[:, 0], spent.gather(1, piece + 1)[:, 0]
+            self.height[took], self.spent[took] = height, spent
+            self.level[took] = torch.lerp(low, high, self.part[took])
+
+    def _spent(self, height: Tensor) -> Tensor:
+        return torch.nn.functional.pad((height * self.steps.abs()).cumsum(-1), (1, 0))
+
+    def _of(self, bounds: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        height = bounds(x).to(self.times)
+        if height.shape != (len(x), len(self.steps)):
+            raise ValueError(
+                f"bounds of states must have shape {(len(x), len(self.steps))}; got "
+                f"{tuple(height.shape)}; give one for each state and piece"
+            )
+        if not bool((height >= 0).all() & height.isfinite().all()):
+            raise ValueError(
+                f"bounds must be finite and positive, or 0 for a state that cannot be left; got "
+                f"{float(height.min())} to {float(height.max())}; check the rates"
+            )
+        return height
 
 
-def noising_bounds(process: Process, times: Tensor, dims: int) -> Tensor:
+def noising_bounds(process: Process, times: Tensor, dims: int = 1) -> Tensor:
     """Return the largest total rate of the noising of `dims` tokens in each piece, (T,)."""
     times = process.time(times)
     fastest = -process.generator.matrix(times).diagonal().min()
@@ -204,6 +263,47 @@ def pick(rates: Tensor, generator: torch.Generator | None = None) -> Tensor:
     return torch.searchsorted(heights, level, right=True)[:, 0]
 
 
+def _noised(
+    process: Process,
+    first: Tensor,
+    end: float | None,
+    speeds: Tensor,
+    jump: Tensor,
+    generator: torch.Generator | None,
+) -> JumpPath:
+    """Run every token by itself: rung at `speeds` (C,) in noise, it goes by `jump` (C, C)."""
+    first = checked_tokens("x", first, process.size)
+    end = process.end if end is None else float(process.time(end))
+    total, dims = process.noise(0.0, end, first), first[0].numel()
+    # One search serves all tokens: row c of the table lies in [c, c + 1].
+    top = jump.double().sum(1, keepdim=True)
+    base = torch.arange(len(jump), device=first.device)[:, None]
+    table = (jump.double().cumsum(1) / torch.where(top > 0, top, 1.0)).clamp_max(1.0) + base
+    table = torch.where(top > 0, table, base.double()).flatten()
+    token, which = first.flatten(), torch.arange(first.numel(), device=first.device)
+    clock, events = speeds.new_zeros(len(token)), []
+    while len(which):
+        clock = clock + _exponential(clock, generator) / speeds[token]
+        on = (clock < total).nonzero()[:, 0]
+        which, clock, before = which[on], clock[on], token[on]
+        u = torch.rand(len(on), dtype=table.dtype, device=table.device, generator=generator)
+        row = before.double()
+        level = torch.minimum(row + u, torch.nextafter(row + 1.0, row))
+        token = torch.searchsorted(table, level, right=True) - before * len(jump)
+        moved = (token != before).nonzero()[:, 0]
+        events.append((which[moved], clock[moved], token[moved]))
+    who, clock, token = (torch.cat(v) for v in zip(*events, strict=True))
+    when = process.beta.time_of(clock).clamp(0.0, end)
+    return collect(first, who // dims, when, who % dims, token, 0.0, end)
+
+
+def _joined(events: list[tuple[Tensor, ...]], times: Tensor) -> list[Tensor]:
+    none = torch.zeros(0, dtype=torch.long, device=times.device)
+    if not events:
+        return [none, times[:0], none, none]
+    return [torch.cat(v) for v in zip(*events, strict=True)]
+
+
 def _exponential(like: Tensor, generator: torch.Generator | None) -> Tensor:
     return torch.empty_like(like).exponential_(generator=generator)
 
@@ -213,40 +313,14 @@ def _place(x: Tensor) -> Tensor:
 
 
 def _skeleton(q: Tensor, bell: float) -> Tensor:
-    # Rounding may leave the entry that should be 0 on the diagonal a little below it.
-    return (torch.eye(len(q), dtype=q.dtype, device=q.device) + q / bell).clamp_min(0.0)
-
-
-def _end(process: Process, end: float | None) -> float:
-    return process.end if end is None else float(process.time(end))
-
-
-def _pieces(times: Tensor, bounds: Bounds) -> tuple[Tensor, Callable[[Tensor, Tensor], Tensor]]:
-    steps = times.diff()
-    if times.ndim != 1 or len(times) < 2 or not bool((steps > 0).all() | (steps < 0).all()):
-        raise ValueError(
-            f"times must be a row that rises or falls strictly; got shape {tuple(times.shape)}, "
-            f"{times.flatten().tolist()[:4]}; give the ends of the pieces in order"
-        )
-    if not isinstance(bounds, Tensor):
-        return times, lambda x, piece: _positive(bounds(x, piece))
-    if bounds.shape != steps.shape:
-        raise ValueError(
-            f"bounds must have shape {tuple(steps.shape)}, one for each piece; got "
-            f"{tuple(bounds.shape)}; repeat the bound"
-        )
-    validate.positive("bounds", bounds)
-    table = bounds.to(times)
-    return times, lambda x, piece: table[piece]
-
-
-def _positive(bound: Tensor) -> Tensor:
-    validate.positive("bounds", bound)
-    return bound
+    # Rounding may leave the entry that should be 0 on the diagonal a little below it. Without any
+    # jump there is no bell, and every token stays.
+    return (torch.eye(len(q), dtype=q.dtype, device=q.device) + q / (bell or 1.0)).clamp_min(0.0)
 
 
 def _within(total: Tensor, bound: Tensor, when: Tensor) -> None:
-    broken = ~(total <= bound * (1.0 + 1e-9))
+    slack = 64 * max(torch.finfo(v.dtype).eps for v in (total, bound))
+    broken = ~(total <= bound * (1.0 + slack))
     if bool(broken.any()):
         i = int(broken.nonzero()[0])
         raise ValueError(

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from gentoolkit.core import Chain, Step, Trajectory, residuals
-from gentoolkit.core.chain import Source, Target
-from gentoolkit.core.chain import score as log_density
+from gentoolkit.core.chain import Source, Target, log_density
 from gentoolkit.stochastic.paths import Path, Tempered, checked_schedule
 
 Transition = Callable[[Tempered], Step | Sequence[Step]]

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from gentoolkit.core.chain import Target
-from gentoolkit.core.chain import score as log_density
+from gentoolkit.core.chain import Target, log_density
 
 
 def value_and_score(log_g: Target, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,8 +16,7 @@ import torch
 from torch import Generator, Tensor
 
 from gentoolkit.core import Bijection, Gaussian, Step, validate
-from gentoolkit.core.chain import Source, Target, draw
-from gentoolkit.core.chain import score as log_density
+from gentoolkit.core.chain import Source, Target, draw, log_density
 from gentoolkit.stochastic.gradient import checked_size, value_and_score
 
 STABLE = (
@@ -103,7 +102,7 @@ class Leapfrog(Bijection):
     log_g: Target
     step_size: Tensor | float
     steps: int = 1
-    remedy = f"lower step_size: {STABLE}; the rule for a Langevin step of size d is d * L < 2"
+    advice = f"lower step_size: {STABLE}; the rule for a Langevin step of size d is d * L < 2"
 
     def __post_init__(self) -> None:
         checked_size("step_size", self.step_size, STABLE)
@@ -144,7 +143,7 @@ class Refresh(Step):
 
     keep: float
     correction: Callable[[Tensor], Tensor] | None = None
-    remedy = Leapfrog.remedy
+    advice = Leapfrog.advice
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.keep < 1.0:

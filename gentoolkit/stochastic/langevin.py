@@ -15,7 +15,7 @@ from math import log, sqrt
 import torch
 from torch import Generator, Tensor, nn
 
-from gentoolkit.core import Gaussian, Kernel, Step
+from gentoolkit.core import FunctionKernel, Gaussian, Step
 from gentoolkit.core.chain import Target
 from gentoolkit.stochastic.gradient import checked_size, value_and_score
 
@@ -45,7 +45,7 @@ class Langevin(Step):
     log_g: Target
     step_size: Tensor | float
     correction: Callable[[Tensor], Tensor] | None = None
-    remedy = f"lower step_size: {_RULE}, so step_size * L > 2 makes paths explode"
+    advice = f"lower step_size: {_RULE}, so step_size * L > 2 makes paths explode"
 
     def __post_init__(self) -> None:
         checked_size("step_size", self.step_size, f"start near 1 / L: {_RULE}")
@@ -63,15 +63,15 @@ class Langevin(Step):
 
     def push(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """Draw `y ~ f(.|x)`; reparameterised, so gradients flow through the path."""
-        return Kernel(self.law, self.reversal).push(x, generator)
+        return FunctionKernel(self.law, self.reversal).push(x, generator)
 
     def pull(self, y: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """Draw `x ~ b(.|y)`."""
-        return Kernel(self.law, self.reversal).pull(y, generator)
+        return FunctionKernel(self.law, self.reversal).pull(y, generator)
 
     def log_ratio(self, x: Tensor, y: Tensor) -> Tensor:
         """Return `log b(x|y) - log f(y|x)`, shape (B,)."""
-        return Kernel(self.law, self.reversal).log_ratio(x, y)
+        return FunctionKernel(self.law, self.reversal).log_ratio(x, y)
 
     def _around(self, mean: Tensor) -> Gaussian:
         # A path that ran away is the chain's to report: a law refuses no mean.
@@ -93,7 +93,7 @@ class TrainedLangevin(nn.Module, Step):
     Reference: Hagemann, Hertrich, Steidl 2021 (arXiv 2111.12506).
     """
 
-    remedy = Langevin.remedy
+    advice = Langevin.advice
 
     def __init__(self, log_g: Target, step_size: float) -> None:
         super().__init__()

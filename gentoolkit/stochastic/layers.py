@@ -5,7 +5,7 @@ from math import sqrt
 
 from torch import Generator, Tensor, nn
 
-from gentoolkit.core import Gaussian, Kernel, Law, Step
+from gentoolkit.core import FunctionKernel, Gaussian, Law, Step
 from gentoolkit.stochastic.gradient import checked_size
 
 
@@ -27,9 +27,9 @@ class VAELayer(nn.Module, Step):
         super().__init__()
         self.decoder, self.encoder = decoder, encoder
 
-    def kernel(self) -> Kernel:
+    def kernel(self) -> FunctionKernel:
         """Return the two laws as a step of the core."""
-        return Kernel(self.decoder, self.encoder)
+        return FunctionKernel(self.decoder, self.encoder)
 
     def push(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """Draw `y ~ decoder(x)`."""
@@ -63,7 +63,7 @@ class DiffusionLayer(nn.Module, Step):
         (arXiv 2111.12506).
     """
 
-    remedy = (
+    advice = (
         "lower step_size: an Euler step is stable only while step_size * L < 2, with L the largest "
         "slope of the drift"
     )
@@ -92,15 +92,15 @@ class DiffusionLayer(nn.Module, Step):
 
     def push(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """Draw `y ~ f(.|x)`."""
-        return Kernel(self.law, self.reversal).push(x, generator)
+        return FunctionKernel(self.law, self.reversal).push(x, generator)
 
     def pull(self, y: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """Draw `x ~ b(.|y)`."""
-        return Kernel(self.law, self.reversal).pull(y, generator)
+        return FunctionKernel(self.law, self.reversal).pull(y, generator)
 
     def log_ratio(self, x: Tensor, y: Tensor) -> Tensor:
         """Return `log b(x|y) - log f(y|x)`, shape (B,)."""
-        return Kernel(self.law, self.reversal).log_ratio(x, y)
+        return FunctionKernel(self.law, self.reversal).log_ratio(x, y)
 
     def _law(self, mean: Tensor) -> Gaussian:
         return Gaussian(mean, self.noise * sqrt(self.step_size))

@@ -13,8 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from gentoolkit.core import Gaussian, Reversible, validate
-from gentoolkit.core.chain import Target
-from gentoolkit.core.chain import score as log_density
+from gentoolkit.core.chain import Target, log_density
 from gentoolkit.stochastic.gradient import checked_size, value_and_score
 from gentoolkit.stochastic.hamiltonian import leapfrog
 
@@ -44,7 +43,7 @@ class Metropolised(Reversible):
 
     target: Target
     moves: int
-    remedy = "start where log g is finite, and mend a log-density that gives NaN or infinity"
+    advice = "start where log g is finite, and mend a log-density that gives NaN or infinity"
 
     @abstractmethod
     def look(self, x: Tensor) -> Place:

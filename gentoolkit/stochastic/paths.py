@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from gentoolkit.core import validate
-from gentoolkit.core.chain import Source, Target
-from gentoolkit.core.chain import score as log_density
+from gentoolkit.core.chain import Source, Target, log_density
 
 
 class Path(ABC):

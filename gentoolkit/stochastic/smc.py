@@ -12,8 +12,7 @@ from torch import Generator, Tensor
 
 from gentoolkit.core import Reversible, Step, ess, validate
 from gentoolkit.core import log_z as log_mean_exp
-from gentoolkit.core.chain import Source, draw
-from gentoolkit.core.chain import score as log_density
+from gentoolkit.core.chain import Source, draw, log_density
 from gentoolkit.stochastic.annealing import Transition, steps_of
 from gentoolkit.stochastic.paths import Path, checked_schedule
 
@@ -225,7 +224,7 @@ def _moved(
         if not bool(torch.isfinite(ratio.sum() + x.sum())):
             raise ValueError(
                 f"particles must stay finite; got NaN or infinity at beta = {beta:.4g} from a "
-                f"{type(step).__name__}; {step.remedy or 'check the log-density there'}"
+                f"{type(step).__name__}; {step.advice or 'check the log-density there'}"
             )
     if total is None:
         raise ValueError("a transition must make at least one step; got none; return one in a list")

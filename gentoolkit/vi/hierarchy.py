@@ -12,8 +12,8 @@ from torch import Generator, Tensor, nn
 from gentoolkit.core import (
     Bernoulli,
     Chain,
+    FunctionKernel,
     Gaussian,
-    Kernel,
     Law,
     log_z,
     standard_normal,
@@ -80,7 +80,7 @@ class HierarchicalVAE(nn.Module):
     def chain(self) -> Chain:
         """Return the chain z_T -> ... -> z_1 -> x."""
         pushes = [self.observe, *list(self.decoders)[1:]]
-        steps = [Kernel(f, b) for f, b in zip(pushes, self.encoders, strict=True)]
+        steps = [FunctionKernel(f, b) for f, b in zip(pushes, self.encoders, strict=True)]
         return Chain(self._prior(), steps[::-1])
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Self
 import torch
 from torch import Generator, Tensor
 
-from gentoolkit.core import Chain, Gaussian, Kernel, standard_normal, validate
+from gentoolkit.core import Chain, FunctionKernel, Gaussian, standard_normal, validate
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class PPCA:
         """
         like = {"dtype": self.weight.dtype, "device": self.weight.device}
         spread = self._precision().diagonal().rsqrt()
-        decode = Kernel(
+        decode = FunctionKernel(
             f=lambda z: Gaussian(self.mean + z @ self.weight.T, sqrt(self.variance)),
             b=lambda x: Gaussian(self.posterior(x)[0], spread),
         )

@@ -11,8 +11,8 @@ from torch import Generator, Tensor, nn
 from gentoolkit.core import (
     Bernoulli,
     Chain,
+    FunctionKernel,
     Gaussian,
-    Kernel,
     Law,
     log_z,
     standard_normal,
@@ -80,7 +80,7 @@ class VAE(nn.Module):
 
     def chain(self) -> Chain:
         """Return the chain z -> x."""
-        return Chain(self._prior(), [Kernel(f=self.observe, b=self.encode)])
+        return Chain(self._prior(), [FunctionKernel(f=self.observe, b=self.encode)])
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
         """Draw `n` data, (n, features): for pixels, zeros and ones."""
@@ -122,7 +122,7 @@ class VAE(nn.Module):
         validate.positive_count("k", k)
         q = self.encode(x)
         pulled = Gaussian(q.mean.repeat(k, 1), torch.as_tensor(q.std).repeat(k, 1))
-        chain = Chain(self._prior(), [Kernel(f=self.observe, b=lambda _: pulled)])
+        chain = Chain(self._prior(), [FunctionKernel(f=self.observe, b=lambda _: pulled)])
         return chain.pull(x.repeat(k, 1), generator).log_evidence().reshape(k, len(x))
 
     def iwae(self, x: Tensor, k: int, generator: Generator | None = None) -> Tensor:

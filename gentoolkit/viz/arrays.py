@@ -1,66 +1,150 @@
 """Numbers on their way to the browser: checked, quantised, and laid end to end in one buffer."""
 
-from collections.abc import Sequence
+from math import inf
 
 import numpy as np
 
 from gentoolkit.viz import colors
 
 Range = tuple[float, float]
+Shape = tuple[int | str, ...]
+"""Lengths of the axes; a letter stands for any length above zero."""
 
 
-def as_array(values: object, name: str, ndim: Sequence[int] = ()) -> np.ndarray:
+def as_array(
+    values: object,
+    name: str,
+    shape: Shape | None = None,
+    *,
+    frames: int | None = None,
+    low: float = -inf,
+    high: float = inf,
+    whole: bool = False,
+) -> np.ndarray:
     """Turn numbers, an array or a tensor into a checked float64 array.
 
     Arguments:
-        values: nested numbers, a numpy array, or anything with torch's ``detach().cpu().numpy()``.
+        values: nested numbers, a numpy array, or anything with torch's ``detach().cpu()``.
         name: what the numbers are, for the error message.
-        ndim: the permitted numbers of dimensions; empty permits all.
+        shape: the shape that is needed, such as ``("N", 2)``; None permits all.
+        frames: permit one more axis in front, of this length.
+        low: the lowest value permitted.
+        high: the highest value permitted.
+        whole: permit whole numbers only.
 
     Returns:
         A finite, non-empty float64 array.
 
     Raises:
-        ValueError: empty, not finite, or of a wrong number of dimensions.
+        ValueError: another shape, empty, not finite, or out of range.
     """
     detach = getattr(values, "detach", None)  # a tensor, without importing torch to ask
-    array = np.asarray(detach().cpu().numpy() if detach else values, dtype=np.float64)
-    if ndim and array.ndim not in ndim:
+    try:
+        array = np.asarray(detach().cpu().double().numpy() if detach else values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{name} has the wrong number of dimensions: got shape {array.shape}. "
-            f"Pass an array of {' or '.join(str(n) for n in ndim)} dimensions."
-        )
+            f"{name} must be numbers in rows of equal length; got {error}; pass an array"
+        ) from None
+    if shape is not None:
+        shapes = [shape] if frames is None else [shape, (frames, *shape)]
+        if not any(_fits(array.shape, one) for one in shapes):
+            wanted = " or ".join(f"({', '.join(map(str, one))}{',' * (len(one) == 1)})"
+                                 for one in shapes)  # fmt: skip
+            moves = "" if frames is None else ", the longer one with an entry per frame"
+            raise ValueError(
+                f"{name} must have shape {wanted}; got {array.shape}; reshape it{moves}"
+            )
     if array.size == 0:
-        raise ValueError(f"{name} is empty: got shape {array.shape}. Pass at least one value.")
+        raise ValueError(f"{name} is empty; got shape {array.shape}; pass at least one value")
     if not np.isfinite(array).all():
         bad = int((~np.isfinite(array)).sum())
         raise ValueError(
-            f"{name} is not finite: got {bad} NaN or infinite of {array.size} values. "
-            "Remove or replace them before you draw."
+            f"{name} must be finite; got {bad} NaN or infinite of {array.size} values; "
+            "remove or replace them before you draw"
+        )
+    if array.min() < low or array.max() > high or (whole and (array != array.round()).any()):
+        kind = "whole numbers" if whole else "numbers"
+        bounds = f"of at least {low:g}" if high == inf else f"from {low:g} to {high:g}"
+        raise ValueError(
+            f"{name} must be {kind} {bounds}; got values from {array.min():g} to {array.max():g}; "
+            "correct the others"
         )
     return array
 
 
-def as_range(limits: Sequence[float], name: str) -> Range:
+def _fits(got: tuple[int, ...], wanted: Shape) -> bool:
+    pairs = zip(got, wanted, strict=False)
+    return len(got) == len(wanted) and all(isinstance(b, str) or a == b for a, b in pairs)
+
+
+def as_range(limits: object, name: str) -> Range:
     """Check that a pair of limits is a proper interval.
 
     Arguments:
         limits: (lowest, highest), in the units of the data.
         name: what the limits bound, for the error message.
 
-    Returns:
-        The two limits as floats.
-
     Raises:
         ValueError: not two finite numbers with lowest < highest.
     """
-    pair = as_array(limits, name, ndim=(1,))
-    if pair.shape != (2,) or pair[0] >= pair[1]:
+    low, high = as_array(limits, name, (2,)).tolist()
+    if low >= high:
         raise ValueError(
-            f"{name} is not an interval: got {tuple(pair.tolist())}. "
-            "Pass (lowest, highest) with lowest < highest."
+            f"{name} must be an interval; got ({low:g}, {high:g}); pass (lowest, highest)"
         )
-    return float(pair[0]), float(pair[1])
+    return low, high
+
+
+def as_law(values: object, name: str, shape: Shape, *, frames: int | None = None) -> np.ndarray:
+    """Check probabilities along the last axis, for arguments as in ``as_array``.
+
+    Raises:
+        ValueError: another shape, a negative entry, or a sum that is not 1.
+    """
+    law = as_array(values, name, shape, frames=frames, low=-1e-9)
+    if abs(law.sum(-1) - 1).max() > 1e-4:
+        raise ValueError(
+            f"{name} must sum to 1; got sums from {law.sum(-1).min():g} to {law.sum(-1).max():g}; "
+            "divide by the sum"
+        )
+    return law
+
+
+def as_times(values: object, name: str, *, falling: bool = False) -> np.ndarray:
+    """Check two or more times (F,) that rise, or that fall.
+
+    Raises:
+        ValueError: fewer than two, or in another order.
+    """
+    times = as_array(values, name, ("F",))
+    if len(times) < 2 or not (np.diff(-times if falling else times) > 0).all():
+        way = "fall" if falling else "increase"
+        raise ValueError(
+            f"{name} must {way}; got {len(times)} from {times[0]:g} to {times[-1]:g}; pass two or "
+            "more, sorted"
+        )
+    return times
+
+
+def at_least(value: float, name: str, least: int) -> int:
+    """Check a whole number.
+
+    Raises:
+        ValueError: not whole, or below ``least``.
+    """
+    if isinstance(value, bool) or value != value // 1 or value < least:
+        raise ValueError(
+            f"{name} must be a whole number of at least {least}; got {value!r}; pass {least} or "
+            "more"
+        )
+    return int(value)
+
+
+def extent(values: np.ndarray) -> Range:
+    """Find a range that holds all values, 5 % wider at each end."""
+    low, high = float(values.min()), float(values.max())
+    margin = 0.05 * (high - low) or 0.5
+    return low - margin, high + margin
 
 
 class Pack:

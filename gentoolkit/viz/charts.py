@@ -200,7 +200,7 @@ def plane(
     Raises:
         ValueError: the grid is not two-dimensional or not finite.
     """
-    grid = as_array(log_density, "log_density", ndim=(2,))
+    grid = as_array(log_density, "log_density", ("N", "M"))
     left, right, bottom, top = extent
     shade = np.exp(grid - grid.max())
     figure = go.Figure(
@@ -216,13 +216,13 @@ def plane(
         )
     )
     for i, (name, corners) in enumerate((paths or {}).items()):
-        xy = as_array(corners, name, ndim=(2,))
+        xy = as_array(corners, name, ("N", "M"))
         figure.add_scatter(
             x=short(xy[:, 0]), y=short(xy[:, 1]), name=name, mode="lines", line=line_style(i, 3)
         )
     symbols = ("circle", "diamond", "square", "cross")
     for i, (name, xy) in enumerate((points or {}).items()):
-        array = as_array(xy, name, ndim=(2,))
+        array = as_array(xy, name, ("N", "M"))
         figure.add_scatter(
             x=short(array[:, 0]),
             y=short(array[:, 1]),

@@ -46,7 +46,7 @@ def rgb(color: str) -> tuple[int, int, int]:
     """
     digits = color.removeprefix("#")
     if len(digits) != 6 or not color.startswith("#") or set(digits) - set("0123456789abcdefABCDEF"):
-        raise ValueError(f"A colour is not readable: got {color!r}. Write it as '#RRGGBB'.")
+        raise ValueError(f"a colour must be #RRGGBB; got {color!r}; write it with six digits")
     return int(digits[:2], 16), int(digits[2:4], 16), int(digits[4:], 16)
 
 
@@ -71,7 +71,7 @@ def table(name: str) -> np.ndarray:
         return np.concatenate([ink, np.repeat(marks, [8, 16, 16, 16], axis=0)]).astype(np.uint8)
     if name not in _ANCHORS:
         raise ValueError(
-            f"There is no such colour map: got {name!r}. Use one of {', '.join(COLORMAPS)}."
+            f"a colour map must be one of {', '.join(COLORMAPS)}; got {name!r}; choose one"
         )
     anchors = np.array([rgb("#" + part) for part in _ANCHORS[name].split()], dtype=float)
     where = np.linspace(0, len(anchors) - 1, 256)

@@ -29,7 +29,7 @@ def outline(values: object, level: float, x: Range, y: Range) -> np.ndarray:
     Raises:
         ValueError: the grid is not two-dimensional or not finite.
     """
-    grid = as_array(values, "outline", ndim=(2,))
+    grid = as_array(values, "outline", ("N", "M"))
     height, width = grid.shape
     rows, columns = np.mgrid[: height - 1, : width - 1]
     corner = np.stack([grid[rows + up, columns + across] for across, up in _CORNERS])

@@ -22,7 +22,7 @@ def checked_states(graph: StateGraph, states: object, frames: int) -> np.ndarray
     Raises:
         ValueError: another number of frames, or numbers of no state.
     """
-    array = as_array(states, "the states", ndim=(2,))
+    array = as_array(states, "the states", ("N", "M"))
     whole = bool((array == array.round()).all())
     if len(array) != frames or not whole or array.min() < 0 or array.max() >= len(graph.at):
         raise ValueError(
@@ -39,7 +39,7 @@ def checked_law(graph: StateGraph, law: object, frames: int, name: str) -> np.nd
     Raises:
         ValueError: another shape, a negative entry, or rows that do not sum to 1.
     """
-    array = as_array(law, name, ndim=(2,))
+    array = as_array(law, name, ("N", "M"))
     fits = array.shape == (frames, len(graph.at)) and array.min() > -1e-9
     if not fits or abs(array.sum(1) - 1).max() > 1e-4:
         raise ValueError(
@@ -62,7 +62,7 @@ def flows(graph: StateGraph, law: np.ndarray, rates: object, into: bool) -> np.n
     Raises:
         ValueError: rates of another shape, or negative ones between neighbours.
     """
-    matrices = as_array(rates, "the rates", ndim=(2, 3))
+    matrices = as_array(rates, "the rates")
     matrices = np.swapaxes(matrices, -1, -2) if into else matrices
     picked = graph.directed(matrices)
     if picked.min() < 0 or (picked.ndim == 2 and len(picked) != len(law)):

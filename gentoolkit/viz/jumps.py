@@ -78,7 +78,7 @@ def jump_landscape(
         ValueError: shapes that do not fit, numbers of no state, no law, negative rates, or more
             than 1.5 MB.
     """
-    at = as_array(times, "times", ndim=(1,))
+    at = as_array(times, "times", ("N",))
     where = checked_states(graph, states, len(at))
     laws = checked_law(graph, law, len(at), "the law")
     rising = np.diff(at, append=at[-1]) > 0
@@ -161,7 +161,7 @@ def flux_balance(
         ValueError: shapes that do not fit, no law, negative rates, times that do not fall, or
             more than 1.5 MB.
     """
-    at = as_array(times, "times", ndim=(1,))
+    at = as_array(times, "times", ("N",))
     if len(at) < 2 or not (np.diff(at) < 0).all():
         raise ValueError(
             f"The times do not fall: got {len(at)} from {at[0]:g} to {at[-1]:g}. Pass two or more, "

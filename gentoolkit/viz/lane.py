@@ -59,7 +59,7 @@ class Lane:
 
     def __post_init__(self) -> None:
         path = _path(self.name, "state", self.states)
-        at = as_array(self.times, f"the times of lane {self.name!r}", ndim=(1,))
+        at = as_array(self.times, f"the times of lane {self.name!r}", ("N",))
         if len(path) < 2 or len(at) != len(path):
             raise ValueError(
                 f"The lane {self.name!r} has no steps, or not one time per state: got {len(path)} "

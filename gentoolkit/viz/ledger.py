@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from gentoolkit.core import Trajectory
-from gentoolkit.core.chain import Target, score
+from gentoolkit.core.chain import Target, log_density
 from gentoolkit.viz.arrays import as_range
+from gentoolkit.viz.arrays import extent as extent_of
 from gentoolkit.viz.ledger_panels import density_over, histogram_panel
-from gentoolkit.viz.motion import extent as extent_of
 from gentoolkit.viz.panel import Panel
 from gentoolkit.viz.scene import Scene
 from gentoolkit.viz.size import small
@@ -45,7 +45,7 @@ def stopped(trajectory: Trajectory, target: Target) -> Tensor:
     Raises:
         ValueError: the target does not give one number per path.
     """
-    known = torch.stack([score(target, x) for x in trajectory.states])
+    known = torch.stack([log_density(target, x) for x in trajectory.states])
     return known - trajectory.ledger()
 
 

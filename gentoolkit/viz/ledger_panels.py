@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gentoolkit.core.chain import Target, score
+from gentoolkit.core.chain import Target, log_density
 from gentoolkit.viz import colors
 from gentoolkit.viz.panel import Panel
 from gentoolkit.viz.scene import Scene
@@ -17,7 +17,7 @@ def density_over(target: Target, side: tuple[float, float], like: Tensor) -> np.
     cell = (side[1] - side[0]) / _CELLS
     at = side[0] + cell * (torch.arange(_CELLS) + 0.5).to(like)
     across, up = torch.meshgrid(at, at, indexing="xy")
-    log_g = score(target, torch.stack([across.flatten(), up.flatten()], 1))
+    log_g = log_density(target, torch.stack([across.flatten(), up.flatten()], 1))
     return (log_g - log_g.max()).exp().reshape(_CELLS, _CELLS).double().cpu().numpy()
 
 

@@ -78,7 +78,7 @@ class Pipes:
         Raises:
             ValueError: other shapes, or as for the class.
         """
-        at = as_array(rows, "the rows", ndim=(2,))
+        at = as_array(rows, "the rows", ("N", "M"))
         if at.shape[1] != 2:
             raise ValueError(
                 f"The grid is not flat: got rows of shape {at.shape}. Pass (S, 2) coordinates, or "
@@ -125,7 +125,7 @@ class Pipes:
 
 def joined(children: object) -> np.ndarray:
     """Return the edges (E, 2) of a table of children, row by row."""
-    table = as_array(children, "the children", ndim=(2,)).astype(int)
+    table = as_array(children, "the children", ("N", "M")).astype(int)
     at, move = np.nonzero(table >= 0)
     return np.stack([at, table[at, move]], axis=1)
 
@@ -143,7 +143,7 @@ def along(children: object, table: object) -> np.ndarray:
     Raises:
         ValueError: too few rows or columns.
     """
-    ahead = as_array(children, "the children", ndim=(2,))
+    ahead = as_array(children, "the children", ("N", "M"))
     array = as_array(table, "the table of moves")
     if array.ndim < 2 or array.shape[-2] != len(ahead) or array.shape[-1] < ahead.shape[1]:
         raise ValueError(
@@ -241,7 +241,7 @@ def running(pipes: Pipes, taken: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def pipes_of(pipes: Pipes, path: object) -> np.ndarray:
     """Return the numbers of the pipes along a path (T,), ending with the drop."""
-    states = as_array(path, "the path", ndim=(1,)).astype(int)
+    states = as_array(path, "the path", ("N",)).astype(int)
     known = {tuple(pair): e for e, pair in enumerate(pipes.graph.pairs.tolist())}
     pairs = list(zip(states[:-1].tolist(), states[1:].tolist(), strict=True))
     lost = [pair for pair in pairs if pair not in known]

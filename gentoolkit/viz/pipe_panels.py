@@ -5,11 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from gentoolkit.viz import colors
-from gentoolkit.viz.arrays import as_array
-from gentoolkit.viz.motion import extent
-from gentoolkit.viz.panel import Panel
+from gentoolkit.viz.arrays import as_array, extent
+from gentoolkit.viz.panel import THINNEST, Panel
 from gentoolkit.viz.pipe_graph import Pipes
-from gentoolkit.viz.ribbon import THINNEST
 from gentoolkit.viz.scene import Scene
 from gentoolkit.viz.state_graph import ROOM
 

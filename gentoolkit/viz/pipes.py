@@ -153,7 +153,7 @@ def learned_pipes(
     Raises:
         ValueError: shapes that do not fit, negative flows, no law, or more than 1.5 MB.
     """
-    at = as_array(times, "times", ndim=(1,))
+    at = as_array(times, "times", ("N",))
     water = checked(flow, "the flow", len(pipes.graph.pairs), len(at), 0.0)
     into = checked(stop, "the stop flow", len(pipes.graph.at), len(at), 0.0)
     wanted = checked_law(target, "the target", len(pipes.graph.at), None)

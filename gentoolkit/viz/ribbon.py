@@ -1,66 +1,13 @@
-"""The layer of flows: lines with a head, whose widths can move, alone or side by side."""
+"""Ribbons filled with thin strokes, for a surface that knows no polygons."""
 
 import math
-from typing import Any, Self
 
 import numpy as np
 
-from gentoolkit.viz import colors
-from gentoolkit.viz.arrays import as_array
-from gentoolkit.viz.strokes import StrokePanel
-from gentoolkit.viz.style import opacity
+from gentoolkit.viz.panel import THINNEST
 
-THINNEST = 0.4
-"""Pixels below which a ribbon is not drawn."""
 _PEN, _APART = 2.0, 1.0
 _DASH = (9.0, 5.0)
-
-
-class RibbonPanel(StrokePanel):
-    """The part of ``Panel`` that draws flows."""
-
-    def ribbons(
-        self,
-        xy: object,
-        widths: object,
-        *,
-        color: str = colors.PUSH,
-        dash: bool = False,
-        alpha: float = 0.9,
-        beside: bool = True,
-    ) -> Self:
-        """Draw flows along polylines: as wide as they are strong, with a head where they lead.
-
-        Two flows that run along one line in opposite directions lie side by side, each on the
-        right of its way, with a half head: equal flows mirror each other.
-
-        Arguments:
-            xy: (P, V, 2) vertices of P polylines, each in the direction of its flow.
-            widths: (P,) widths in pixels, still or moving; below half a pixel none is drawn.
-            color: the colour of all.
-            dash: dashed, the sign of ``pull``.
-            alpha: opacity in (0, 1].
-            beside: on the right of the line, with a half head; otherwise along it.
-
-        Returns:
-            This panel.
-
-        Raises:
-            ValueError: wrong shapes, negative widths, not finite, or a style out of its range.
-        """
-        lines = self._pairs(xy, "ribbons", 3)
-        wide = as_array(widths, "the ribbons' widths", ndim=(1, 2))
-        moving = self._moving(wide, 1, "the ribbons' widths")
-        if wide.shape[-1] != lines.shape[-3] or wide.min() < 0 or lines.shape[-2] < 2:
-            raise ValueError(
-                f"The widths do not fit the ribbons: got shape {wide.shape}, lowest "
-                f"{wide.min():g}, for lines of shape {lines.shape}. Pass one width of at least 0 "
-                "for each line of two vertices or more."
-            )
-        colors.rgb(color)
-        layer: dict[str, Any] = {"kind": "ribbons", "xy": self._positions(lines, 3)}
-        layer |= {"widths": self._pack.floats(wide, moving), "color": color, "dash": bool(dash)}
-        return self._add(layer | {"alpha": opacity(alpha), "beside": bool(beside)})
 
 
 def strands(line: np.ndarray, width: float, dash: bool, beside: bool) -> list[np.ndarray]:

@@ -4,9 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from gentoolkit.viz import colors, output
-from gentoolkit.viz.arrays import Pack, as_array, as_range
-from gentoolkit.viz.motion import between_states, extent
+from gentoolkit.viz import output
+from gentoolkit.viz.arrays import Pack, as_array, as_range, at_least
 from gentoolkit.viz.page import bundle, fragment
 from gentoolkit.viz.panel import Panel
 from gentoolkit.viz.poster import draw_poster
@@ -45,97 +44,33 @@ class Scene:
         smooth: bool = True,
         poster_frame: int = -1,
     ) -> None:
-        if frames != int(frames) or frames < 1:
-            raise ValueError(
-                f"A scene has no frames: got frames={frames!r}. Pass a whole number above 0."
-            )
+        self.frames = at_least(frames, "frames", 1)
         if len(alt.strip()) < 20:
             raise ValueError(
-                f"The alternative text is too short to describe the picture: got {alt!r}. "
-                "Write a sentence of at least 20 characters."
+                f"alt must describe the picture; got {alt!r}; write a sentence of at least 20 "
+                "characters"
             )
         if not 0 < fps <= 60:
-            raise ValueError(f"The frame rate is out of range: got {fps}. Pass 0 < fps <= 60.")
-        self.frames = int(frames)
+            raise ValueError(f"fps must be above 0 and at most 60; got {fps}; pass 20, say")
+        if notes is not None and (isinstance(notes, str) or len(notes) != self.frames):
+            raise ValueError(
+                f"notes must be one sentence per frame; got {len(notes)} for {self.frames} frames; "
+                "pass a list with one entry per frame"
+            )
         self._poster_frame = poster_frame
         self._pack = Pack()
         self._spec: dict[str, Any] = {
             "version": 1,
             "frames": self.frames,
             "fps": float(fps),
-            "times": None if times is None else self._per_frame_times(times),
+            "times": None if times is None else as_array(times, "times", (self.frames,)).tolist(),
             "time_label": time_label,
             "alt": alt.strip(),
-            "notes": None if notes is None else self._per_frame(notes, "notes"),
+            "notes": None if notes is None else [str(note) for note in notes],
             "group": group,
             "smooth": bool(smooth),
             "panels": [],
         }
-
-    @classmethod
-    def from_trajectory(
-        cls,
-        trajectory: Any,  # noqa: ANN401 - anything with .states, so that viz need not import core
-        x: Sequence[float] | None = None,
-        y: Sequence[float] | None = None,
-        *,
-        alt: str,
-        between: int = 0,
-        title: str = "",
-        color: str = colors.PUSH,
-        size: float = 4.0,
-        heat: object = None,
-        colormap: str = "greys",
-        fps: float = 20.0,
-        times: object = None,
-        time_label: str = "step",
-        notes: Sequence[str] | None = None,
-        group: str | None = None,
-    ) -> "Scene":
-        """Show the states of a trajectory as moving particles, state 0 first.
-
-        Arguments:
-            trajectory: an object whose ``states`` are T + 1 arrays or tensors of shape (B, 2).
-            x: horizontal range; the states' own extent if None.
-            y: vertical range; the states' own extent if None.
-            alt: the alternative text.
-            between: frames added between two states, on the straight line that joins them.
-            title: the panel's title.
-            color: the particles' colour.
-            size: the particles' diameter in pixels.
-            heat: (H, W) numbers drawn behind, such as the target's density.
-            colormap: the colour map of ``heat``.
-            fps: frames a second at normal speed.
-            times: (T + 1,) value of each state; its number if None.
-            time_label: the name of that value.
-            notes: T + 1 sentences, one per state.
-            group: the name under which players of one page move together.
-
-        Returns:
-            A scene of T (between + 1) + 1 frames.
-
-        Raises:
-            ValueError: states that are not (B, 2) or of changing B, or an argument out of range.
-        """
-        motion = between_states(trajectory.states, between, times, notes)
-        scene = cls(
-            len(motion.points),
-            alt=alt,
-            fps=fps,
-            times=motion.times,
-            time_label=time_label,
-            notes=motion.notes,
-            group=group,
-        )
-        panel = scene.panel(
-            extent(motion.points[..., 0]) if x is None else x,
-            extent(motion.points[..., 1]) if y is None else y,
-            title=title,
-        )
-        if heat is not None:
-            panel.heat(heat, colormap=colormap)
-        panel.points(motion.points, color=color, size=size)
-        return scene
 
     def panel(
         self,
@@ -168,7 +103,7 @@ class Scene:
             ValueError: a range that is no interval, or a weight that is not positive.
         """
         if not 0 < weight < math.inf:
-            raise ValueError(f"A panel's weight is not positive: got {weight}. Pass one above 0.")
+            raise ValueError(f"weight must be positive; got {weight}; pass a number above 0")
         spec: dict[str, Any] = {
             "x": list(as_range(x, "x")),
             "y": list(as_range(y, "y")),
@@ -209,11 +144,9 @@ class Scene:
         Raises:
             ValueError: wrong shapes, not finite, or no columns.
         """
-        pixels = as_array(values, "images", ndim=(3, 4))
+        pixels = as_array(values, "images", ("N", "H", "W"), frames=self.frames)
         count = pixels.shape[-3]
-        wide = math.ceil(math.sqrt(count)) if columns is None else columns
-        if wide < 1:
-            raise ValueError(f"The grid has no columns: got {columns}. Pass at least 1.")
+        wide = math.ceil(math.sqrt(count)) if columns is None else at_least(columns, "columns", 1)
         panel = self.panel(
             (0, wide), (0, math.ceil(count / wide)), title=title, axes=False, weight=weight
         )
@@ -250,7 +183,8 @@ class Scene:
         frame = self._poster_frame if frame is None else frame
         if not -self.frames <= frame < self.frames:
             raise ValueError(
-                f"There is no such frame: got {frame}. Pass one of 0 to {self.frames - 1}."
+                f"frame must be one of 0 to {self.frames - 1}; got {frame}; count from 0, or from "
+                "the end with negative numbers"
             )
         return draw_poster(self.spec, self.buffer, frame % self.frames)
 
@@ -278,21 +212,4 @@ class Scene:
             ValueError: the scene has no panel.
         """
         if not self._spec["panels"]:
-            raise ValueError("The scene is empty: got no panel. Add one with scene.panel(...).")
-
-    def _per_frame(self, entries: Sequence[str], name: str) -> list[str]:
-        if isinstance(entries, str) or len(entries) != self.frames:
-            raise ValueError(
-                f"{name} do not fit the frames: got {len(entries)} entries for {self.frames} "
-                "frames. Pass a list with one entry per frame."
-            )
-        return [str(entry) for entry in entries]
-
-    def _per_frame_times(self, times: object) -> list[float]:
-        array = as_array(times, "times", ndim=(1,))
-        if len(array) != self.frames:
-            raise ValueError(
-                f"times do not fit the frames: got {len(array)} times for {self.frames} frames. "
-                "Pass one time per frame."
-            )
-        return array.tolist()
+            raise ValueError("the scene is empty; got no panel; add scene.panel(...)")

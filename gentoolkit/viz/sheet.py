@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gentoolkit.core import Bijection, Chain
-from gentoolkit.core.chain import Source, Target, draw, score
+from gentoolkit.core.chain import Source, Target, draw, log_density
 from gentoolkit.viz.arrays import Range
 
 _EACH = 3  # pieces of a grid line between two crossings: enough to look bent
@@ -123,13 +123,13 @@ def push_sheet(chain: Chain, extent: Range, lines: int, n: int, seed: int) -> Sh
             states.append(state)
             log_dets.append(log_dets[-1] + log_det[split:])
         log_det = torch.stack(log_dets)
-        log_density = score(chain.source, points) - log_det
+        log_p = log_density(chain.source, points) - log_det
     path = torch.stack(states).double().cpu().numpy()
     return Sheet(
         lines=path[:, :split].reshape(len(path), *grid.shape),
         points=path[:, split:],
         log_det=log_det.double().cpu().numpy(),
-        log_density=log_density.double().cpu().numpy(),
+        log_density=log_p.double().cpu().numpy(),
     )
 
 
@@ -172,7 +172,7 @@ def densities(chain: Chain, extent: Range, grid: int, every_depth: bool = True) 
             if every_depth:  # the grid of the depth below this layer joins the batch
                 state = torch.cat([state, places])
                 log_det = torch.cat([log_det, log_det.new_zeros(len(places))])
-        density = (score(chain.source, state) - log_det).exp()
+        density = (log_density(chain.source, state) - log_det).exp()
         density = density.double().cpu().numpy().reshape(-1, grid, grid)[::-1]
     bad = np.isnan(density).sum((1, 2))
     if bad.any():
@@ -201,7 +201,7 @@ def target_density(target: Target, extent: Range, grid: int, chain: Chain) -> np
     """
     with torch.no_grad():
         like = _like(chain.source)
-        values = score(target, torch.as_tensor(centres(extent, grid)).to(like))
+        values = log_density(target, torch.as_tensor(centres(extent, grid)).to(like))
     log_p = values.double().cpu().numpy().reshape(grid, grid)
     highest = float(log_p.max())
     if not np.isfinite(highest):

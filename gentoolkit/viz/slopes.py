@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gentoolkit.core import Trajectory, residuals, variance_shares
-from gentoolkit.core.chain import Target, score
+from gentoolkit.core.chain import Target, log_density
 from gentoolkit.viz import colors
 from gentoolkit.viz.arrays import Range, as_array, as_range
 from gentoolkit.viz.panel import Panel
@@ -78,13 +78,13 @@ def slopes(
             "source's first."
         )
     with torch.no_grad():
-        flow = [score(g, x) for g, x in zip(densities, pushed.states, strict=True)]
+        flow = [log_density(g, x) for g, x in zip(densities, pushed.states, strict=True)]
         running = torch.stack(flow) - pushed.ledger()
         terms = residuals(pushed, torch.stack(flow))
         # The path's start weighs nothing where g_0 is the source.
         terms[0] += running[0]
         shares = variance_shares(terms.double())
-    log_w = as_array(running, "log-weights", ndim=(2,))
+    log_w = as_array(running, "log-weights", ("N", "M"))
     notes = [_note(k, count - 1, w) for k, w in enumerate(log_w)]
     scene = Scene(count, alt=alt, fps=fps, time_label="density", notes=notes, group=group)
     heat = np.stack([_heat(g, side, grid, pushed.states[0]) for g in densities])
@@ -113,13 +113,13 @@ def _plane(trajectory: Trajectory, name: str) -> np.ndarray:
 def _heat(density: Target, side: Range, grid: int, like: Tensor) -> np.ndarray:
     """Evaluate a density on the cells, its highest value 1: normalisers differ on the way."""
     with torch.no_grad():
-        log_g = score(density, torch.as_tensor(centres(side, grid)).to(like))
+        log_g = log_density(density, torch.as_tensor(centres(side, grid)).to(like))
     values = log_g.double().cpu().numpy().reshape(grid, grid)
     return np.exp(values - values.max())
 
 
 def _arrows(panel: Panel, points: np.ndarray, lag: object, side: Range) -> None:
-    vectors = as_array(lag, "lag", ndim=(3,))
+    vectors = as_array(lag, "lag", ("F", "N", "M"))
     if len(vectors) != len(points) or not 1 <= vectors.shape[1] <= points.shape[1]:
         raise ValueError(
             f"The lag does not fit the paths: got shape {vectors.shape} for {len(points)} states "

@@ -54,8 +54,8 @@ class StateGraph:
     """(E, 2) neighbours."""
 
     def __post_init__(self) -> None:
-        at = as_array(self.places, "the states' places", ndim=(2,))
-        pairs = as_array(self.edges, "the edges", ndim=(2,)).astype(int)
+        at = as_array(self.places, "the states' places", ("N", "M"))
+        pairs = as_array(self.edges, "the edges", ("N", "M")).astype(int)
         if at.shape[1] != 2 or pairs.shape[1] != 2 or pairs.min() < 0 or pairs.max() >= len(at):
             raise ValueError(
                 f"The edges do not join states: got places {at.shape} and edges {pairs.shape} with "
@@ -248,8 +248,8 @@ def run_law(start: object, rates: object, times: object) -> np.ndarray:
     Raises:
         ValueError: shapes that do not fit, or negative rates.
     """
-    law, at = as_array(start, "the law", ndim=(1,)), as_array(times, "the times", ndim=(1,))
-    matrices = as_array(rates, "the rates", ndim=(3,)).copy()
+    law, at = as_array(start, "the law", ("N",)), as_array(times, "the times", ("N",))
+    matrices = as_array(rates, "the rates", ("F", "N", "M")).copy()
     count = len(law)
     matrices[:, np.arange(count), np.arange(count)] = 0.0
     if matrices.shape != (len(at) - 1, count, count) or matrices.min() < 0:

@@ -47,7 +47,7 @@ def strip(
         ValueError: images of another shape or not finite, not one time per frame or label per
             image, or an argument out of range.
     """
-    pixels, at = _pixels(images), as_array(times, "times", ndim=(1,))
+    pixels, at = _pixels(images), as_array(times, "times", ("N",))
     count = pixels.shape[1]
     wide = count if count <= 8 else int(np.ceil(np.sqrt(2 * count)))
     wide = wide if columns is None else columns
@@ -108,7 +108,7 @@ def strip_rows(
     """
     if not rows:
         raise ValueError("There is no row to show: got 0. Pass {'name': images}.")
-    stacks, at = [_pixels(images) for images in rows.values()], as_array(times, "times", ndim=(1,))
+    stacks, at = [_pixels(images) for images in rows.values()], as_array(times, "times", ("N",))
     shapes = {stack.shape for stack in stacks}
     if len(shapes) > 1:
         raise ValueError(

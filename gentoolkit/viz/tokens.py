@@ -59,7 +59,7 @@ def token_grid(
         ValueError: tokens out of range or of another shape, a mask that is no token, not one time
             per frame or label per tile, no columns, or more than 1.5 MB.
     """
-    cells, at = _cells(tokens, size, shape), as_array(times, "times", ndim=(1,))
+    cells, at = _cells(tokens, size, shape), as_array(times, "times", ("N",))
     count = cells.shape[1]
     wide = count if count <= 8 else int(np.ceil(np.sqrt(2 * count)))
     wide = wide if columns is None else columns
@@ -115,7 +115,7 @@ def token_rows(
     if not rows:
         raise ValueError("There is no row to show: got 0. Pass {'name': tokens}.")
     stacks = [_cells(tokens, size, shape) for tokens in rows.values()]
-    at = as_array(times, "times", ndim=(1,))
+    at = as_array(times, "times", ("N",))
     shapes = {stack.shape for stack in stacks}
     if len(shapes) > 1:
         raise ValueError(

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from gentoolkit.viz import colors
 from gentoolkit.viz.arrays import Range, as_array
+from gentoolkit.viz.arrays import extent as extent_of
 from gentoolkit.viz.lane import Clock, Lane
-from gentoolkit.viz.motion import extent as extent_of
 from gentoolkit.viz.panel import Panel
 from gentoolkit.viz.scene import Scene
 
@@ -139,7 +139,7 @@ def account_panel(scene: Scene, lane: Lane, held: np.ndarray, log_ratio: object)
     Raises:
         ValueError: not one log-ratio per step and particle.
     """
-    each = as_array(log_ratio, "log_ratio", ndim=(2,))
+    each = as_array(log_ratio, "log_ratio", ("N", "M"))
     shape = (lane.steps, lane.path.shape[1])
     if each.shape != shape:
         raise ValueError(

@@ -13,7 +13,7 @@ from gentoolkit.core import Chain
 from gentoolkit.core.chain import Target
 from gentoolkit.viz import colors
 from gentoolkit.viz.arrays import as_array, as_range
-from gentoolkit.viz.motion import extent as extent_of
+from gentoolkit.viz.arrays import extent as extent_of
 from gentoolkit.viz.scene import Scene
 from gentoolkit.viz.sheet import between as weights_between
 from gentoolkit.viz.sheet import densities, layers_of, mix, push_sheet, target_density
@@ -153,9 +153,9 @@ def warp_training(
     """
     span = as_range(extent, "extent")
     _at_least(snapshots=(len(snapshots), 2), n=(n, 1), lines=(lines, 2), grid=(grid, 8))
-    loss = as_array(losses, "losses", ndim=(1,))
+    loss = as_array(losses, "losses", ("N",))
     count = len(snapshots)
-    at = np.arange(float(count)) if steps is None else as_array(steps, "steps", ndim=(1,))
+    at = np.arange(float(count)) if steps is None else as_array(steps, "steps", ("N",))
     if not len(loss) == len(at) == count or not (np.diff(at) > 0).all():
         raise ValueError(
             f"Losses or steps do not fit the snapshots: got {len(loss)} losses and {len(at)} "
@@ -217,8 +217,8 @@ def warp_time(
     Reference: Chen et al. 2018 (arXiv 1806.07366).
     """
     span = as_range(extent, "extent")
-    points, at = as_array(states, "states", ndim=(3,)), as_array(times, "times", ndim=(1,))
-    running = as_array(log_density, "log_density", ndim=(2,))
+    points, at = as_array(states, "states", ("F", "N", "M")), as_array(times, "times", ("N",))
+    running = as_array(log_density, "log_density", ("N", "M"))
     if points.shape[2] != 2 or points.shape[:2] != running.shape or len(at) != len(points):
         raise ValueError(
             f"The states do not fit: got states {points.shape}, {len(at)} times and log-densities "
@@ -234,14 +234,14 @@ def warp_time(
     scene = Scene(len(at), alt=alt, fps=fps, times=at, time_label="t", notes=notes, group=group)
     panel = sheet_panel(scene, span, title, points, log_det, lines)
     if field is not None:
-        places = as_array(field[0], "the field's places", ndim=(2,))
-        arrows = as_array(field[1], "the field's velocities", ndim=(3,))
+        places = as_array(field[0], "the field's places", ("N", "M"))
+        arrows = as_array(field[1], "the field's velocities", ("F", "N", "M"))
         longest = float(np.hypot(arrows[..., 0], arrows[..., 1]).max())
         reach = (span[1] - span[0]) / max(4.0, len(places) ** 0.5)
         shown = arrows * (reach / longest if longest else 1.0)
         panel.arrows(places, shown, color=colors.PUSH, width=1.6)
     if density is not None:
-        density_panel(scene, span, as_array(density, "density", ndim=(3,)))
+        density_panel(scene, span, as_array(density, "density", ("F", "N", "M")))
     accounts_panel(scene, at, running, "t")
     return small(scene, _SMALLER)
 

@@ -4,8 +4,8 @@ import numpy as np
 
 from gentoolkit.viz import colors
 from gentoolkit.viz.arrays import Range
+from gentoolkit.viz.arrays import extent as extent_of
 from gentoolkit.viz.contour import level_of, outline
-from gentoolkit.viz.motion import extent as extent_of
 from gentoolkit.viz.panel import Panel
 from gentoolkit.viz.scene import Scene
 

@@ -16,8 +16,8 @@ from gentoolkit.core import Trajectory, ess, log_z_error
 from gentoolkit.core import log_z as log_mean
 from gentoolkit.core.chain import Target
 from gentoolkit.viz.arrays import as_range
+from gentoolkit.viz.arrays import extent as extent_of
 from gentoolkit.viz.ledger_panels import density_over, histogram_panel
-from gentoolkit.viz.motion import extent as extent_of
 from gentoolkit.viz.panel import Panel
 from gentoolkit.viz.scene import Scene
 from gentoolkit.viz.size import small

@@ -146,8 +146,8 @@ def _plane(
     options |= {"points": None, "labels": None, "names": []}
     if points is None:
         return scene, options
-    codes = as_array(points, "points", ndim=(2,))
-    classes = np.zeros(len(codes)) if labels is None else as_array(labels, "labels", ndim=(1,))
+    codes = as_array(points, "points", ("N", "M"))
+    classes = np.zeros(len(codes)) if labels is None else as_array(labels, "labels", ("N",))
     whole = bool((classes == classes.round()).all()) and 0 <= classes.min() <= classes.max() <= 255
     if len(classes) != len(codes) or not whole:
         raise ValueError(

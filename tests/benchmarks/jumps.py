@@ -87,6 +87,13 @@ def plain(process: Process, start: list[list[int]]) -> int:
 def thinned(process: Process, x: Tensor) -> JumpPath:
     """The same noising by thinning, with the bounds of eight pieces."""
     pieces = torch.linspace(0.0, process.end, 9)
+    bounds = noising_bounds(process, pieces)
+    return thinning(process.rates, x, pieces, bounds, independent=True)
+
+
+def thinned_together(process: Process, x: Tensor) -> JumpPath:
+    """The same by one clock for all tokens of a path, as rates that couple them need it."""
+    pieces = torch.linspace(0.0, process.end, 9)
     return thinning(process.rates, x, pieces, noising_bounds(process, pieces, x.shape[1]))
 
 
@@ -99,7 +106,8 @@ def speeds() -> list[list[str]]:
         "plain Python loop": (LOOPED, lambda: plain(process, x[:LOOPED].tolist()))
     }
     for name, way in (
-        ("gillespie", gillespie), ("uniformization", uniformization), ("thinning", thinned)
+        ("gillespie", gillespie), ("uniformization", uniformization), ("thinning", thinned),
+        ("thinning, tokens together", thinned_together)
     ):  # fmt: skip
         for n in (LOOPED, PATHS):
             ways[f"{name}, {n} paths"] = (

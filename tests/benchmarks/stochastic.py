@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from gentoolkit import Chain, log_z, standard_normal
-from gentoolkit.core.chain import Target
-from gentoolkit.core.chain import score as log_density
+from gentoolkit.core.chain import Target, log_density
 from gentoolkit.stochastic import (
     HMC,
     CorrectionMLP,

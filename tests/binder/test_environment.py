@@ -71,13 +71,14 @@ def test_a_fresh_environment_runs_lesson_00(tmp_path: Path) -> None:
 
     subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
     # A closed network does not reach PyTorch's own index; its pin is the same without it.
-    lines = (repo / "binder" / "requirements.txt").read_text().splitlines()
+    wanted = repo / "binder" / "requirements.txt"
+    lines = wanted.read_text().splitlines()
     kept = [line for line in lines if not line.startswith("--extra-index-url")]
-    (repo / "pins.txt").write_text("\n".join(kept) + "\n")
+    wanted.write_text("\n".join(kept) + "\n")
     python = str(venv / "bin" / "python")
     # One lesson imports a small part of what is installed: the rest need not be compiled.
     install = (python, "-m", "pip", "install", "--no-compile")
-    call(*install, "-r", "pins.txt")
+    call(*install, "-r", "binder/requirements.txt")
     call(*install, "-c", "constraints.txt", *BESIDE)
     call("binder/postBuild")
     (repo / "run.py").write_text(RUN)

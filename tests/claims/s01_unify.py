@@ -11,7 +11,7 @@ from math import pi
 import torch
 from torch import Generator, Tensor, nn
 
-from gentoolkit.core import Chain, Gaussian, Kernel, log_z, standard_normal
+from gentoolkit.core import Chain, FunctionKernel, Gaussian, log_z, standard_normal
 from gentoolkit.gflownet import penalised_bound
 from gentoolkit.metrics import energy_distance
 from gentoolkit.nets import TimeMLP
@@ -50,7 +50,7 @@ class Denoiser(nn.Module):
     def chain(self) -> Chain:
         """The steps, the noisiest first."""
         steps = [
-            Kernel(
+            FunctionKernel(
                 lambda y, k=k: self._law(y, k),
                 lambda x, b=b: Gaussian((1 - b) ** 0.5 * x, b**0.5),
             )

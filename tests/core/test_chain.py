@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import distributions as D
 
-from gentoolkit import Categorical, Chain, Gaussian, Kernel, log_z, standard_normal
+from gentoolkit import Categorical, Chain, FunctionKernel, Gaussian, log_z, standard_normal
 from gentoolkit.core.chain import draw
 from tests.laws.examples import Affine, Metropolis, Sinh, linear_gaussian, lopsided
 
@@ -18,8 +18,8 @@ def test_evidence_averages_to_p_of_x_by_enumeration():
     chain = Chain(
         Categorical(source),
         [
-            Kernel(lambda x: Categorical(f1[x]), lambda y: Categorical(b1[y])),
-            Kernel(lambda x: Categorical(f2[x]), lambda y: Categorical(b2[y])),
+            FunctionKernel(lambda x: Categorical(f1[x]), lambda y: Categorical(b1[y])),
+            FunctionKernel(lambda x: Categorical(f2[x]), lambda y: Categorical(b2[y])),
         ],
     )
     x0, x1, x2 = (g.flatten() for g in torch.meshgrid(*map(torch.arange, (3, 4, 5)), indexing="ij"))
@@ -52,6 +52,14 @@ def test_log_prob_refuses_an_estimated_determinant_and_says_why():
     class Noisy(Sinh):
         estimated = True
 
+        def transform(self, x, generator=None):
+            y, log_det = super().transform(x)
+            return y, log_det + torch.randn(len(x), generator=generator)
+
+        def inverse(self, y, generator=None):
+            x, log_det = super().inverse(y)
+            return x, log_det + torch.randn(len(y), generator=generator)
+
     chain = Chain(standard_normal(2), [Sinh(), Noisy()])
     with pytest.raises(ValueError, match=r"steps\[1\], a Noisy, which estimates its own"):
         chain.log_prob(torch.randn(3, 2))
@@ -64,7 +72,7 @@ def test_an_exact_reversal_has_a_constant_evidence():
     last = alpha * v + 1 - alpha
     gain = alpha**0.5 * v / last
     left = v - gain**2 * last
-    kernel = Kernel(
+    kernel = FunctionKernel(
         lambda x: Gaussian(gain * x, left**0.5),
         lambda y: Gaussian(alpha**0.5 * y, (1 - alpha) ** 0.5),
     )
@@ -73,7 +81,7 @@ def test_an_exact_reversal_has_a_constant_evidence():
     exact = -0.5 * x[:, 0] ** 2 / v - 0.5 * log(2 * torch.pi * v)
     evidence = chain.pull(x).log_evidence()
     torch.testing.assert_close(evidence, exact, rtol=0, atol=1e-10)
-    wrong = Kernel(lambda x: Gaussian(gain * x, (1 - alpha) ** 0.5), kernel.b)
+    wrong = FunctionKernel(lambda x: Gaussian(gain * x, (1 - alpha) ** 0.5), kernel.b)
     assert Chain(chain.source, [wrong]).pull(x).log_evidence().sub(exact).std() > 0.01
 
 
@@ -140,7 +148,7 @@ def _explodes(x):
         (lambda c: c.push(3).log_weight(lambda x: x[:, :1]), ValueError, "trailing 1"),
         (lambda c: c.push(3).log_weight(3.0), TypeError, "function"),
         (
-            lambda c: Chain(c.source, [Kernel(_explodes, _explodes)]).push(3),
+            lambda c: Chain(c.source, [FunctionKernel(_explodes, _explodes)]).push(3),
             ValueError,
             "finite",
         ),
@@ -154,7 +162,7 @@ def test_bad_input_is_refused(call, error, words):
 
 def test_more_paths_tighten_the_bound():
     """Catches log_z over the wrong dimension: E[log_z over K] rises with K to log p(x)."""
-    kernel = Kernel(lambda z: Gaussian(2 * z, 0.5), lambda x: Gaussian(0.3 * x, 0.6))
+    kernel = FunctionKernel(lambda z: Gaussian(2 * z, 0.5), lambda x: Gaussian(0.3 * x, 0.6))
     chain = Chain(standard_normal(1), [kernel])
     x = torch.full((1, 1), 1.5)
     exact = Gaussian(torch.zeros(1, 1), (4 + 0.25) ** 0.5).log_prob(x).item()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gentoolkit import Chain, Gaussian, Kernel, sandwich, standard_normal
+from gentoolkit import Chain, FunctionKernel, Gaussian, sandwich, standard_normal
 from gentoolkit.flows import AffineCoupling, half
 from gentoolkit.stochastic import (
     MALA,
@@ -35,7 +35,7 @@ def couplings() -> Chain:
 
 def noise_and_back() -> Chain:
     """A kernel as in a VAE: the way there and the way back know little of each other."""
-    kernel = Kernel(lambda x: Gaussian(0.9 * x, 1.5), lambda y: Gaussian(0.5 * y, 1.2))
+    kernel = FunctionKernel(lambda x: Gaussian(0.9 * x, 1.5), lambda y: Gaussian(0.5 * y, 1.2))
     return Chain(standard_normal(2), [kernel])
 
 

@@ -14,8 +14,8 @@ from gentoolkit.core import (
     Bijection,
     Categorical,
     Chain,
+    FunctionKernel,
     Gaussian,
-    Kernel,
     log_z,
     residuals,
 )
@@ -33,7 +33,7 @@ def noising_chain(variance_of="posterior", prior=None):
         gain = (1 - beta).sqrt() * v / after
         std = (beta * v / after).sqrt() if variance_of == "posterior" else beta.sqrt()
         steps.append(
-            Kernel(
+            FunctionKernel(
                 lambda x, gain=gain, std=std: Gaussian(gain * x, std),
                 lambda y, beta=beta: Gaussian((1 - beta).sqrt() * y, beta.sqrt()),
             )
@@ -82,7 +82,9 @@ def detailed_balance_error(h, wrong):
     def model(z):
         return wrong * law.score(z)
 
-    step = Kernel(lambda y: Gaussian(y + h * model(y), h**0.5), lambda x: Gaussian(x, h**0.5))
+    step = FunctionKernel(
+        lambda y: Gaussian(y + h * model(y), h**0.5), lambda x: Gaussian(x, h**0.5)
+    )
     pair = Chain(Gaussian(torch.zeros(1, 2), 1.0), [step]).replay([y, x])
     flows = torch.stack([law.noised(1.0, h**0.5).log_prob(y), law.log_prob(x)])
     found = residuals(pair, flows)[0] / h**0.5
@@ -147,7 +149,7 @@ def test_consistency_averages_to_twice_the_variance():
     f, b = torch.randn(4, 5), torch.randn(5, 4)
     chain = Chain(
         Categorical(torch.randn(1, 4)),
-        [Kernel(lambda z: Categorical(f[z]), lambda x: Categorical(b[x]))],
+        [FunctionKernel(lambda z: Categorical(f[z]), lambda x: Categorical(b[x]))],
     )
     z, x = torch.arange(4), torch.full((4,), 2)
     ell = chain.replay([z, x]).log_evidence()

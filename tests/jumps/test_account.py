@@ -94,8 +94,8 @@ def test_weights_under_wrong_rates_still_tell_z(seed):
         rates,
         source.sample(4000, generator),
         times,
-        lambda x, k: 1.6 * exact_bounds(x, k),
-        generator,
+        lambda x: 1.6 * exact_bounds(x),
+        generator=generator,
     )
     up = gillespie(process, exact.sample(4000, generator), generator=generator)
     pushed, pulled = (

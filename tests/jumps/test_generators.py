@@ -36,6 +36,14 @@ def test_sixty_terms_of_uniformization_are_the_kernel(name):
     assert (uniformized(generator, 0.7, 3) - kernel).abs().max() > 1e-4
 
 
+def test_uniformization_at_its_ends():
+    """Catches 0 / 0 where nothing jumps, and a first Poisson weight that underflows to 0."""
+    assert torch.equal(uniformized(Custom(torch.zeros(2, 2)), 5.0), torch.eye(2))
+    assert torch.equal(uniformized(Uniform(3), 0.0), torch.eye(3))
+    far = uniformized(Uniform(3), 1200.0, 1500)
+    torch.testing.assert_close(far, torch.full((3, 3), 1 / 3), rtol=0, atol=1e-12)
+
+
 @NAMES
 def test_independent_tokens_are_a_kronecker_product(name):
     """Catches tokens that do not jump independently of each other."""

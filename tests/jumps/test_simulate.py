@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gentoolkit.core.checks import mean_is
-from gentoolkit.jumps.generators import Uniform
+from gentoolkit.jumps.generators import Custom, Uniform
 from gentoolkit.jumps.path import JumpPath
 from gentoolkit.jumps.process import Process
 from gentoolkit.jumps.rates import Linear
@@ -24,10 +24,26 @@ PIECES = torch.linspace(0.0, 1.0, 5)
 def thinned(process, x, generator=None):
     """The noising by thinning."""
     bounds = noising_bounds(process, PIECES, x.shape[1])
-    return thinning(process.rates, x, PIECES, bounds, generator)
+    return thinning(process.rates, x, PIECES, bounds, generator=generator)
 
 
-SIMULATORS = {"gillespie": gillespie, "uniformization": uniformization, "thinning": thinned}
+def thinned_apart(process, x, generator=None):
+    """The noising by thinning, each token by itself, under bounds of its own."""
+    beta = process.beta.bound(PIECES[:-1], PIECES[1:])
+    exits = process.generator.matrix().diagonal().abs()
+
+    def own(x):
+        return beta * exits[x]
+
+    return thinning(process.rates, x, PIECES, own, independent=True, generator=generator)
+
+
+SIMULATORS = {
+    "gillespie": gillespie,
+    "uniformization": uniformization,
+    "thinning": thinned,
+    "thinning, tokens apart": thinned_apart,
+}
 WAYS = pytest.mark.parametrize("way", SIMULATORS)
 NAMES = pytest.mark.parametrize("name", GENERATORS)
 
@@ -106,6 +122,8 @@ def test_a_broken_bound_is_raised_at_the_event():
     with pytest.raises(ValueError, match="broken, so") as e:
         thinning(process.rates, x, PIECES, 0.7 * bounds)
     assert "at time" in str(e.value)
+    with pytest.raises(ValueError, match="broken, so"):
+        thinning(process.rates, x, PIECES, 0.7 * noising_bounds(process, PIECES), independent=True)
     with pytest.raises(ValueError, match="broken"):
         thinning(lambda x, t: process.rates(x, t) * torch.nan, x, PIECES, bounds)
 
@@ -122,6 +140,17 @@ def test_seeds_rule_everything(way):
     one, two = run(), run()
     assert torch.equal(one.times, two.times) and torch.equal(one.tokens, two.tokens)
     assert bool((x == 0).all()), "the caller's states are left alone"
+
+
+@WAYS
+def test_a_state_that_cannot_be_left_stays(way):
+    """Catches 0 / 0 where the total rate is 0, and -0.0 taken for a rate."""
+    process = Process(GENERATORS["absorbing"], Linear(0.2, 3.0))
+    path = SIMULATORS[way](process, torch.full((50, 3), 2))
+    assert path.times.shape == (50, 0) and bool((path.final == 2).all())
+    still = Process(Custom(torch.zeros(3, 3)), Linear(0.2, 3.0))
+    if way != "thinning":  # one bound for all states cannot be 0
+        assert int(SIMULATORS[way](still, torch.ones(50, 3).long()).counts.sum()) == 0
 
 
 def test_no_noise_no_jumps():
@@ -208,9 +237,13 @@ PROCESS, X = Process(Uniform(3)), torch.zeros(4, 2, dtype=torch.long)
                 PROCESS.rates,
                 X,
                 torch.tensor([0.0, 1]),
-                lambda x, k: torch.full((len(x),), torch.nan),
+                lambda x: torch.full((len(x), 1), torch.nan),
             ),
             "positive",
+        ),
+        (
+            lambda: thinning(PROCESS.rates, X, torch.tensor([0.0, 1]), lambda x: torch.ones(4)),
+            "each state and piece",
         ),
         (lambda: thinning(PROCESS.rates, X[:0], torch.tensor([0.0, 1]), torch.ones(1)), "empty"),
         (lambda: hand_made().state_at(3.5), "the time of the paths"),

@@ -17,8 +17,8 @@ from gentoolkit import (
     Categorical,
     Chain,
     Density,
+    FunctionKernel,
     Gaussian,
-    Kernel,
     Step,
     standard_normal,
 )
@@ -105,18 +105,18 @@ from tests.flows.truth import perturbed
 from tests.laws.examples import Affine, Flattened, Metropolis, Sinh, linear_gaussian, lopsided
 
 
-def discrete(dtype: torch.dtype) -> Kernel:
+def discrete(dtype: torch.dtype) -> FunctionKernel:
     """A table each way: 4 states -> 5 states."""
     torch.manual_seed(2)
     f, b = torch.randn(4, 5, dtype=dtype), torch.randn(5, 4, dtype=dtype)
-    return Kernel(lambda x: Categorical(f[x]), lambda y: Categorical(b[y]))
+    return FunctionKernel(lambda x: Categorical(f[x]), lambda y: Categorical(b[y]))
 
 
-def pixels(dtype: torch.dtype) -> Kernel:
+def pixels(dtype: torch.dtype) -> FunctionKernel:
     """A latent point decoded to six black or white pixels."""
     torch.manual_seed(3)
     f, b = torch.randn(6, 2, dtype=dtype), torch.randn(2, 6, dtype=dtype)
-    return Kernel(lambda x: Bernoulli(x @ f.T), lambda y: Gaussian(y @ b.T, 0.5))
+    return FunctionKernel(lambda x: Bernoulli(x @ f.T), lambda y: Gaussian(y @ b.T, 0.5))
 
 
 def affine(dtype: torch.dtype) -> Affine:
@@ -321,7 +321,7 @@ def _noise_and_back(spread: float) -> Chain:
     """
     mean, s2 = torch.tensor([[1.0, -1.0]]), 0.36 * 0.64 + 0.49
     gain, std = 0.6 * 0.64 / s2, (0.64 * 0.49 / s2) ** 0.5
-    kernel = Kernel(
+    kernel = FunctionKernel(
         lambda x: Gaussian(mean + gain * (x - 0.6 * mean), spread * std),
         lambda y: Gaussian(0.6 * y, 0.7),
     )
@@ -331,7 +331,7 @@ def _noise_and_back(spread: float) -> Chain:
 def _mixed(target: GaussianMixture) -> Chain:
     """Every kind of step in one chain; the move keeps a density that is not the target."""
     stretch = Affine(torch.tensor([[1.5, 0.2], [-0.1, 1.2]]), torch.tensor([0.1, 0.0]))
-    blur = Kernel(lambda x: Gaussian(0.9 * x, 0.8), lambda y: Gaussian(0.8 * y, 0.9))
+    blur = FunctionKernel(lambda x: Gaussian(0.9 * x, 0.8), lambda y: Gaussian(0.8 * y, 0.9))
     return Chain(standard_normal(2), [stretch, blur, Metropolis(Flattened(target), 0.4)])
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from gentoolkit import Bijection, Gaussian, Kernel, Reversible
+from gentoolkit import Bijection, FunctionKernel, Gaussian, Reversible
 from gentoolkit.core.chain import Target
 from gentoolkit.targets import GaussianMixture
 
@@ -63,11 +63,13 @@ class Metropolis(Reversible):
         return torch.where(accept[:, None], y, x)
 
 
-def linear_gaussian(dtype: torch.dtype, perturb: float = 0.3) -> Kernel:
+def linear_gaussian(dtype: torch.dtype, perturb: float = 0.3) -> FunctionKernel:
     """Two unrelated affine Gaussian laws that even change the dimension, 2 -> 3."""
     torch.manual_seed(1)
     a, b = torch.randn(3, 2, dtype=dtype), perturb * torch.randn(2, 3, dtype=dtype)
-    return Kernel(lambda x: Gaussian(x @ a.T + 0.1, 0.7), lambda y: Gaussian(y @ b.T - 0.2, 1.3))
+    return FunctionKernel(
+        lambda x: Gaussian(x @ a.T + 0.1, 0.7), lambda y: Gaussian(y @ b.T - 0.2, 1.3)
+    )
 
 
 def lopsided() -> GaussianMixture:

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import torch
 
-from gentoolkit import Chain, Gaussian, Kernel, Reversible
+from gentoolkit import Chain, FunctionKernel, Gaussian, Reversible
 from gentoolkit.core import checks
 from tests.laws.cases import JOURNEYS, PULLED_JOURNEYS, Normalised
 from tests.laws.examples import Affine, Flattened, Metropolis, Sinh, linear_gaussian, lopsided
 
 
-class FlippedOnPull(Kernel):
+class FlippedOnPull(FunctionKernel):
     """The classic: the sign of the ratio turns with the direction."""
 
     def pull(self, y, generator=None):
@@ -67,7 +67,7 @@ def test_a_flipped_sign_fails_the_ratio_law():
 def test_a_trailing_one_fails_the_ratio_law():
     kernel = linear_gaussian(torch.float64)
 
-    class Column(Kernel):
+    class Column(FunctionKernel):
         def push(self, x, generator=None):
             y, ratio = super().push(x, generator)
             return y, ratio[:, None]
@@ -131,7 +131,7 @@ def test_a_pull_of_another_law_fails_the_inverse_weight():
     journey = PULLED_JOURNEYS["kernel"]()
     kernel = journey.chain.steps[0]
 
-    class Narrow(Kernel):
+    class Narrow(FunctionKernel):
         def pull(self, y, generator=None):
             x = Gaussian(self.b(y).mean, 0.65).sample(generator=generator)
             return x, self.log_ratio(x, y)

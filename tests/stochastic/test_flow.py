@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gentoolkit import Bijection, Chain, Gaussian, Kernel, Reversible, standard_normal
+from gentoolkit import Bijection, Chain, FunctionKernel, Gaussian, Reversible, standard_normal
 from gentoolkit.core import checks
 from gentoolkit.flows import AffineCoupling, half
 from gentoolkit.stochastic import (
@@ -158,10 +158,10 @@ def test_truth_b_exact_reversals_leave_no_variance():
     blocks = [slice(0, 2), slice(2, 4), slice(4, 7), slice(7, 10)]
     g = torch.distributions.MultivariateNormal(mean[blocks[3]], cov[blocks[3], blocks[3]])
 
-    def reversed_exactly(step, before: slice, after: slice) -> Kernel:
+    def reversed_exactly(step, before: slice, after: slice) -> FunctionKernel:
         gain = cov[before, after] @ cov[after, after].inverse()
         rest = cov[before, before] - gain @ cov[after, before]
-        return Kernel(step, lambda y: Full(mean[before] + (y - mean[after]) @ gain.T, rest))
+        return FunctionKernel(step, lambda y: Full(mean[before] + (y - mean[after]) @ gain.T, rest))
 
     steps = linear_chain().steps
     laws = [steps[1].law, steps[2].decoder, steps[3].law]  # pyright: ignore

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gentoolkit import Chain, Gaussian, Kernel, Law
+from gentoolkit import Chain, FunctionKernel, Gaussian, Law
 from gentoolkit.stochastic import (
     Langevin,
     Leapfrog,
@@ -60,7 +60,7 @@ def kernels(reversal) -> Chain:
     path, steps = annealing_path(), []
     for k, beta in enumerate(BETAS.tolist()[1:], 1):
         law = Langevin(path.at(beta), STEP).law
-        steps.append(Kernel(law, lambda y, k=k: reversal(k, y)))
+        steps.append(FunctionKernel(law, lambda y, k=k: reversal(k, y)))
     return Chain(path.source, steps)
 
 

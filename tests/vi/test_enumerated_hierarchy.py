@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 import torch
 
-from gentoolkit.core import Categorical, Chain, Kernel, log_variance, trajectory_balance
+from gentoolkit.core import Categorical, Chain, FunctionKernel, log_variance, trajectory_balance
 
 PATHS = torch.tensor(list(product(range(3), range(4), range(5))))  # (60, 3): z2, z1, x
 
@@ -27,8 +27,12 @@ class Tables:
         return Chain(
             Categorical(self.prior[None]),
             [
-                Kernel(lambda z2: Categorical(self.f1[z2]), lambda z1: Categorical(self.b1[z1])),
-                Kernel(lambda z1: Categorical(self.f0[z1]), lambda x: Categorical(self.b0[x])),
+                FunctionKernel(
+                    lambda z2: Categorical(self.f1[z2]), lambda z1: Categorical(self.b1[z1])
+                ),
+                FunctionKernel(
+                    lambda z1: Categorical(self.f0[z1]), lambda x: Categorical(self.b0[x])
+                ),
             ],
         )
 

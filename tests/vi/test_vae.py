@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from gentoolkit.core import Bernoulli, Chain, Gaussian, Kernel, log_z, standard_normal
+from gentoolkit.core import Bernoulli, Chain, FunctionKernel, Gaussian, log_z, standard_normal
 from gentoolkit.core.checks import dead_parameters, mean_is, mean_weight, same_ratio
 from gentoolkit.data import batches, digits
 from gentoolkit.train import fit
@@ -211,7 +211,7 @@ def test_any_law_will_do():
     model = VAE(4, 1, hidden=(6,), law=lambda mean: Gaussian(mean, 0.3)).double()
     x = torch.randn(5, 4).double()
     prior = standard_normal(1, dtype=torch.float64)
-    kernel = Kernel(lambda z: Gaussian(model.decoder(z), 0.3), model.encode)
+    kernel = FunctionKernel(lambda z: Gaussian(model.decoder(z), 0.3), model.encode)
     expected = Chain(prior, [kernel]).pull(x, torch.Generator().manual_seed(9)).log_evidence()
     got = model.evidences(x, 1, torch.Generator().manual_seed(9))[0]
     assert torch.allclose(got, expected)

@@ -21,6 +21,7 @@ from gentoolkit.viz import (
 )
 from gentoolkit.viz.arrays import unpack
 from gentoolkit.viz.size import LARGEST
+from tests.viz.refused import refused
 from tests.viz.test_poster import decode_png, near
 
 GRAPH = StateGraph.square(3)
@@ -369,16 +370,14 @@ STATES = np.zeros((2, 3))
             ),
             "marks of lane 'a'",
         ),
-        (lambda: ribbons([[[0, 0], [1, 1]]], [-1.0]), "lowest -1"),
-        (lambda: ribbons([[[0, 0], [1, 1]]], [1.0, 1.0]), "do not fit the ribbons"),
+        (lambda: ribbons([[[0, 0], [1, 1]]], [-1.0]), "from -1"),
+        (lambda: ribbons([[[0, 0], [1, 1]]], [1.0, 1.0]), "widths of ribbons"),
         (lambda: ribbons([[[0, 0]]], [1.0]), "two vertices"),
     ],
 )
 def test_bad_arguments_say_what_is_wrong(wrong, words):
     """Bug: numpy's own words, or a picture of something else."""
-    with pytest.raises(ValueError, match=words) as caught:
-        wrong()
-    assert "ot" in str(caught.value) and str(caught.value).count(".") >= 2
+    refused(wrong, words)
 
 
 def landscape(**more: Any) -> Scene:

@@ -26,6 +26,7 @@ from gentoolkit.viz import Pipes, Scene, along, learned_pipes, path_account, run
 from gentoolkit.viz.arrays import unpack
 from gentoolkit.viz.pipe_graph import run, waypoints
 from gentoolkit.widgets import Knob, tune
+from tests.viz.refused import refused
 from tests.viz.test_poster import decode_png, near
 
 SPACE = Space(Hypergrid(8, 2))
@@ -286,6 +287,4 @@ def pair(**more: Any) -> Scene:
 )
 def test_bad_arguments_say_what_is_wrong(wrong, words):
     """Bug: numpy's own words, or a picture of something else."""
-    with pytest.raises(ValueError, match=words) as caught:
-        wrong()
-    assert "got" in str(caught.value)
+    refused(wrong, words)

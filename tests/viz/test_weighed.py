@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gentoolkit import Categorical, Chain, Gaussian, Kernel
+from gentoolkit import Categorical, Chain, FunctionKernel, Gaussian
 from gentoolkit.flows import AffineCoupling
 from gentoolkit.targets import eight_gaussians
 from gentoolkit.viz.arrays import unpack
@@ -28,7 +28,7 @@ def test_the_account_runs_from_the_source_to_the_log_weight():
     torch.manual_seed(0)
     steps = [
         AffineCoupling(2),
-        Kernel(lambda x: Gaussian(x, 0.5), lambda y: Gaussian(0.9 * y, 0.4)),
+        FunctionKernel(lambda x: Gaussian(x, 0.5), lambda y: Gaussian(0.9 * y, 0.4)),
     ]
     with torch.no_grad():
         for p in steps[0].parameters():
@@ -61,7 +61,7 @@ def test_states_of_a_lattice_are_drawn_where_they_are_placed():
     chain = Chain(
         law,
         [
-            Kernel(
+            FunctionKernel(
                 lambda x: Categorical.from_probs(torch.full((len(x), 4), 0.25)),
                 lambda y: Categorical.from_probs(torch.full((len(y), 4), 0.25)),
             )
