@@ -86,15 +86,18 @@ class DDPM(nn.Module):
         super().__init__()
         self.event_shape = validate.event_shape(event_shape)
         self.net = net
-        self._first: Tensor | None = None
         self.schedule = schedule
         self.parametrisation = PredictsNoise() if parametrisation is None else parametrisation
         self.variance = PosteriorVariance() if variance is None else variance
         self._grid = steps if isinstance(steps, Tensor) else noisy_times(schedule, steps)
         self._conditional = _takes_context(net)
-        self._first = next(self.parameters(), None)
+        self._locate()
         self._known, self._table = self._tables()
         readable(self.parametrisation, self._known.signal, self._known.noise)
+
+    def _locate(self) -> None:
+        first = next(self.parameters(), None)
+        self._first = None if first is None else first.detach().new_empty(0)
 
     @torch.no_grad()
     def _tables(self) -> tuple[Coefficients, Tensor]:
@@ -105,7 +108,7 @@ class DDPM(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "DDPM":
         super()._apply(fn, recurse)
-        self._first = next(self.parameters(), None)
+        self._locate()
         self._known, self._table = self._tables()
         return self
 

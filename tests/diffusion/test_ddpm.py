@@ -118,7 +118,9 @@ def test_samples_of_the_exact_net_follow_the_data():
     schedule = LogSnrLinear(1.0, -9.0)  # much noise is left for the last step
     m = coefficients(schedule, noisy_times(schedule, 40))
     exact = GivenVariance(DATA.second(m))
-    model = DDPM(DATA.denoiser(schedule), (1,), schedule, 40, PredictsData, exact)
+    model = DDPM(
+        DATA.denoiser(schedule), (1,), schedule, 40, parametrisation=PredictsData(), variance=exact
+    )
     x, pushed = model.sample(40_000)[:, 0], model.chain().push(40_000).states[-1][:, 0]
     # The last step takes the mean, so exactly its variance is missing.
     lost = float(DATA.second(m)[0])
@@ -127,7 +129,7 @@ def test_samples_of_the_exact_net_follow_the_data():
         assert mean_is(draws, DATA.mean), mean_is(draws, DATA.mean)
         squares = (draws - DATA.mean).square()
         assert mean_is(squares, var), mean_is(squares, var)
-    again = [model.sample(3, torch.Generator().manual_seed(5)) for _ in range(2)]
+    again = [model.sample(3, generator=torch.Generator().manual_seed(5)) for _ in range(2)]
     assert torch.equal(*again)
 
 
@@ -169,17 +171,17 @@ def test_images_and_labels_pass_through():
         return what(torch.Generator().manual_seed(2))
 
     for what in (
-        lambda y: seeded(lambda g: model.terms(x, generator=g, label=y)).sum(0),
-        lambda y: seeded(lambda g: model.bound(x, g, y)),
-        lambda y: seeded(lambda g: model.sample(5, g, y)).flatten(1).sum(1),
+        lambda y: seeded(lambda g: model.terms(x, generator=g, context=y)).sum(0),
+        lambda y: seeded(lambda g: model.one_step_elbo(x, generator=g, context=y)),
+        lambda y: seeded(lambda g: model.sample(5, generator=g, context=y)).flatten(1).sum(1),
         lambda y: seeded(lambda g: model.chain(y).pull(x, g)).log_evidence(),
     ):
         same = what(label) == what(torch.zeros(5, dtype=torch.long))
         assert same.tolist() == [True, False, False, False, False]
-    assert model.terms(x, label=label).shape == (4, 5)
-    assert model.sample(5, label=label).shape == (5, 1, 4, 4)
+    assert model.terms(x, context=label).shape == (4, 5)
+    assert model.sample(5, context=label).shape == (5, 1, 4, 4)
     losses = [
-        float(seeded(lambda g, y=y: model.loss(x, generator=g, label=y)))
+        float(seeded(lambda g, y=y: model.loss(x, generator=g, context=y)))
         for y in (label, label, 0 * label)
     ]
     assert losses[0] == losses[1] != losses[2]
@@ -189,7 +191,7 @@ def test_a_copy_has_its_own_learned_schedule():
     """Catches a reading of the net that still looks at the schedule of the original."""
     model = DDPM(TimeMLP(2, 2, (8,)), (2,), LearnedLogSnr(), 4)
     twin = copy.deepcopy(model)
-    assert twin.reads.schedule is twin.schedule is not model.schedule
+    assert twin.schedule is not model.schedule
     assert any(name.startswith("schedule.") for name in model.state_dict())
     x = torch.randn(8, 2)
     assert dead_parameters(lambda: -model.elbo(x).mean(), model) == []
@@ -207,16 +209,16 @@ class Rising(LogSnrLinear):
     [
         (lambda net: DDPM(net, (2,), SCHEDULE, 0), ValueError, "at least 1"),
         (lambda net: DDPM(net, (2,), SCHEDULE, cast(int, 2.5)), TypeError, "whole number"),
-        (lambda net: DDPM(net, cast(tuple, 2), SCHEDULE, 5), TypeError, "tuple"),
+        (lambda net: DDPM(net, cast(tuple, (2.5,)), SCHEDULE, 5), TypeError, "whole number"),
         (lambda net: DDPM(net, (0,), SCHEDULE, 5), ValueError, "at least 1"),
         (lambda net: DDPM(net, (2,), Rising(), 5), ValueError, "fall strictly"),
         (
-            lambda net: DDPM(net, (2,), LinearBeta(), torch.tensor([0.0, 0.5, 1.0])),
+            lambda net: DDPM(net, (2,), LinearBeta(), torch.tensor([1.0, 0.5, 0.0])),
             ValueError,
             "leave out the time",
         ),
-        (lambda net: DDPM(net, (2,), SCHEDULE, torch.tensor([0.5, 0.2])), ValueError, "increases"),
-        (lambda net: DDPM(net, (2,), SCHEDULE, torch.tensor([0.5, 1.2])), ValueError, "0, 1"),
+        (lambda net: DDPM(net, (2,), SCHEDULE, torch.tensor([0.2, 0.5])), ValueError, "falls"),
+        (lambda net: DDPM(net, (2,), SCHEDULE, torch.tensor([1.2, 0.5])), ValueError, "0, 1"),
         (lambda net: DDPM(net, (2,), SCHEDULE, torch.tensor([1, 2])), TypeError, "floating"),
         (lambda net: DDPM(net, (2,), SCHEDULE, 5).sample(0), ValueError, "at least 1"),
         (
@@ -224,8 +226,12 @@ class Rising(LogSnrLinear):
             TypeError,
             "pixels",
         ),
-        (lambda net: DDPM(net, (2,), SCHEDULE, 5).elbo(torch.randn(3, 3)), ValueError, "reshape"),
-        (lambda net: DDPM(net, (2,), SCHEDULE, 5).bound(torch.randn(0, 2)), ValueError, "empty"),
+        (
+            lambda net: DDPM(net, (2,), SCHEDULE, 5).elbo(torch.randn(3, 3)),
+            ValueError,
+            "one row for each",
+        ),
+        (lambda net: DDPM(net, (2,), SCHEDULE, 5).elbo(torch.randn(0, 2)), ValueError, "empty"),
         (
             lambda net: DDPM(net, (2,), SCHEDULE, 5).loss(torch.full((3, 2), torch.nan)),
             ValueError,

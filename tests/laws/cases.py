@@ -25,8 +25,7 @@ from gentoolkit import (
 from gentoolkit.core.chain import Target
 from gentoolkit.diffusion import (
     DDPM,
-    VDM,
-    LearnedLogSnr,
+    Denoiser,
     LearnedVariance,
     LinearBeta,
     LogSnrLinear,
@@ -144,7 +143,7 @@ def probability_flow(dtype: torch.dtype) -> ProbabilityFlowMap:
     torch.manual_seed(8)
     net, schedule = perturbed(TimeMLP(2, 2, (8,))).to(dtype), LogSnrLinear(2.0, -2.0)
     times = torch.linspace(0.5, 0.48, 41, dtype=torch.float64)
-    return ProbabilityFlowMap(net, schedule, PredictsVelocity(schedule), times)
+    return ProbabilityFlowMap(Denoiser(net, schedule, PredictsVelocity()), times)
 
 
 def leap(law: Callable[[Table], StepLaw], dtype: torch.dtype) -> Step:
@@ -399,10 +398,6 @@ MODELS: dict[str, Callable[[], tuple[nn.Module, Tensor]]] = {
     "stochastic flow": lambda: (_perturbed(stochastic_flow()), torch.randn(7, 2)),
     "ddpm": lambda: (
         _perturbed(DDPM(TimeMLP(2, 2, (8,)), (2,), LinearBeta(), 5)),
-        torch.randn(7, 2),
-    ),
-    "vdm": lambda: (
-        _perturbed(VDM(TimeMLP(2, 2, (8,)), (2,), LearnedLogSnr(), steps=5)),
         torch.randn(7, 2),
     ),
     "d3pm": lambda: (
