@@ -1,7 +1,6 @@
 """The exact density of the probability-flow ODE: a diffusion model read as one bijection."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -10,11 +9,9 @@ from torch import Generator, Tensor
 from gentoolkit.core import validate
 from gentoolkit.core.step import Bijection
 from gentoolkit.diffusion.denoiser import Denoiser
-from gentoolkit.numerics import Noise, divergence, hutchinson, rk4
+from gentoolkit.numerics import ExactTrace, Trace, rk4
 from gentoolkit.numerics.ode import Rule
 from gentoolkit.processes import falling_times
-
-Trace = Callable[[Callable[[Tensor], Tensor], Tensor], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,7 @@ class ProbabilityFlowMap(Bijection):
         times: falling, (T+1,): the solver's steps. The first must keep some signal, the last some
             noise.
         rule: one step: `rk4` (order 4), `heun`, `euler`.
-        noise: None for the exact trace, or `rademacher` or `gaussian` for the estimate.
+        trace: `ExactTrace()`, or `Hutchinson()` for the estimate.
 
     Raises:
         TypeError: `times` holds integers.
@@ -46,8 +43,7 @@ class ProbabilityFlowMap(Bijection):
     denoiser: Denoiser
     times: Tensor
     rule: Rule = rk4
-    noise: Noise | None = None
-    estimated: bool = field(init=False)
+    trace: Trace = ExactTrace()
 
     def __post_init__(self) -> None:
         first, *_, last = self.denoiser.levels(falling_times(self.times))
@@ -57,11 +53,15 @@ class ProbabilityFlowMap(Bijection):
                 f"{last.noise:g} at {last.time:g} and signal {first.signal:g} at {first.time:g}; "
                 "stop a little inside, for example at 1e-4 or 0.9999"
             )
-        object.__setattr__(self, "estimated", self.noise is not None)
+
+    @property
+    def estimated(self) -> bool:
+        """Whether the trace is an estimate."""
+        return self.trace.estimated
 
     def exact(self) -> "ProbabilityFlowMap":
         """Return the same map with an exact trace."""
-        return replace(self, noise=None)
+        return replace(self, trace=ExactTrace())
 
     def velocity(self, x: Tensor, t: Tensor) -> Tensor:
         """Return dx/dt at states `x` (B, *event) and one time `t` ()."""
@@ -87,22 +87,16 @@ class ProbabilityFlowMap(Bijection):
         """Return where `x` ends along `times`, and the log-determinant of the way (B,)."""
         if not validate.batch("x", x).is_floating_point():
             raise TypeError(f"x must hold floating-point states; got {x.dtype}; use x.float()")
-        shape, trace = x.shape, self._trace(x, generator)
+        shape, divergence = x.shape, self.trace.draw(x.flatten(1), generator)
 
         def slope(t: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             def rows(at: Tensor) -> Tensor:
                 return self.velocity(at.reshape(shape), t).flatten(1)
 
-            return trace(rows, state[0])
+            return divergence(rows, state[0])
 
         state = (x.flatten(1), x.new_zeros(shape[0]))
         for t, end in pairwise(times.to(torch.float64)):
             # In float64, so that t + h ends at `end` and never beyond time 1.
             state = self.rule(slope, t, end - t, state)
         return state[0].reshape(shape), state[1]
-
-    def _trace(self, x: Tensor, generator: Generator | None) -> Trace:
-        if self.noise is None:
-            return divergence
-        e = self.noise(x.detach().flatten(1), generator)  # one for the whole trajectory
-        return lambda f, at: hutchinson(f, at, e)

@@ -27,7 +27,7 @@ class Planar(Layer):
         v = u + (softplus(w.u) - 1 - w.u) w / |w|^2,   so that w.v > -1: it is invertible
 
     The inverse has no closed form: it is one increasing equation for w.x, solved by a safeguarded
-    Newton method; its gradients are exact to first order.
+    Newton method.
 
     Arguments:
         features: width of an event.
@@ -136,7 +136,7 @@ class LeakySoftplus(Layer):
 
         y = a x + (1 - a) softplus(x),   log |det| = sum log(a + (1 - a) sigmoid(x))
 
-    The inverse is Newton's method within a bracket; its gradients are exact to first order.
+    The inverse is Newton's method within a bracket.
 
     Arguments:
         features: width of an event.

@@ -21,7 +21,7 @@ from gentoolkit.numerics import (
     Noise,
     Stop,
     contracting,
-    fixed_point,
+    implicit_fixed_point,
     log_det_series,
     rademacher,
     spectral_bound,
@@ -188,7 +188,7 @@ class Residual(Layer):
     """The layer `y = x + g(x)`, whose inverse is the fixed point of `x = y - g(x)`.
 
     Its one-pass direction is `transform`; turned round by `Inverted` it scores in one pass. The
-    gradient through the inverse is that of the implicit function theorem (first derivatives).
+    derivatives of the inverse are those of the implicit function theorem.
 
     Arguments:
         net: g, whose Lipschitz constant is below one.
@@ -253,17 +253,7 @@ class Residual(Layer):
     ) -> tuple[Tensor, Tensor]:
         g = self.net.at(y, context)
         tolerance = self.tolerance or 64 * torch.finfo(y.dtype).eps
-        root = fixed_point(lambda x: y - g(x), y.detach(), tolerance, self.iterations)
-        x = y - g(root)
-        if x.requires_grad:
-            with torch.no_grad():
-                at = Linearised(g, root)
-            # x = y - g(x) gives dx = (I + J)^-1 (dy - dg): solve (I + J') w = gradient for w.
-            x.register_hook(
-                lambda gradient: fixed_point(
-                    lambda w: gradient - at.pull(w), gradient, tolerance, self.iterations
-                )
-            )
+        x = implicit_fixed_point(lambda x: y - g(x), y, tolerance, self.iterations)
         return x, self.log_det(Linearised(g, x), generator)
 
 

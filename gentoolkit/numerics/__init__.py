@@ -1,18 +1,23 @@
 """Numerical methods: tensors in, tensors out, no knowledge of chains."""
 
 from gentoolkit.numerics.adaptive import Adaptive, Solver
-from gentoolkit.numerics.contraction import fixed_point, spectral_bound
+from gentoolkit.numerics.contraction import spectral_bound
 from gentoolkit.numerics.divergence import (
+    Divergence,
+    ExactTrace,
+    Hutchinson,
     Linearised,
     Noise,
+    Trace,
     divergence,
     gaussian,
     hutchinson,
     jacobian,
     rademacher,
+    value_and_gradient,
 )
 from gentoolkit.numerics.ode import FixedStep, euler, heun, path, rk4
-from gentoolkit.numerics.roots import increasing_root
+from gentoolkit.numerics.roots import fixed_point, implicit_fixed_point, increasing_root
 from gentoolkit.numerics.series import (
     Stop,
     contracting,
@@ -25,11 +30,15 @@ from gentoolkit.numerics.spline import spline, spline_inverse, spline_knots
 
 __all__ = [
     "Adaptive",
+    "Divergence",
+    "ExactTrace",
     "FixedStep",
+    "Hutchinson",
     "Linearised",
     "Noise",
     "Solver",
     "Stop",
+    "Trace",
     "contracting",
     "divergence",
     "euler",
@@ -37,6 +46,7 @@ __all__ = [
     "gaussian",
     "heun",
     "hutchinson",
+    "implicit_fixed_point",
     "increasing_root",
     "jacobian",
     "log_det_series",
@@ -50,4 +60,5 @@ __all__ = [
     "stochastic_log_det",
     "terms_needed",
     "truncation_bound",
+    "value_and_gradient",
 ]

@@ -1,6 +1,4 @@
-"""Contractions: a bound of a matrix's norm that never falls short, and fixed points."""
-
-from collections.abc import Callable
+"""A bound of a matrix's norm that never falls short."""
 
 import torch
 from torch import Tensor
@@ -41,34 +39,3 @@ def spectral_bound(matrix: Tensor, squarings: int = 8) -> Tensor:
         if i < squarings:
             gram = gram @ gram
     return scale * (log_norm / 2 ** (squarings + 1)).exp()
-
-
-def fixed_point(
-    f: Callable[[Tensor], Tensor], x: Tensor, tolerance: float, iterations: int
-) -> Tensor:
-    """Return the x with `x = f(x)`, by `x <- f(x)` from the given start, without a gradient.
-
-    Arguments:
-        f: a contraction, any shape to the same shape.
-        x: where to start.
-        tolerance: largest |f(x) - x| at the end, relative to 1 + |x|.
-        iterations: how many are tried.
-
-    Raises:
-        ValueError: it has not converged; the error names the residual and the tolerance.
-    """
-    validate.positive("tolerance", tolerance)
-    validate.positive_count("iterations", iterations)
-    residual = torch.tensor(torch.inf)
-    with torch.no_grad():
-        for _ in range(iterations):
-            image = f(x)
-            residual = ((image - x).abs() / (1.0 + image.abs())).max()
-            x = image
-            if bool(residual <= tolerance):
-                return x
-    raise ValueError(
-        f"the fixed point has not converged in {iterations} iterations: residual "
-        f"{float(residual):.3g}, above the tolerance {tolerance:.3g}; allow more iterations, raise "
-        "the tolerance, or lower the Lipschitz constant"
-    )

@@ -1,16 +1,27 @@
-"""Jacobians of maps between rows, and traces of them, exact or estimated.
+"""Gradients, Jacobians and their traces, exact or estimated, of functions of rows.
 
 The maps take (B, D) to (B, D) and treat every row alone. All results follow the gradient: they
-can be differentiated in the inputs and in the map's parameters.
+can be differentiated in the inputs and in the map's parameters. The numbers are the same under
+`torch.no_grad()` and `torch.inference_mode()`, in `torch.func` transforms and when compiled.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Generator, Tensor
+from torch.func import jvp, vjp, vmap
 
 RowMap = Callable[[Tensor], Tensor]
 Noise = Callable[[Tensor, Generator | None], Tensor]
+Divergence = Callable[[RowMap, Tensor], tuple[Tensor, Tensor]]
+
+_NO_TRACE = (
+    "the map must be differentiable; got an output made in inference mode, which keeps no trace of "
+    "its input; drop @torch.inference_mode() from the map (under @torch.no_grad() it would be "
+    "differentiated all the same), or clone a constant output"
+)
 
 
 def rademacher(like: Tensor, generator: Generator | None = None) -> Tensor:
@@ -27,41 +38,96 @@ def gaussian(like: Tensor, generator: Generator | None = None) -> Tensor:
 class Linearised:
     """A map at given rows: its value, and products with its Jacobian there.
 
-    Reverse mode throughout: the map is evaluated once, and each product is one sweep back.
+    Reverse mode: the map is evaluated once, and each product is one sweep back. A map that turns
+    gradients off, as one under `@torch.no_grad()` does, is differentiated forwards, in D passes;
+    a *part* of a map under `no_grad`, and what is detached, counts as constant.
 
     Arguments:
-        f: takes rows (B, D) to rows (B, D), each alone.
+        f: takes rows (B, D) to rows (B, K), each alone.
         x: where, (B, D).
+
+    Raises:
+        ValueError: the map's output was made in inference mode, where no derivative is left.
     """
 
     def __init__(self, f: RowMap, x: Tensor) -> None:
-        self._differentiable = torch.is_grad_enabled()
-        with torch.enable_grad():
-            # A history is kept only where it is wanted. Either way the rows get a node of their
-            # own: products must meet neither hooks on x nor a view that was made without grad.
-            keep = self._differentiable and x.requires_grad
-            self._x = x.view_as(x) if keep else x.detach().requires_grad_()
-            self._value = f(self._x)
-        self.value = self._value if self._differentiable else self._value.detach()
+        self._matrix = None
+        if torch.compiler.is_compiling():  # the looks taken below would break the graph
+            self.value, self._back = vjp(f, x)
+            return
+        # Tensors made in inference mode cannot be differentiated outside of it; their copies can.
+        at = x.clone() if x.is_inference() else x
+        graph: list[bool] = []
+
+        def seen(rows: Tensor) -> Tensor:
+            value = f(rows)
+            graph.append(value.requires_grad)
+            return value
+
+        try:
+            self.value, self._back = vjp(seen, at)
+        except RuntimeError as error:
+            if "inference" in str(error).lower():
+                raise ValueError(_NO_TRACE) from error
+            raise
+        if not graph[0]:
+            self._matrix = _forwards(f, at, self.value)
 
     def pull(self, v: Tensor) -> Tensor:
-        """Return `v' J` for each row: (B, D) -> (B, D)."""
-        if not self._value.requires_grad:  # a constant map
-            return torch.zeros_like(v)
-        (product,) = torch.autograd.grad(
-            self._value,
-            self._x,
-            v,
-            retain_graph=True,
-            create_graph=self._differentiable,
-            materialize_grads=True,
-        )
-        return product
+        """Return `v' J` for each row: (B, K) -> (B, D)."""
+        if self._matrix is not None:
+            return (v.unsqueeze(-2) @ self._matrix).squeeze(-2)
+        return self._back(v)[0]
 
     def jacobian(self) -> Tensor:
-        """Return the Jacobian of each row, (B, D, D), by D products."""
-        units = torch.eye(self.value.shape[-1], dtype=self.value.dtype, device=self.value.device)
-        return torch.stack([self.pull(unit.expand_as(self.value)) for unit in units], 1)
+        """Return the Jacobian of each row, (B, K, D), by K products."""
+        if self._matrix is not None:
+            return self._matrix
+        return vmap(self.pull, out_dims=1)(_units(self.value))
+
+
+def _units(like: Tensor) -> Tensor:
+    """Return the D unit vectors, each for every row, (D, B, D)."""
+    rows, size = like.shape
+    unit = torch.eye(size, dtype=like.dtype, device=like.device)
+    return unit[:, None].expand(size, rows, size)
+
+
+def _forwards(f: RowMap, x: Tensor, value: Tensor) -> Tensor:
+    """Return the Jacobian (B, K, D) by forward mode, which `torch.no_grad` does not stop."""
+    if value.is_inference():
+        raise ValueError(_NO_TRACE)
+    return torch.stack([jvp(f, (x,), (unit,))[1] for unit in _units(x)], -1)
+
+
+def value_and_gradient(f: RowMap, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return `f(x)` (B,) and its gradient, (B, *event), for one number a row.
+
+    Where gradients are recorded, both stay differentiable in `x` and in the parameters of f, so a
+    loss may reach through a whole path; under `torch.no_grad()` nothing is kept. What is said of
+    `Linearised` holds here too.
+
+    Arguments:
+        f: takes states (B, *event) to numbers (B,), each row alone.
+        x: where, (B, *event).
+    """
+    inside = torch._C._functorch.peek_interpreter_stack() is not None
+    plain = not (inside or torch.compiler.is_compiling() or torch.is_inference_mode_enabled())
+    if plain and (x.requires_grad or not torch.is_grad_enabled()):
+        # Twice as fast as what follows, which alone keeps a graph for parameters of f that ask
+        # for gradients where x does not.
+        keep = torch.is_grad_enabled()
+        with torch.enable_grad():
+            at = x if keep else x.detach().requires_grad_()
+            value = f(at)
+            if value.requires_grad:
+                (gradient,) = torch.autograd.grad(
+                    value.sum(), at, create_graph=keep, materialize_grads=True
+                )
+                return value if keep else value.detach(), gradient
+    rows = Linearised(lambda rows: f(rows.reshape(x.shape))[:, None], x.reshape(x.shape[0], -1))
+    gradient = rows.pull(torch.ones_like(rows.value))
+    return rows.value[:, 0], gradient.reshape(x.shape)
 
 
 def jacobian(f: RowMap, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,3 +157,54 @@ def hutchinson(f: RowMap, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     """
     at = Linearised(f, x)
     return at.value, (at.pull(noise) * noise).sum(-1)
+
+
+class Trace(ABC):
+    """A way to follow the divergence of a velocity along trajectories.
+
+    Obligations: `draw` is called once for a batch of trajectories and returns what gives value and
+    divergence at every point of them; `estimated` is False only for an exact one.
+    """
+
+    estimated: bool = True
+
+    @abstractmethod
+    def draw(self, x: Tensor, generator: Generator | None = None) -> Divergence:
+        """Return a function of (map, rows) -> (value, divergence) for trajectories from `x`.
+
+        Arguments:
+            x: rows (B, D); only their shape, dtype and device count.
+            generator: source of randomness.
+        """
+
+
+@dataclass(frozen=True)
+class ExactTrace(Trace):
+    """The exact trace by D products with the Jacobian: for small D."""
+
+    estimated: bool = field(default=False, init=False)
+
+    def draw(self, x: Tensor, generator: Generator | None = None) -> Divergence:
+        """Return `divergence`; nothing is drawn."""
+        return divergence
+
+
+@dataclass(frozen=True)
+class Hutchinson(Trace):
+    """An unbiased estimate by one product, with one noise for each whole trajectory.
+
+    With new noise at every stage a solver would follow a field that jumps: its error estimate, and
+    its order, would be lost.
+
+    Arguments:
+        noise: `rademacher` or `gaussian`.
+
+    Reference: Grathwohl et al. 2018 (arXiv 1810.01367).
+    """
+
+    noise: Noise = rademacher
+
+    def draw(self, x: Tensor, generator: Generator | None = None) -> Divergence:
+        """Draw one noise for each trajectory and return the estimate that uses it."""
+        e = self.noise(x.detach(), generator)
+        return lambda f, at: hutchinson(f, at, e)

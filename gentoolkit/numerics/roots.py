@@ -1,11 +1,28 @@
-"""Roots of increasing functions of one number, many at once."""
+"""Roots of increasing functions of one number, many at once, and fixed points of contractions.
+
+Both are found without a graph; then two Newton steps are recorded. From the root itself a Newton
+step gives the first derivatives of the implicit function theorem, and the second step doubles the
+order: derivatives up to the third are right, in reverse and in forward mode.
+"""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from gentoolkit.core import validate
+from gentoolkit.numerics.divergence import jacobian
+
 Increasing = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+_UNREAD = 40
+"""Iterations where no value may be read: each pair of them halves the bracket or the residual."""
+
+
+def _unread(x: Tensor) -> bool:
+    """Whether values cannot be read to stop early: compiled, transformed, or on the meta device."""
+    inside = torch._C._functorch.peek_interpreter_stack() is not None
+    return torch.compiler.is_compiling() or inside or x.device.type == "meta"
 
 
 def increasing_root(
@@ -17,26 +34,27 @@ def increasing_root(
 ) -> Tensor:
     """Solve `f(a) = 0` by Newton's method, by bisection where Newton leaves the bracket or crawls.
 
-    The gradient flows to what `function` depends on: the last Newton step is recorded, and at a
-    root its derivative is the one of the implicit function theorem (first derivatives only).
+    The gradient flows to what `function` depends on, up to third derivatives.
 
     Arguments:
-        function: returns f(a) and f'(a) >= 0 elementwise.
+        function: returns f(a) and f'(a) >= 0 elementwise, both differentiable.
         low: where f <= 0, up to rounding.
         high: where f >= 0, up to rounding; the same shape.
         tolerance: largest |f| that is accepted.
-        iterations: how many steps are tried.
+        iterations: how many steps are tried. Compiled, or in a `torch.func` transform, all steps
+            are taken, at most 40, and a place that did not converge becomes NaN.
 
     Raises:
         ValueError: some |f| is above the tolerance after the last step.
     """
+    unread = _unread(low)
     with torch.no_grad():
         low, high = low.detach(), high.detach()
         a = (low + high) / 2
         value, slope = function(a)
         before = torch.full_like(value, torch.inf)
-        for _ in range(iterations):
-            if bool((value.abs() <= tolerance).all()):
+        for _ in range(min(iterations, _UNREAD) if unread else iterations):
+            if not unread and bool((value.abs() <= tolerance).all()):
                 break
             low, high = torch.where(value < 0, a, low), torch.where(value > 0, a, high)
             newton = a - value / slope
@@ -46,13 +64,83 @@ def increasing_root(
             before, a = value, torch.where(good, newton, (low + high) / 2)
             value, slope = function(a)
         # Written so that a NaN, which fails every comparison, counts as no root.
-        off = ~(value.abs() <= tolerance)
-        if bool(off.any()):
+        found = value.abs() <= tolerance
+        if unread:
+            a = torch.where(found, a, torch.nan)
+        elif not bool(found.all()):
             bound = float(torch.as_tensor(tolerance, dtype=value.dtype).max())
             raise ValueError(
                 f"the root search must end within {bound:.3g} of zero; got a residual of "
-                f"{float(value.abs().max()):.3g} at {int(off.sum())} of {off.numel()} places after "
-                f"{iterations} steps; raise the tolerance or the number of steps, or use float64"
+                f"{float(value.abs().max()):.3g} at {int((~found).sum())} of {found.numel()} "
+                f"places after {iterations} steps; raise the tolerance or the number of steps, or "
+                "use float64"
             )
-    value, _ = function(a)
-    return a - value / slope
+    for _ in range(2):
+        value, slope = function(a)
+        a = a - value / slope
+    return a
+
+
+def fixed_point(
+    f: Callable[[Tensor], Tensor], x: Tensor, tolerance: float, iterations: int
+) -> Tensor:
+    """Return the x with `x = f(x)`, by `x <- f(x)` from the given start, without a gradient.
+
+    Arguments:
+        f: a contraction, any shape to the same shape.
+        x: where to start.
+        tolerance: largest |f(x) - x| at the end, relative to 1 + |x|.
+        iterations: how many are tried; compiled, or in a `torch.func` transform, all are taken.
+
+    Raises:
+        ValueError: it has not converged; the error names the residual and the tolerance.
+    """
+    validate.positive("tolerance", tolerance)
+    validate.positive_count("iterations", iterations)
+    unread = _unread(x)
+    residual = torch.full_like(x, torch.inf)
+    with torch.no_grad():
+        for _ in range(iterations):
+            image = f(x)
+            residual = (image - x).abs() / (1.0 + image.abs())
+            x = image
+            if not unread and bool((residual <= tolerance).all()):
+                return x
+    if unread:
+        return torch.where(residual <= tolerance, x, torch.nan)
+    raise ValueError(
+        f"the fixed point has not converged in {iterations} iterations: residual "
+        f"{float(residual.max()):.3g}, above the tolerance {tolerance:.3g}; allow more "
+        "iterations, raise the tolerance, or lower the Lipschitz constant"
+    )
+
+
+def implicit_fixed_point(
+    f: Callable[[Tensor], Tensor], x: Tensor, tolerance: float, iterations: int
+) -> Tensor:
+    """Return the x with `x = f(x)` for rows (B, D), with derivatives up to the third.
+
+        x <- x + (I - J)^-1 (f(x) - x),   J the Jacobian of f at x
+
+    Where gradients are recorded this step is taken twice from the fixed point, each by D products
+    and a solve of D equations; under `torch.no_grad()` the fixed point is returned as it is.
+
+    Arguments:
+        f: a contraction of rows (B, D), each alone; gradients flow to what it depends on.
+        x: where to start.
+        tolerance: largest |f(x) - x| at the end, relative to 1 + |x|.
+        iterations: how many are tried.
+
+    Raises:
+        ValueError: it has not converged; the error names the residual and the tolerance.
+
+    Reference: Bai, Kolter, Koltun 2019 (arXiv 1909.01377), for derivatives of fixed points.
+    """
+    x = fixed_point(f, x.detach(), tolerance, iterations)
+    if not torch.is_grad_enabled() and not _unread(x):
+        return x
+    eye = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    for _ in range(2):
+        image, matrix = jacobian(f, x)
+        x = x + torch.linalg.solve(eye - matrix, image - x)
+    return x

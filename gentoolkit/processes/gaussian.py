@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.func import jvp
 from torch.nn.functional import logsigmoid
 
 from gentoolkit.core import validate
@@ -127,14 +128,12 @@ class Schedule(Process):
 
         By automatic differentiation; differentiable in the parameters of a learned schedule.
         """
-        # Only a module has parameters that a gradient could go to.
-        follow = torch.is_grad_enabled() and isinstance(self, nn.Module)
-        # A clone made outside inference mode can be differentiated even where t cannot.
-        with torch.inference_mode(False), torch.enable_grad():
-            at = checked_times(t).detach().clone().requires_grad_()
-            # t * 0 gives a schedule without drift a graph to differentiate.
-            values = (self._log_signal(at) + 0.0 * at, self._log_snr(at))
-            rates = [torch.autograd.grad(v.sum(), at, create_graph=follow)[0] for v in values]
+        at = checked_times(t).detach()
+        # Times made in inference mode cannot be differentiated outside of it; their copies can.
+        at = at.clone() if at.is_inference() else at
+        _, rates = jvp(
+            lambda at: (self._log_signal(at), self._log_snr(at)), (at,), (torch.ones_like(at),)
+        )
         return rates[0].to(t.dtype), rates[1].to(t.dtype)
 
     def time_of(self, log_snr: Tensor) -> Tensor:

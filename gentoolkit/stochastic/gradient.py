@@ -1,9 +1,9 @@
 """The gradient of a log-density, by automatic differentiation."""
 
-import torch
 from torch import Tensor
 
 from gentoolkit.core.chain import Target, log_density
+from gentoolkit.numerics import value_and_gradient
 
 
 def value_and_score(log_g: Target, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -16,25 +16,7 @@ def value_and_score(log_g: Target, x: Tensor) -> tuple[Tensor, Tensor]:
         log_g: an unnormalised log-density, (B, *event) -> (B,), or an object with `log_prob`.
         x: states, (B, *event).
     """
-    if torch.is_grad_enabled() and x.requires_grad:
-        value = log_density(log_g, x)
-        (gradient,) = torch.autograd.grad(value.sum(), x, create_graph=True)
-        return value, gradient
-    if torch.is_grad_enabled():
-
-        def total(x: Tensor) -> tuple[Tensor, Tensor]:
-            value = log_density(log_g, x)
-            return value.sum(), value
-
-        # Parameters of g may ask for gradients where x does not. Unlike autograd.grad on a leaf,
-        # this keeps a graph only if they do; it costs nearly twice as much.
-        gradient, value = torch.func.grad(total, has_aux=True)(x)
-        return value, gradient
-    with torch.enable_grad():
-        leaf = x.detach().requires_grad_()
-        value = log_density(log_g, leaf)
-        (gradient,) = torch.autograd.grad(value.sum(), leaf)
-    return value.detach(), gradient
+    return value_and_gradient(lambda at: log_density(log_g, at), x)
 
 
 def checked_size(name: str, value: Tensor | float, advice: str) -> None:

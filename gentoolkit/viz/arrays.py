@@ -140,6 +140,17 @@ def at_least(value: float, name: str, least: int) -> int:
     return int(value)
 
 
+def positive(value: float, name: str) -> float:
+    """Check a finite number above 0.
+
+    Raises:
+        ValueError: another number.
+    """
+    if not 0 < value < inf:
+        raise ValueError(f"{name} must be positive; got {value}; pass a number above 0")
+    return float(value)
+
+
 def extent(values: np.ndarray) -> Range:
     """Find a range that holds all values, 5 % wider at each end."""
     low, high = float(values.min()), float(values.max())

@@ -1,13 +1,12 @@
 """One coordinate system of a scene, and the layers that can be drawn in it."""
 
 from collections.abc import Sequence
-from math import inf
 from typing import Any, Self
 
 import numpy as np
 
 from gentoolkit.viz import colors
-from gentoolkit.viz.arrays import Pack, Range, as_array, as_range, at_least
+from gentoolkit.viz.arrays import Pack, Range, as_array, as_range, at_least, positive
 
 INK = "#1F2933"
 """The colour of words, and of lines that are as plain as words."""
@@ -22,9 +21,10 @@ Limits = Sequence[float] | None
 class Panel:
     """One coordinate system of a scene; every method adds a layer and returns the panel.
 
-    Made by ``Scene.panel``. An array is either *still* (drawn in each frame) or *moving*: the same
-    with one more axis in front, whose length is the scene's number of frames. Shapes below are
-    those of still arrays. F frames, N points, P polylines, V vertices, E edges.
+    Made by ``Scene.panel``; ``x`` and ``y`` are its ranges. An array is either *still* (drawn in
+    each frame) or *moving*: the same with one more axis in front, whose length is the scene's
+    number of frames. Shapes below are those of still arrays. F frames,
+    N points, P polylines, V vertices, E edges.
 
     All layers take the same words: ``color`` is ``#RRGGBB``; ``size`` (a diameter) and ``width``
     are in pixels, above 0; ``alpha`` is an opacity in (0, 1]; ``dash`` means dashed, the sign of
@@ -37,8 +37,8 @@ class Panel:
         self._spec = spec
         self._pack = pack
         self._frames = frames
-        self._x: Range = (spec["x"][0], spec["x"][1])
-        self._y: Range = (spec["y"][0], spec["y"][1])
+        self.x: Range = (spec["x"][0], spec["x"][1])
+        self.y: Range = (spec["y"][0], spec["y"][1])
 
     def points(
         self,
@@ -65,7 +65,7 @@ class Panel:
         """
         points = self._plane(xy, "points", "N")
         layer: dict[str, Any] = {"kind": "points", "xy": self._positions(points, 2)}
-        layer |= {"color": _color(color), "size": _positive(size, "size"), "alpha": _alpha(alpha)}
+        layer |= {"color": _color(color), "size": positive(size, "size"), "alpha": _alpha(alpha)}
         layer |= self._shading(values, points.shape[-2], limits, colormap)
         if crossed is not None:
             marks = np.asarray(crossed)
@@ -233,7 +233,7 @@ class Panel:
         wide = self._widths(thick, "widths of edges", len(joined))
         layer: dict[str, Any] = {"kind": "graph", "xy": self._positions(places, 2)}
         layer |= {"color": _color(color), "edges": joined.astype(int).tolist()}
-        layer |= {"size": _positive(size, "size"), "widths": self._pack.floats(wide, wide.ndim > 1)}
+        layer |= {"size": positive(size, "size"), "widths": self._pack.floats(wide, wide.ndim > 1)}
         return self._add(layer | self._shading(values, count, limits, colormap))
 
     def curve(
@@ -315,7 +315,7 @@ class Panel:
         centres = np.arange(float(count)) if positions is None else positions
         at = as_array(centres, "positions of bars", (count,))
         layer: dict[str, Any] = {"kind": "bars", "heights": self._pack.floats(tall, tall.ndim > 1)}
-        layer |= {"positions": self._pack.floats(at, False), "width": _positive(width, "width")}
+        layer |= {"positions": self._pack.floats(at, False), "width": positive(width, "width")}
         return self._add(layer | {"color": _color(color), "alpha": _alpha(alpha)})
 
     def text(
@@ -373,7 +373,7 @@ class Panel:
                 "two columns or more"
             )
         at = as_array(start, "the probe's start", (2,))
-        inside = np.clip(at, (self._x[0], self._y[0]), (self._x[1], self._y[1]))
+        inside = np.clip(at, (self.x[0], self.y[0]), (self.x[1], self.y[1]))
         layer = {"kind": "probe", "field": self._positions(places, 3), "name": str(name)}
         return self._add(layer | {"start": inside.tolist()})
 
@@ -389,7 +389,7 @@ class Panel:
         return as_array(xy, name, (*axes, 2), frames=self._frames)
 
     def _positions(self, xy: np.ndarray, still: int) -> str:
-        return self._pack.positions(xy, self._x, self._y, xy.ndim > still)
+        return self._pack.positions(xy, self.x, self.y, xy.ndim > still)
 
     def _widths(self, widths: object, name: str, count: int) -> np.ndarray:
         return as_array(widths, name, (count,), frames=self._frames, low=0)
@@ -415,12 +415,6 @@ def _color(color: str) -> str:
     return color
 
 
-def _positive(value: float, name: str) -> float:
-    if not 0 < value < inf:
-        raise ValueError(f"{name} must be positive; got {value}; pass a number above 0")
-    return float(value)
-
-
 def _alpha(alpha: float) -> float:
     if not 0 < alpha <= 1:
         raise ValueError(f"alpha must be an opacity; got {alpha}; pass 0 < alpha <= 1")
@@ -428,5 +422,5 @@ def _alpha(alpha: float) -> float:
 
 
 def _stroke(color: str, width: float, dash: bool, alpha: float) -> dict[str, Any]:
-    style = {"color": _color(color), "width": _positive(width, "width")}
+    style = {"color": _color(color), "width": positive(width, "width")}
     return style | {"dash": bool(dash), "alpha": _alpha(alpha)}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gentoolkit.viz import output
-from gentoolkit.viz.arrays import Pack, as_array, as_range, at_least
+from gentoolkit.viz.arrays import Pack, as_array, as_range, at_least, positive
 from gentoolkit.viz.page import bundle, fragment
 from gentoolkit.viz.panel import Panel
 from gentoolkit.viz.poster import draw_poster
@@ -102,8 +102,6 @@ class Scene:
         Raises:
             ValueError: a range that is no interval, or a weight that is not positive.
         """
-        if not 0 < weight < math.inf:
-            raise ValueError(f"weight must be positive; got {weight}; pass a number above 0")
         spec: dict[str, Any] = {
             "x": list(as_range(x, "x")),
             "y": list(as_range(y, "y")),
@@ -112,7 +110,7 @@ class Scene:
             "y_label": y_label,
             "equal": bool(equal),
             "axes": bool(axes),
-            "weight": float(weight),
+            "weight": positive(weight, "weight"),
             "layers": [],
         }
         self._spec["panels"].append(spec)

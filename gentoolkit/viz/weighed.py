@@ -1,9 +1,12 @@
-"""One weight for every family: a cloud on its way, what each path has paid, and its log w.
+"""Paths as a cloud, with what each has paid and the histogram of its log-weight.
 
-    account_t = log target(x_T) - log source(x_0) + sum_{s <= t} log_ratio_s
+`weighed_paths` takes the paths of any chain, in the plane or placed there. Its account
 
-is what the path would weigh if the steps that are left cost nothing. It ends at log w, for paths
-in the plane, on a lattice, or of one step.
+    log target(x_T) - log source(x_0) + sum_{s <= t} log_ratio_s
+
+is what the path would weigh if the steps that are left cost nothing. `ledger` takes a chain of
+mixed layers whose states all have a target density, and keeps the log-weight of the chain stopped
+after each, to which a move in detailed balance with the target adds exactly zero.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,13 +17,21 @@ from torch import Tensor
 
 from gentoolkit.core import Trajectory, ess, log_z_error
 from gentoolkit.core import log_z as log_mean
-from gentoolkit.core.chain import Target
-from gentoolkit.viz.arrays import as_range
-from gentoolkit.viz.arrays import extent as extent_of
-from gentoolkit.viz.ledger_panels import density_over, histogram_panel
-from gentoolkit.viz.panel import Panel
+from gentoolkit.core.chain import Target, log_density
+from gentoolkit.viz.arrays import as_array, as_range, positive
+from gentoolkit.viz.particles import account_panel, density_over, histogram_panel, in_plane
 from gentoolkit.viz.scene import Scene
 from gentoolkit.viz.size import small
+
+_CELLS = 64
+TILES = {
+    "flow": ("F", "#0072B2"),
+    "langevin": ("L", "#00795A"),
+    "metropolis": ("M", "#B2182B"),
+    "vae": ("V", "#7B5AA6"),
+    "diffusion": ("D", "#8C564B"),
+}
+"""Letter and colour of each kind of layer in a ledger."""
 
 
 def weighed_paths(
@@ -34,8 +45,6 @@ def weighed_paths(
     extent: Sequence[float] = (-3.4, 3.4),
     span: float = 12.0,
     title: str = "the paths",
-    seconds: float = 4.0,
-    group: str | None = None,
 ) -> Scene:
     """Show paths from the source to the target, their accounts, and the histogram of log w.
 
@@ -52,81 +61,137 @@ def weighed_paths(
         extent: (lowest, highest) of both coordinates.
         span: nats of the histogram to either side of `log_z`; the outermost bars hold the rest.
         title: of the first panel.
-        seconds: how long the film lasts at normal speed.
-        group: the name under which players of one page move together.
 
     Returns:
         A scene of T + 1 frames (2 for no step) and at most 1.5 MB.
 
     Raises:
-        ValueError: states that cannot be placed in the plane, a log-weight that is not finite,
-            `span` or `seconds` not positive, or more than 1.5 MB.
+        ValueError: states that are not placed in the plane, a log-weight that is not finite, a
+            `span` that is not positive, or more than 1.5 MB.
 
     Reference: Zhang, Chen, Malkin, Bengio 2022 (arXiv 2209.02606).
     """
-    if not (span > 0 and seconds > 0):
-        raise ValueError(
-            f"span and seconds must be positive; got {span} and {seconds}; pass span=12, seconds=4"
-        )
-    side = as_range(extent, "extent")
+    side, reach = as_range(extent, "extent"), positive(span, "span")
     with torch.no_grad():
-        states = _places(trajectory.states, place)
+        placed = [x if place is None else place(x) for x in trajectory.states]
+        states = in_plane(placed, "state")
         log_w = trajectory.log_weight(target).double()
-        account = (log_w + trajectory.log_evidence() - trajectory.ledger()).cpu().numpy()
-        heat = density_over(target if behind is None else behind, side, torch.zeros(1).double())
-    if not np.isfinite(account).all():
-        raise ValueError(
-            f"accounts must be finite; got {int((~np.isfinite(account)).sum())} that are not; use "
-            "a target that is positive wherever paths end, and chains that reach one another"
-        )
-    if len(states) == 1:  # a chain without steps
-        states, account = np.repeat(states, 2, 0), np.repeat(account, 2, 0)
-    steps = len(trajectory.log_ratio)
-    scene = Scene(
-        len(states),
-        alt=alt,
-        fps=min(60.0, max(1.0, (len(states) - 1) / seconds)),
-        times=np.arange(len(states)),
-        time_label="step",
-        notes=_notes(steps, len(states), log_w),
-        group=group,
-    )
-    cloud = scene.panel(side, side, title=title)
-    cloud.heat(heat, limits=(0.0, 1.3), colormap="greys")
-    cloud.points(states, size=3.0, alpha=0.5)
-    _account_panel(scene, account, log_z)
-    histogram_panel(scene, np.repeat(account[-1:], len(states), 0), log_z, span)
-    return small(scene, "the number of paths or steps")
-
-
-def _places(states: Sequence[Tensor], place: Callable[[Tensor], Tensor] | None) -> np.ndarray:
-    placed = [x if place is None else place(x) for x in states]
-    shapes = {tuple(x.shape[1:]) for x in placed}
-    if shapes != {(2,)}:
-        raise ValueError(
-            f"paths are drawn in the plane; got event shapes {sorted(shapes)}; pass place=, which "
-            "gives each state a point (B, 2)"
-        )
-    return np.stack([x.detach().double().cpu().numpy() for x in placed])
-
-
-def _notes(steps: int, frames: int, log_w: Tensor) -> list[str]:
+        paid = log_w + trajectory.log_evidence() - trajectory.ledger()
+        account = as_array(paid, "accounts of log w")
+        like = torch.zeros(1, dtype=torch.float64)
+        heat = density_over(target if behind is None else behind, side, _CELLS, like)
+    steps = len(states) - 1
     told = (
         f"ELBO {log_w.mean():.2f}, log Z {log_mean(log_w):.2f} ± {log_z_error(log_w):.2f}, "
         f"effective sample size {ess(log_w):.0f} of {len(log_w)}"
     ).replace("-", "−")
-    if steps == 0:
-        return [f"No step: {told}."] * frames
-    return [*(f"Step {k} of {steps}." for k in range(steps)), f"Step {steps} of {steps}: {told}."]
+    notes = [*(f"Step {k} of {steps}." for k in range(steps)), f"Step {steps} of {steps}: {told}."]
+    if steps == 0:  # a chain without steps
+        states, account = np.repeat(states, 2, 0), np.repeat(account, 2, 0)
+        notes = [f"No step: {told}."] * 2
+    at = np.arange(len(states))
+    fps = min(60.0, max(1.0, at[-1] / 4))  # a film of four seconds
+    scene = Scene(len(at), alt=alt, fps=fps, times=at, time_label="step", notes=notes)
+    cloud = scene.panel(side, side, title=title)
+    cloud.heat(heat, limits=(0.0, 1.3), colormap="greys").points(states, size=3.0, alpha=0.5)
+    account_panel(
+        scene, at, account, title="account of log w", label="step", name="account of log w",
+        inside=(0.1, 0.95), across=(0, at[-1]), mark=log_z,
+    )  # fmt: skip
+    last = np.repeat(account[-1:], len(at), 0)
+    histogram_panel(scene, last, (log_z - reach, log_z + reach), log_z)
+    return small(scene, "the number of paths or steps")
 
 
-def _account_panel(scene: Scene, account: np.ndarray, log_z: float) -> Panel:
-    # Particle 0 is the one chosen at first: its account must lie inside, whatever the others do.
-    seen = np.array([*np.quantile(account, (0.1, 0.95)), *account[:, 0], log_z - 1, log_z + 1])
-    last = len(account) - 1
-    panel = scene.panel(
-        (0, last), extent_of(seen), title="account of log w", x_label="step", equal=False
-    )
-    panel.lines([[[0, log_z], [last, log_z]]], color="#1F2933", width=1.5, dash=True)
-    panel.accounts(np.arange(len(account)), account, name="account of log w", others=40)
-    return panel
+def stopped(trajectory: Trajectory, target: Target) -> Tensor:
+    """Return the log-weight of the chain stopped after each layer, (T+1, B).
+
+        log_w_t = log target(x_t) - log source(x_0) + sum_{s <= t} log_ratio_s
+
+    Row 0 is that of no layer, the last row the log-weight of the trajectory.
+
+    Arguments:
+        trajectory: T steps of B paths, whose states all have the target's width.
+        target: the unnormalised log-density, a function or an object with `log_prob`.
+
+    Raises:
+        ValueError: the target does not give one number per path.
+    """
+    known = torch.stack([log_density(target, x) for x in trajectory.states])
+    return known - trajectory.ledger()
+
+
+def ledger(
+    trajectory: Trajectory,
+    kinds: Sequence[str],
+    target: Target,
+    *,
+    log_z: float,
+    alt: str,
+    extent: Sequence[float] = (-6.0, 6.0),
+    span: float = 12.0,
+) -> Scene:
+    """Show a cloud layer by layer, each particle's account of log w, and the histogram of log w.
+
+    A click on a particle, or the keys [ and ], chooses whose account is drawn.
+
+    Arguments:
+        trajectory: T steps of B paths in the plane, pushed from the source.
+        kinds: of the T layers, each a key of `TILES`.
+        target: the unnormalised log-density; its density is drawn behind the cloud.
+        log_z: the exact log normaliser, marked in both right panels.
+        alt: the alternative text.
+        extent: (lowest, highest) of both coordinates.
+        span: nats of the histogram to either side of `log_z`; the outermost bars hold the rest.
+
+    Returns:
+        A scene of T + 1 frames and at most 1.5 MB.
+
+    Raises:
+        ValueError: not one known kind for each layer, states outside of the plane, a log-weight
+            that is not finite, `span` not positive, or more than 1.5 MB.
+
+    Reference: Wu, Köhler, Noé 2020 (arXiv 2002.06707).
+    """
+    count = len(trajectory.states) - 1
+    if len(kinds) != count or not kinds or not set(kinds) <= set(TILES):
+        raise ValueError(
+            f"each layer needs a kind; got {list(kinds)} for {count} layers; pass one of "
+            f"{', '.join(TILES)} for each"
+        )
+    side, reach = as_range(extent, "extent"), positive(span, "span")
+    states = in_plane(trajectory.states, "state")
+    with torch.no_grad():
+        log_w = as_array(stopped(trajectory, target), "log-weights")
+        heat = density_over(target, side, _CELLS, trajectory.states[0])
+    at = np.arange(count + 1)
+    notes = ["Before any layer: the source, weighed against the target."]
+    for k, (kind, change) in enumerate(zip(kinds, np.diff(log_w, axis=0), strict=True), 1):
+        most = float(np.abs(change).max())
+        moved = (
+            f"log-weights change by up to {most:.1f}" if most >= 1e-4 else "no log-weight changes"
+        )
+        notes.append(f"Layer {k} of {count}, {kind}: {moved}.")
+    scene = Scene(count + 1, alt=alt, fps=2.0, times=at, time_label="layer", notes=notes)
+    cloud = scene.panel(side, side, title="the cloud, over the target")
+    cloud.heat(heat, limits=(0.0, 1.3), colormap="greys").points(states, size=3.0, alpha=0.45)
+    names = ["source", *(f"{k}: {kind}" for k, kind in enumerate(kinds, 1))]
+    width = side[1] - side[0]
+    cloud.text(side[0] + 0.03 * width, side[1] - 0.055 * width, names, anchor="left")
+    room = 0.12
+    panel = account_panel(
+        scene, at, log_w, title="account of log w", label="layer", name="log w, stopped here",
+        inside=(0.1, 0.99), across=(0, count), mark=log_z, room=room,
+    )  # fmt: skip
+    # Tile k hangs over the stretch in which layer k acts; the layer just done stands filled.
+    low, top = panel.y
+    high = low + (top - low) / (1 + room)
+    for k, kind in enumerate(kinds):
+        letter, color = TILES[kind]
+        left, right = k + 0.06, k + 0.94
+        tile = [[left, high], [right, high], [right, top], [left, top], [left, high]]
+        panel.lines([tile], color=color, width=2.0)
+        active = [f"[{letter}]" if f == k + 1 else letter for f in range(count + 1)]
+        panel.text(k + 0.5, (high + top) / 2, active, color=color)
+    histogram_panel(scene, log_w, (log_z - reach, log_z + reach), log_z)
+    return small(scene, "the number of particles or layers")

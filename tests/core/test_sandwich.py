@@ -16,9 +16,10 @@ from gentoolkit.stochastic import (
     annealed,
     even_schedule,
 )
+from tests.core.cases import bump
 from tests.flows.truth import perturbed
-from tests.laws.cases import bump, diffusing, stochastic_flow
 from tests.laws.examples import lopsided
+from tests.stochastic.cases import diffusing, stochastic_flow
 from tests.stochastic.test_flow import END, LOG_Z, exact_elbo, linear_chain, path_laws
 
 WIDE = Gaussian(torch.zeros(1, 2, dtype=torch.float64), 2.5)

@@ -14,7 +14,7 @@ from gentoolkit.diffusion import (
     even_log_snr,
     even_times,
 )
-from gentoolkit.numerics import gaussian, heun, rademacher, rk4
+from gentoolkit.numerics import Hutchinson, gaussian, heun, rademacher, rk4
 from gentoolkit.targets import GaussianMixture
 from tests.diffusion.carried import LINE, PLANE, VP, exact, flow_end, law_at, slopes
 
@@ -105,7 +105,7 @@ def test_it_is_a_bijection_with_the_right_jacobian(event):
 @pytest.mark.parametrize("noise", [rademacher, gaussian])
 def test_estimates_average_to_the_exact_trace(noise):
     """Catches a biased estimate, and one that ignores its generator."""
-    step = rough(noise=noise)
+    step = rough(trace=Hutchinson(noise))
     x = torch.randn(1, 2)
     rows = x.expand(3_000, 2)
     with torch.no_grad():
@@ -120,7 +120,7 @@ def test_estimates_average_to_the_exact_trace(noise):
 
 def test_a_chain_refuses_the_estimate():
     """Catches a random number called log_prob."""
-    step, x = rough(noise=rademacher), torch.randn(4, 2)
+    step, x = rough(trace=Hutchinson(rademacher)), torch.randn(4, 2)
     chain = Chain(VP.source((2,)), [step])
     with pytest.raises(ValueError, match="exact log-determinants"):
         chain.log_prob(x)

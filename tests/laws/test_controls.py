@@ -6,8 +6,9 @@ import torch
 
 from gentoolkit import Chain, FunctionKernel, Gaussian, Reversible
 from gentoolkit.core import checks
-from tests.laws.cases import JOURNEYS, PULLED_JOURNEYS, Normalised
+from tests.laws.cases import JOURNEYS, PULLED_JOURNEYS
 from tests.laws.examples import Affine, Flattened, Metropolis, Sinh, linear_gaussian, lopsided
+from tests.laws.kinds import Normalised
 
 
 class FlippedOnPull(FunctionKernel):

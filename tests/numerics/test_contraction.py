@@ -1,9 +1,9 @@
-"""A bound of the spectral norm that never falls short, and fixed points that own up."""
+"""A bound of the spectral norm that never falls short."""
 
 import pytest
 import torch
 
-from gentoolkit.numerics import fixed_point, spectral_bound
+from gentoolkit.numerics import spectral_bound
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (64, 64), (7, 40), (40, 7)])
@@ -40,30 +40,12 @@ def test_a_zero_matrix_has_no_nan():
     assert float(spectral_bound(matrix.detach())) < 1e-100 and torch.isfinite(gradient).all()
 
 
-def test_the_fixed_point_is_found():
-    """Catches an iteration that stops early: x = cos x at a known number."""
-    x = fixed_point(torch.cos, torch.zeros(3), 1e-14, 200)
-    torch.testing.assert_close(x, torch.full((3,), 0.7390851332151607), rtol=0, atol=1e-13)
-
-
-def test_what_does_not_converge_says_so():
-    """Catches a silent number: the error names the residual and the tolerance."""
-    with pytest.raises(ValueError, match=r"residual \d.*tolerance 1e-14"):
-        fixed_point(torch.cos, torch.zeros(3), 1e-14, 5)
-    with pytest.raises(ValueError, match="has not converged"):
-        fixed_point(lambda x: -2 * x, torch.ones(2), 1e-6, 50)
-    with pytest.raises(ValueError, match="residual nan"):
-        fixed_point(lambda x: x * torch.nan, torch.ones(2), 1e-6, 5)
-
-
 @pytest.mark.parametrize(
     ("call", "words"),
     [
         (lambda: spectral_bound(torch.zeros(3)), "shape"),
         (lambda: spectral_bound(torch.zeros(0, 3)), "not empty"),
         (lambda: spectral_bound(torch.eye(2), 0), "squarings must be at least 1"),
-        (lambda: fixed_point(torch.cos, torch.zeros(1), 0.0, 5), "tolerance must be positive"),
-        (lambda: fixed_point(torch.cos, torch.zeros(1), 1e-3, 0), "iterations must be at least 1"),
     ],
 )
 def test_bad_settings_are_refused(call, words):

@@ -12,6 +12,7 @@ from gentoolkit.numerics import (
     hutchinson,
     jacobian,
     rademacher,
+    value_and_gradient,
 )
 
 A = torch.tensor([[0.3, -1.2, 0.4], [0.5, -0.7, 0.9], [-0.2, 0.1, 1.1]], dtype=torch.float64)
@@ -109,3 +110,99 @@ def test_noise_keeps_dtype_and_follows_its_generator():
         assert torch.equal(first, noise(like, torch.Generator().manual_seed(3)))
         assert first.dtype == torch.float32
     assert set(rademacher(like).unique().tolist()) == {-1.0, 1.0}
+
+
+def kinds_of_call(x):
+    """The ways in which a result without a graph is asked for, by name, each a context."""
+    with torch.inference_mode():
+        born_there = x.clone()
+    return {
+        "no_grad": (torch.no_grad, x),
+        "inference": (torch.inference_mode, x),
+        "inference, born there": (torch.inference_mode, born_there),
+        "grad, born there": (torch.enable_grad, born_there),
+    }
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_no_mode_changes_a_trace(dtype):
+    """Catches inference mode, where a missing graph was taken for a constant map: zeros."""
+    x = torch.randn(5, 3, dtype=dtype)
+    e = rademacher(x)
+    expected = torch.einsum("bij,bj,bi->b", by_hand(x).to(dtype), e, e)
+    for context, at in kinds_of_call(x).values():
+        with context():
+            torch.testing.assert_close(jacobian(sharp, at)[1], by_hand(x).to(dtype))
+            torch.testing.assert_close(hutchinson(sharp, at, e)[1], expected)
+
+
+def test_a_map_that_turns_gradients_off_is_no_constant():
+    """Catches zeros for a velocity under `@torch.no_grad()`; inference mode leaves no trace."""
+    x = torch.randn(5, 3)
+    e = rademacher(x)
+    frozen = torch.no_grad()(sharp)
+    for context in (torch.enable_grad, torch.no_grad, torch.inference_mode):
+        with context():
+            assert torch.equal(divergence(frozen, x)[1], divergence(sharp, x)[1])
+            torch.testing.assert_close(hutchinson(frozen, x, e)[1], hutchinson(sharp, x, e)[1])
+            value, slope = value_and_gradient(lambda x: frozen(x).prod(1), x)
+            truth = torch.einsum("bi,bij->bj", value[:, None] / sharp(x), by_hand(x))
+            torch.testing.assert_close(slope, truth)
+            with pytest.raises(ValueError, match="made in inference mode"):
+                divergence(torch.inference_mode()(sharp), x)
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_compiled_traces_and_their_gradients_are_right(backend):
+    """Catches a graph lost on the way through aot_eager, which gave another number silently."""
+    net, x = MLP(2, 2, (5,)), torch.randn(4, 2).requires_grad_()
+    torch.compiler.reset()
+
+    def trace(x):
+        return divergence(net, x)[1]
+
+    compiled = torch.compile(trace, backend=backend, fullgraph=True)
+    torch.testing.assert_close(compiled(x), trace(x))
+    wanted = (x, net[0].weight)
+    for got, truth in zip(
+        torch.autograd.grad(compiled(x).sum(), wanted),
+        torch.autograd.grad(trace(x).sum(), wanted),
+        strict=True,
+    ):
+        torch.testing.assert_close(got, truth)
+
+
+def test_a_trace_can_be_transformed():
+    """Catches vmap over rows and forward mode through a trace."""
+    net, x, v = MLP(2, 2, (5,)), torch.randn(4, 2), torch.randn(4, 2)
+
+    def trace(x):
+        return divergence(net, x)[1]
+
+    each = torch.func.vmap(lambda row: trace(row[None])[0])(x)
+    torch.testing.assert_close(each, trace(x))
+    slope = torch.func.jvp(trace, (x,), (v,))[1]
+    torch.testing.assert_close(slope, (trace(x + 1e-6 * v) - trace(x - 1e-6 * v)) / 2e-6)
+
+
+def test_value_and_gradient_in_every_mode():
+    """Catches a mode whose gradient is missing, and one that loses the graph of a parameter."""
+    x, scale = torch.randn(5, 2, 2), torch.tensor(1.5, requires_grad=True)
+
+    def f(x):
+        return (scale * x).sin().flatten(1).sum(1)
+
+    truth = scale.detach() * (scale.detach() * x).cos()
+    for context, at in kinds_of_call(x).values():
+        with context():
+            value, slope = value_and_gradient(f, at)
+            torch.testing.assert_close((value, slope), (f(x), truth))
+    for at in (x, x.clone().requires_grad_()):
+        slope = value_and_gradient(f, at)[1]
+        (change,) = torch.autograd.grad(slope.sum(), scale)
+        torch.testing.assert_close(change, ((1.5 * x).cos() - 1.5 * x * (1.5 * x).sin()).sum())
+    with torch.no_grad():
+        assert not any(part.requires_grad for part in value_and_gradient(f, x))
+    constant, slope = value_and_gradient(lambda x: torch.ones(len(x)), x)
+    assert constant.tolist() == [1.0] * 5
+    assert float(slope.abs().max()) == 0.0

@@ -362,7 +362,7 @@ STATES = np.zeros((2, 3))
             ),
             "do not fall",
         ),
-        (lambda: jump_lanes(GRAPH, [], lambda t: LAW[0]), "no lane"),
+        (lambda: jump_lanes(GRAPH, [], lambda t: LAW[0]), "a lane to show"),
         (lambda: jump_lanes(GRAPH, sampler_lanes(), lambda t: LAW[0] * 2), "no law"),
         (
             lambda: jump_lanes(

@@ -1,7 +1,6 @@
 """Paths of any family with their account: it must end at log w, wherever they are drawn."""
 
 import numpy as np
-import pytest
 import torch
 
 from gentoolkit import Categorical, Chain, FunctionKernel, Gaussian
@@ -9,6 +8,7 @@ from gentoolkit.flows import AffineCoupling
 from gentoolkit.targets import eight_gaussians
 from gentoolkit.viz.arrays import unpack
 from gentoolkit.viz.weighed import weighed_paths
+from tests.viz.refused import refused
 
 ALT = "Points run to eight bumps; beside them what each has paid, and a histogram."
 
@@ -77,15 +77,19 @@ def test_states_of_a_lattice_are_drawn_where_they_are_placed():
     scene = drawn(place=lambda x: corners[x], behind=eight_gaussians())
     at = read(scene, 0, "points", "xy")
     np.testing.assert_allclose(at[-1], corners[path.states[-1]], atol=1e-3)
-    with pytest.raises(ValueError, match="pass place="):
-        drawn(behind=eight_gaussians())
+    refused(lambda: drawn(behind=eight_gaussians()), "state 0, in the plane, must have shape")
 
 
 def test_a_weight_that_is_not_finite_is_refused():
     """Bug: a particle of weight zero left out of the picture without a word."""
     torch.manual_seed(0)
     path = Chain(wide()).push(20)
-    with pytest.raises(ValueError, match="20 that are not|40 that are not"):
-        weighed_paths(path, lambda x: torch.full((len(x),), -torch.inf), log_z=0.0, alt=ALT)
-    with pytest.raises(ValueError, match="span and seconds"):
-        weighed_paths(path, eight_gaussians(), log_z=0.0, alt=ALT, span=0.0)
+    nowhere = dict(log_z=0.0, alt=ALT, behind=eight_gaussians())
+    refused(
+        lambda: weighed_paths(path, lambda x: torch.full((len(x),), -torch.inf), **nowhere),
+        "accounts of log w must be finite; got 20 NaN",
+    )
+    refused(
+        lambda: weighed_paths(path, eight_gaussians(), log_z=0.0, alt=ALT, span=0.0),
+        "span must be positive",
+    )

@@ -1,0 +1,98 @@
+"""What the shared laws run on: layers and flows."""
+
+from collections.abc import Callable
+
+import torch
+
+from gentoolkit.flows import (
+    ActNorm,
+    AffineAutoregressive,
+    AffineCoupling,
+    ContinuousFlow,
+    GaussianTwist,
+    InverseAutoregressive,
+    Inverted,
+    InvertibleConv1x1,
+    Layer,
+    LeakySoftplus,
+    LipschitzMLP,
+    LULinear,
+    Part,
+    Permute,
+    Planar,
+    Radial,
+    Residual,
+    SelfNormal,
+    SplineAutoregressive,
+    SplineCoupling,
+    Squeeze,
+    Velocity,
+    iaf,
+    maf,
+    real_nvp,
+    residual_flow,
+    self_normalizing_flow,
+    spline_flow,
+)
+from gentoolkit.numerics import FixedStep
+from tests.laws.kinds import Bijections, Models, Steps, perturbed
+
+
+def self_normal(dtype: torch.dtype) -> SelfNormal:
+    """A dense layer whose R is far from the inverse: the exact account must not feel it."""
+    torch.manual_seed(5)
+    weight = torch.eye(3, dtype=dtype) + 0.3 * torch.randn(3, 3, dtype=dtype)
+    return SelfNormal(weight, torch.eye(3, dtype=dtype))
+
+
+STEPS: Steps = {
+    "self-normal layer": lambda d: (self_normal(d), torch.randn(16, 3, dtype=d)),
+    "gaussian twist": lambda d: (GaussianTwist(4.0), torch.randn(16, 3, dtype=d)),
+}
+
+BIJECTIONS: Bijections = {
+    "self-normal layer": lambda: (self_normal(torch.float64), torch.randn(6, 3)),
+    "gaussian twist": lambda: (GaussianTwist(4.0), torch.randn(6, 3)),
+}
+
+
+def _layer(make: Callable[[], Layer], dtype: torch.dtype) -> Layer:
+    torch.manual_seed(6)
+    return perturbed(make(), 0.3).to(dtype)
+
+
+LAYERS: dict[str, tuple[Callable[[], Layer], int]] = {
+    "permutation": (lambda: Permute.shuffle(5), 5),
+    "lu linear": (lambda: LULinear(3), 3),
+    "1x1 convolution": (lambda: InvertibleConv1x1(2, 3), 6),
+    "act-norm": (lambda: ActNorm(3), 3),
+    "planar": (lambda: Planar(3), 3),
+    "radial": (lambda: Radial(3), 3),
+    "leaky softplus": (lambda: LeakySoftplus(3), 3),
+    "affine coupling": (lambda: AffineCoupling(3, hidden=(8,)), 3),
+    "spline coupling": (lambda: SplineCoupling(3, hidden=(8,)), 3),
+    "scattered coupling": (lambda: AffineCoupling(4, keep=[0, 2], hidden=(8,)), 4),
+    "part": (lambda: Part([AffineCoupling(2, hidden=(8,)), LULinear(2)], 4, 2), 4),
+    "squeeze": (lambda: Squeeze(1, 2, 4), 8),
+    "affine autoregressive": (lambda: AffineAutoregressive(3, (8,), order=(2, 0, 1)), 3),
+    "spline autoregressive": (lambda: SplineAutoregressive(3, hidden=(8,)), 3),
+    "inverse autoregressive": (lambda: InverseAutoregressive(AffineAutoregressive(3, (8,))), 3),
+    "residual": (lambda: Residual(LipschitzMLP(3, (8,))), 3),
+    "residual turned round": (lambda: Inverted(Residual(LipschitzMLP(3, (8,)))), 3),
+    "continuous": (lambda: ContinuousFlow(Velocity(2, (8,)), solver=FixedStep(steps=100)), 2),
+}
+for _name, (_make, _width) in LAYERS.items():
+    STEPS[_name] = lambda d, make=_make, n=_width: (_layer(make, d), torch.randn(16, n, dtype=d))
+    BIJECTIONS[_name] = lambda make=_make, n=_width: (
+        _layer(make, torch.float64),
+        torch.randn(6, n),
+    )
+
+MODELS: Models = {
+    "maf": lambda: (perturbed(maf(3, 2, (8,))), torch.randn(7, 3)),
+    "iaf": lambda: (perturbed(iaf(3, 2, (8,))), torch.randn(7, 3)),
+    "residual flow": lambda: (perturbed(residual_flow(3, 2, (8,))), torch.randn(7, 3)),
+    "self-normalizing flow": lambda: (perturbed(self_normalizing_flow(4, 2)), torch.randn(7, 4)),
+    "real nvp": (lambda: (perturbed(real_nvp(3, 2, (8,)), 0.3), torch.randn(7, 3))),
+    "spline flow": (lambda: (perturbed(spline_flow(3, 2, hidden=(8,)), 0.3), torch.randn(7, 3))),
+}
