@@ -10,7 +10,7 @@ posterior_var = noise_{i-1}^2 (1 - r), so nothing cancels on a fine grid.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -52,10 +52,6 @@ class Coefficients:
     def decoder_var(self) -> Tensor:
         """The usual variance of the data given x_1, `(noise_1 / signal_1)^2`, shape ()."""
         return (-self.log_snr[0]).exp()
-
-    def to(self, device: torch.device) -> "Coefficients":
-        """Return the same coefficients on another device."""
-        return Coefficients(*(getattr(self, f.name).to(device) for f in fields(self)))
 
 
 def coefficients(schedule: Schedule, times: Tensor) -> Coefficients:
@@ -141,8 +137,7 @@ class NoisingVariance(ReverseVariance):
         return spread(c.noising_var[i].to(x.dtype), x)
 
 
-@dataclass(frozen=True)
-class GivenVariance(ReverseVariance):
+class GivenVariance(nn.Module, ReverseVariance):
     """Variances that are known: measured, or computed for data in closed form.
 
     Arguments:
@@ -156,8 +151,10 @@ class GivenVariance(ReverseVariance):
 
     values: Tensor
 
-    def __post_init__(self) -> None:
-        validate.positive("values", self.values)
+    def __init__(self, values: Tensor) -> None:
+        super().__init__()
+        validate.positive("values", values)
+        self.register_buffer("values", values)
 
     def of(self, c: Coefficients, i: Tensor, x: Tensor) -> Tensor:
         """Return `values[i]`.

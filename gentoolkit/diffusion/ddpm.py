@@ -90,32 +90,28 @@ class DDPM(nn.Module):
         self.parametrisation = PredictsNoise() if parametrisation is None else parametrisation
         self.variance = PosteriorVariance() if variance is None else variance
         self._grid = steps if isinstance(steps, Tensor) else noisy_times(schedule, steps)
+        self._trained = schedule.trained
         self._conditional = _takes_context(net)
-        self._locate()
-        self._known, self._table = self._tables()
+        self._place()
         readable(self.parametrisation, self._known.signal, self._known.noise)
 
-    def _locate(self) -> None:
+    def _place(self) -> None:
+        """Bring the grid and the tables to where the parameters are."""
         first = next(self.parameters(), None)
         self._first = None if first is None else first.detach().new_empty(0)
+        self._grid = self._grid.to(self._like().device)
+        self._known, self._table = self._tables()
 
     @torch.no_grad()
     def _tables(self) -> tuple[Coefficients, Tensor]:
         """Return the coefficients where the parameters are, and those of the loss in one table."""
-        like = self._like()
-        c = coefficients(self.schedule, self._grid.to(self.schedule.device)).to(like.device)
-        return c, torch.stack([c.times, c.signal, c.noise]).to(_working(like.dtype))
+        c = coefficients(self.schedule, self._grid)
+        return c, torch.stack([c.times, c.signal, c.noise]).to(_working(self._like().dtype))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "DDPM":
         super()._apply(fn, recurse)
-        self._locate()
-        self._known, self._table = self._tables()
+        self._place()
         return self
-
-    @property
-    def trained_schedule(self) -> bool:
-        """Whether the schedule has parameters, so that the coefficients change with them."""
-        return isinstance(self.schedule, nn.Module)
 
     @property
     def steps(self) -> int:
@@ -129,9 +125,7 @@ class DDPM(nn.Module):
 
     def coefficients(self) -> Coefficients:
         """Return the coefficients of the steps; those of a trained schedule carry its gradient."""
-        if not self.trained_schedule:
-            return self._known
-        return coefficients(self.schedule, self._grid.to(self.schedule.device))
+        return coefficients(self.schedule, self._grid) if self._trained else self._known
 
     def coarser(self, steps: int) -> "DDPM":
         """Return the same model, parameters shared, on `steps` of its times, evenly.
@@ -155,6 +149,7 @@ class DDPM(nn.Module):
         Arguments:
             context: a row for each state, or None.
         """
+        self._asked(context)
 
         def net(x: Tensor, t: Tensor) -> Tensor:
             return self._output(x, t, context)
@@ -167,6 +162,7 @@ class DDPM(nn.Module):
         Arguments:
             context: a row for each path, or None.
         """
+        self._asked(context)
         c = self.coefficients()
         steps = [DenoisingStep(self, c, i, context) for i in reversed(range(self.steps))]
         return Chain(self._source(), steps)
@@ -215,7 +211,7 @@ class DDPM(nn.Module):
             ValueError: `batch` has another shape, is empty or not finite.
         """
         x = self._checked(batch)
-        c, table = self._tables() if self.trained_schedule else (self._known, self._table)
+        c, table = self._tables() if self._trained else (self._known, self._table)
         i = torch.randint(self.steps, (x.shape[0],), generator=generator, device=x.device)
         e = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
         t, a, s = table[:, i].unbind()
@@ -349,8 +345,7 @@ class DDPM(nn.Module):
     def _output(self, x: Tensor, t: Tensor, context: Tensor | None) -> Tensor:
         dtype = self._like().dtype
         rows = x.to(dtype), t.to(dtype)
-        if not self._conditional:
-            validate.no_context(context, "the net of this DDPM")
+        self._asked(context)
         output = self.net(*rows) if context is None else self.net(*rows, context)
         if output.shape != x.shape:
             raise ValueError(
@@ -358,6 +353,10 @@ class DDPM(nn.Module):
                 f"{tuple(output.shape)}; mend its last layer"
             )
         return output.to(x.dtype)
+
+    def _asked(self, context: Tensor | None) -> None:
+        if not self._conditional:
+            validate.no_context(context, "the net of this DDPM")
 
     def _like(self) -> Tensor:
         """Return a tensor of the model's dtype and device: torch's defaults without parameters."""

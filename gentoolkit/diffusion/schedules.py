@@ -1,6 +1,7 @@
 """Schedules: how signal and noise go with time, in closed form, by a table, or trained."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from math import isfinite, log
 from typing import Self
 
@@ -234,8 +235,7 @@ class SubVP(Schedule):
         return _when_spent(spent, self.beta_min, self.beta_max)
 
 
-@dataclass(frozen=True)
-class Betas(VariancePreserving):
+class Betas(nn.Module, VariancePreserving):
     """The discrete schedule: T variances beta_i, read at the times i / T.
 
         signal(i / T)^2 = prod_{j <= i} (1 - beta_j)
@@ -248,30 +248,36 @@ class Betas(VariancePreserving):
 
     Raises:
         TypeError: `betas` is not a floating-point tensor.
-        ValueError: a beta is outside (0, 1): the signal would vanish or not fall.
+        ValueError: a beta is outside (0, 1): the signal would vanish or not fall; or no signal is
+            left in float32.
 
     Reference: Ho, Jain, Abbeel 2020 (arXiv 2006.11239).
     """
 
-    betas: Tensor
-    _knots: Tensor = field(init=False, repr=False, compare=False)
+    knots: Tensor
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.betas, Tensor) or not self.betas.is_floating_point():
+    def __init__(self, betas: Tensor) -> None:
+        super().__init__()
+        if not isinstance(betas, Tensor) or not betas.is_floating_point():
             raise TypeError(
                 "betas must be a floating-point tensor; got "
-                f"{getattr(self.betas, 'dtype', type(self.betas).__name__)}; use betas.double()"
+                f"{getattr(betas, 'dtype', type(betas).__name__)}; use betas.double()"
             )
-        inside = (self.betas > 0) & (self.betas < 1)
-        if self.betas.ndim != 1 or self.betas.numel() == 0 or not bool(inside.all()):
+        inside = (betas > 0) & (betas < 1)
+        if betas.ndim != 1 or betas.numel() == 0 or not bool(inside.all()):
             raise ValueError(
                 f"betas must be a row of T >= 1 numbers strictly between 0 and 1; got shape "
-                f"{tuple(self.betas.shape)} with {int((~inside).sum())} outside; take more steps, "
-                "or smaller betas"
+                f"{tuple(betas.shape)} with {int((~inside).sum())} outside; take more steps, or "
+                "smaller betas"
             )
-        spent = -torch.log1p(-self.betas.double()).cumsum(0)
-        object.__setattr__(self, "_knots", torch.cat([spent.new_zeros(1), spent]))
+        spent = -torch.log1p(-betas.double()).cumsum(0)
+        knots = torch.cat([spent.new_zeros(1), spent])
+        self.register_buffer("knots", knots, persistent=False)
         computable(self)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # The knots follow to another device, but never to fewer digits.
+        return super()._apply(lambda x: x.to(fn(x.new_empty(0)).device), recurse)
 
     @classmethod
     def linear(cls, steps: int, low: float = 1e-4, high: float = 0.02) -> Self:
@@ -284,7 +290,7 @@ class Betas(VariancePreserving):
         return cls(torch.linspace(low, high, steps, dtype=torch.float64))
 
     def _spent(self, t: Tensor) -> Tensor:
-        knots = self._knots.to(t.device)
+        knots = self.knots.to(t.device)
         place = t.double() * (len(knots) - 1)
         # A time i / T in float32 must find knot i, not a number beside it.
         nearest = place.round()
@@ -302,7 +308,7 @@ class Betas(VariancePreserving):
         return (-spent - (-torch.expm1(-spent)).log()).to(t.dtype)
 
     def _time_of(self, log_snr: Tensor) -> Tensor:
-        knots = self._knots.to(log_snr.device)
+        knots = self.knots.to(log_snr.device)
         spent = softplus(-log_snr.double())
         i = torch.searchsorted(knots, spent.detach(), right=True).clamp(1, len(knots) - 1) - 1
         part = (spent - knots[i]) / (knots[i + 1] - knots[i])

@@ -85,9 +85,14 @@ class Schedule(Process):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters of a trained schedule live; the CPU without any."""
-        parameters = self.parameters() if isinstance(self, nn.Module) else iter(())
-        return next((p.device for p in parameters), torch.device("cpu"))
+        """Where the tensors of a schedule live; the CPU without any."""
+        held = (*self.parameters(), *self.buffers()) if isinstance(self, nn.Module) else ()
+        return held[0].device if held else torch.device("cpu")
+
+    @property
+    def trained(self) -> bool:
+        """Whether the schedule has parameters."""
+        return isinstance(self, nn.Module) and any(True for _ in self.parameters())
 
     def levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Return `signal(t), noise(t)`, in the shape and dtype of `t`.

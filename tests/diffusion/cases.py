@@ -5,7 +5,9 @@ import torch
 from gentoolkit import Step
 from gentoolkit.diffusion import (
     DDPM,
+    Betas,
     Denoiser,
+    GivenVariance,
     LearnedVariance,
     LinearBeta,
     LogSnrLinear,
@@ -47,11 +49,18 @@ MODELS: Models = {
         perturbed(DDPM(TimeMLP(2, 2, (8,)), (2,), LinearBeta(), 5)),
         torch.randn(7, 2),
     ),
-    "ddpm of images that predicts the velocity": lambda: (
+    "ddpm that predicts the velocity": lambda: (
         perturbed(
-            DDPM(UNet(1, 8), (1, 4, 4), LogSnrLinear(), 3, parametrisation=PredictsVelocity())
+            DDPM(
+                TimeMLP(3, 3, (8,)),
+                (3,),
+                Betas.linear(20, 1e-3, 0.3),
+                4,
+                parametrisation=PredictsVelocity(),
+                variance=GivenVariance(torch.tensor([0.1, 0.2, 0.3, 0.4])),
+            )
         ),
-        torch.randn(5, 1, 4, 4),
+        torch.randn(5, 3),
     ),
 }
 
