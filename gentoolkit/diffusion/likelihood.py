@@ -1,5 +1,6 @@
 """The exact density of the probability-flow ODE: a diffusion model read as one bijection."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -65,12 +66,18 @@ class ProbabilityFlowMap(Bijection):
 
     def velocity(self, x: Tensor, t: Tensor) -> Tensor:
         """Return dx/dt at states `x` (B, *event) and one time `t` ()."""
-        schedule = self.denoiser.schedule
-        drift, fall = (rate.to(x.dtype) for rate in schedule.rates(t))
-        signal = schedule.signal(t).to(x.dtype)
-        data = self.denoiser.data(x, t.to(x))
-        # g^2 = -noise^2 fall and score = (signal data - x) / noise^2.
-        return (drift - 0.5 * fall) * x + 0.5 * fall * signal * data
+        return self._field(t)(x)
+
+    def _field(self, t: Tensor) -> Callable[[Tensor], Tensor]:
+        drift, fall = self.denoiser.schedule.rates(t)
+        signal = self.denoiser.schedule.signal(t)
+
+        def velocity(x: Tensor) -> Tensor:
+            data = self.denoiser.data(x, t.to(x))
+            # g^2 = -noise^2 fall and score = (signal data - x) / noise^2.
+            return (drift - 0.5 * fall).to(x) * x + (0.5 * fall * signal).to(x) * data
+
+        return velocity
 
     def transform(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """Carry noise `x` (B, *event) to data; the log-determinant (B,) is the trace's integral."""
@@ -90,10 +97,8 @@ class ProbabilityFlowMap(Bijection):
         shape, divergence = x.shape, self.trace.draw(x.flatten(1), generator)
 
         def slope(t: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            def rows(at: Tensor) -> Tensor:
-                return self.velocity(at.reshape(shape), t).flatten(1)
-
-            return divergence(rows, state[0])
+            velocity = self._field(t)  # outside of what is differentiated
+            return divergence(lambda at: velocity(at.reshape(shape)).flatten(1), state[0])
 
         state = (x.flatten(1), x.new_zeros(shape[0]))
         for t, end in pairwise(times.to(torch.float64)):
