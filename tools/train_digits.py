@@ -3,7 +3,6 @@
 The same seed on the same machine and version of torch writes the same file again.
 """
 
-from collections.abc import Iterator
 from hashlib import sha256
 
 import torch
@@ -21,7 +20,6 @@ from gentoolkit.diffusion import (
     UNet,
     drop_context,
 )
-from gentoolkit.train import fit
 from tools.training import Judge, averaged, options, write
 
 NAME = "digits_diffusion"
@@ -39,8 +37,8 @@ def velocity(c: Coefficients) -> Tensor:
     return c.signal.square().reciprocal()
 
 
-def train(net: UNet, data: Digits, steps: int, seed: int = SEED) -> Iterator[UNet]:
-    """Train `net` and yield, after each step, the running mean of its weights.
+def train(net: UNet, data: Digits, steps: int, seed: int = SEED) -> UNet:
+    """Train `net` and return it with the running mean of its weights.
 
     Arguments:
         net: with ten classes.
@@ -58,8 +56,8 @@ def train(net: UNet, data: Digits, steps: int, seed: int = SEED) -> Iterator[UNe
         seen = drop_context(label[rows], net.classes, HIDDEN, generator)
         return model.loss(x[rows], context=seen, generator=generator, weight=velocity)
 
-    chosen = batches(torch.arange(len(x)), BATCH, steps, generator)
-    yield from averaged(net, fit(model, chosen, loss=loss, optimizer=optimizer), rate, DECAY)
+    chosen = batches(torch.arange(len(x)), BATCH, steps, generator=generator)
+    return averaged(net, chosen, loss, rate, DECAY)
 
 
 def made(steps: int, width: int, seed: int, data: Digits) -> dict[str, str]:
@@ -94,7 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Train, write the file, and print how often samples are seen as what was asked for."""
     asked = options("train_digits", __doc__, NAME, STEPS, WIDTH, SEED, arguments)
     data = digits(binary=False)
-    *_, net = train(UNet(1, asked.width, classes=10), data, asked.steps, asked.seed)
+    net = train(UNet(1, asked.width, classes=10), data, asked.steps, asked.seed)
     write(net, asked.out, made(asked.steps, asked.width, asked.seed, data))
     print(f"{asked.out}: {asked.out.stat().st_size / 1000:.0f} kB")
     judge = Judge(data)

@@ -4,7 +4,6 @@ A digit is 64 tokens of 16 levels of ink and one more token, its class: so a cla
 giving that token. The same seed on the same machine and version of torch writes the same file.
 """
 
-from collections.abc import Iterator
 from hashlib import sha256
 
 import torch
@@ -21,7 +20,6 @@ from gentoolkit.jumps import (
     walk,
 )
 from gentoolkit.jumps.samplers import last
-from gentoolkit.train import fit
 from tools.training import Judge, averaged, options, write
 
 NAME = "digits_tokens"
@@ -50,8 +48,8 @@ def model(told: TokenMixer) -> MaskedDiffusion:
     return MaskedDiffusion(told, Process(Absorbing(LEVELS + 1), Masking()), DIMS)
 
 
-def train(told: TokenMixer, data: Digits, steps: int, seed: int = SEED) -> Iterator[TokenMixer]:
-    """Train `told` and yield, after each step, the running mean of its weights.
+def train(told: TokenMixer, data: Digits, steps: int, seed: int = SEED) -> TokenMixer:
+    """Train `told` and return it with the running mean of its weights.
 
     Arguments:
         told: the net.
@@ -69,9 +67,8 @@ def train(told: TokenMixer, data: Digits, steps: int, seed: int = SEED) -> Itera
         known[:, -1] = torch.rand(len(rows), generator=generator) < GIVEN
         return masked.loss(x[rows], generator, known)
 
-    chosen = batches(torch.arange(len(x)), BATCH, steps, generator)
-    training = fit(told, chosen, loss=loss, optimizer=optimizer, clip=20.0)
-    yield from averaged(told, training, rate, DECAY)
+    chosen = batches(torch.arange(len(x)), BATCH, steps, generator=generator)
+    return averaged(told, chosen, loss, rate, DECAY, clip=20.0)
 
 
 def made(steps: int, width: int, seed: int, data: Digits) -> dict[str, str]:
@@ -111,7 +108,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Train, write the file, and print how good it is on data that it has not seen."""
     asked = options("train_tokens", __doc__, NAME, STEPS, WIDTH, SEED, arguments)
     data = digits(binary=False)
-    *_, told = train(net(asked.width), data, asked.steps, asked.seed)
+    told = train(net(asked.width), data, asked.steps, asked.seed)
     write(told, asked.out, made(asked.steps, asked.width, asked.seed, data))
     print(f"{asked.out}: {asked.out.stat().st_size / 1000:.0f} kB")
     masked, generator = model(told), torch.Generator().manual_seed(1)

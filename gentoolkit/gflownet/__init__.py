@@ -1,9 +1,9 @@
 """GFlowNets: objects built move by move, in proportion to a reward."""
 
-from gentoolkit.gflownet.build import Build, chain
+from gentoolkit.gflownet.build import Build, Finish
 from gentoolkit.gflownet.continuous import GaussianFlowNet
 from gentoolkit.gflownet.environment import Environment, masked_log_softmax
-from gentoolkit.gflownet.environments import Hypergrid, Slots, Strings, Subsets
+from gentoolkit.gflownet.environments import Hypergrid, Slots, Subsets
 from gentoolkit.gflownet.exact import (
     Flows,
     count_paths,
@@ -12,8 +12,8 @@ from gentoolkit.gflownet.exact import (
     law,
     leaks,
     reach,
-    settle,
-    settle_softly,
+    soft_values,
+    solve_flows,
     stop_residuals,
     uniform_pull,
 )
@@ -27,7 +27,7 @@ from gentoolkit.gflownet.objectives import (
     Objective,
     SubTrajectoryBalance,
     TrajectoryBalance,
-    stretches,
+    sub_trajectory_loss,
 )
 from gentoolkit.gflownet.paths import Paths, join, pull_paths, push_paths
 from gentoolkit.gflownet.policy import Heads, Policy, TablePolicy
@@ -35,7 +35,7 @@ from gentoolkit.gflownet.replay import ReplayBuffer
 from gentoolkit.gflownet.rewards import Corners, LogOf, WeightedEnergies
 from gentoolkit.gflownet.space import Space
 from gentoolkit.gflownet.stochastic import Shortfall, Slippery, shortfall
-from gentoolkit.gflownet.unify import IWAE_SIGN, consistency, penalised_bound
+from gentoolkit.gflownet.unify import consistency, penalised_loss
 from gentoolkit.gflownet.uses import (
     cone,
     cones,
@@ -46,9 +46,9 @@ from gentoolkit.gflownet.uses import (
 )
 
 __all__ = [
-    "IWAE_SIGN",
     "Account",
     "Build",
+    "Finish",
     "Corners",
     "DetailedBalance",
     "Environment",
@@ -69,13 +69,11 @@ __all__ = [
     "Slippery",
     "Slots",
     "Space",
-    "Strings",
     "SubTrajectoryBalance",
     "Subsets",
     "TablePolicy",
     "TrajectoryBalance",
     "WeightedEnergies",
-    "chain",
     "cone",
     "cones",
     "consistency",
@@ -89,16 +87,16 @@ __all__ = [
     "leaks",
     "masked_log_softmax",
     "mutual_information",
-    "penalised_bound",
+    "penalised_loss",
     "pull_paths",
     "push_paths",
     "reach",
     "restarted",
     "rollouts",
-    "settle",
-    "settle_softly",
     "shortfall",
+    "soft_values",
+    "solve_flows",
     "stop_residuals",
-    "stretches",
+    "sub_trajectory_loss",
     "uniform_pull",
 ]

@@ -13,7 +13,6 @@ from gentoolkit.vi.gaussian import (
 from gentoolkit.vi.hierarchy import HierarchicalVAE
 from gentoolkit.vi.linear import PPCA
 from gentoolkit.vi.meanfield import (
-    CholeskyGaussian,
     FullGaussian,
     MeanFieldGaussian,
     score_function_loss,
@@ -31,7 +30,6 @@ from gentoolkit.vi.race import ProbitRace, probit_race
 from gentoolkit.vi.vae import VAE
 
 __all__ = [
-    "CholeskyGaussian",
     "FullGaussian",
     "GaussianMLP",
     "GaussianNoise",

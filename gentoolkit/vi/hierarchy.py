@@ -7,7 +7,8 @@ pull: b(z_1 | x) up to b(z_T | z_{T-1})
 
 from collections.abc import Callable, Sequence
 
-from torch import Generator, Tensor, nn
+import torch
+from torch import Generator, Size, Tensor, nn
 
 from gentoolkit.core import (
     Bernoulli,
@@ -37,18 +38,25 @@ class HierarchicalVAE(nn.Module):
         ValueError: there is no latent, or a width is below one.
 
     Reference: Sønderby et al. 2016 (arXiv 1602.02282); Luo 2022 (arXiv 2208.11970), section 3.
+
+    >>> _ = torch.manual_seed(0)
+    >>> model = HierarchicalVAE(64, (8, 2), hidden=(16,))
+    >>> model.loss(torch.ones(8, 64)).backward()
+    >>> [tuple(z.shape) for z in model.encode(torch.ones(8, 64))]
+    [(8, 8), (8, 2)]
     """
 
     def __init__(
         self,
         features: int,
         latents: Sequence[int] = (8, 2),
+        *,
         hidden: Sequence[int] = (256,),
         law: Likelihood = Bernoulli,
         activation: Callable[[], nn.Module] = nn.SiLU,
     ) -> None:
         super().__init__()
-        self.features = validate.positive_count("features", features)
+        self.event_shape = Size((validate.positive_count("features", features),))
         if not latents or min(latents) < 1:
             raise ValueError(
                 f"latents must be widths of at least 1; got {tuple(latents)}; for example (8, 2)"
@@ -77,22 +85,27 @@ class HierarchicalVAE(nn.Module):
         """Return the law of the data given z_1 (B, latents[0])."""
         return self.law(self.decoders[0](z))
 
-    def chain(self) -> Chain:
+    def chain(self, context: Tensor | None = None) -> Chain:
         """Return the chain z_T -> ... -> z_1 -> x."""
+        validate.no_context(context, "HierarchicalVAE")
         pushes = [self.observe, *list(self.decoders)[1:]]
         steps = [FunctionKernel(f, b) for f, b in zip(pushes, self.encoders, strict=True)]
         return Chain(self._prior(), steps[::-1])
 
-    def sample(self, n: int, generator: Generator | None = None) -> Tensor:
+    @torch.no_grad()
+    def sample(
+        self, n: int, *, context: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
         """Draw `n` data, (n, features)."""
+        validate.no_context(context, "HierarchicalVAE")
         z = self._prior().sample(validate.positive_count("n", n), generator=generator)
         for decoder in list(self.decoders)[:0:-1]:
             z = decoder(z).sample(generator=generator)
         return self.observe(z).sample(generator=generator)
 
-    def encode(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, ...]:
+    def encode(self, x: Tensor, *, generator: Generator | None = None) -> tuple[Tensor, ...]:
         """Draw the latents of each row of `x`: z_1 (B, latents[0]), ..., z_T."""
-        rows_like(self, "x", x, self.features)
+        rows_like(self, "x", x, *self.event_shape)
         return self.chain().pull(x, generator).states[-2::-1]
 
     def decode(self, z: Tensor) -> Tensor:
@@ -101,9 +114,9 @@ class HierarchicalVAE(nn.Module):
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Return `decode` of the first encoder's mean, (B, features)."""
-        return self.decode(self.encoders[0](rows_like(self, "x", x, self.features)).mean)
+        return self.decode(self.encoders[0](rows_like(self, "x", x, *self.event_shape)).mean)
 
-    def evidences(self, x: Tensor, k: int, generator: Generator | None = None) -> Tensor:
+    def log_evidences(self, x: Tensor, k: int, *, generator: Generator | None = None) -> Tensor:
         """Return the log-evidence of `k` pulled paths for each row of `x`, (K, B).
 
         Arguments:
@@ -117,23 +130,36 @@ class HierarchicalVAE(nn.Module):
                 the law.
         """
         validate.positive_count("k", k)
-        rows = rows_like(self, "x", x, self.features).repeat(k, 1)
+        rows = rows_like(self, "x", x, *self.event_shape).repeat(k, 1)
         return self.chain().pull(rows, generator).log_evidence().reshape(k, len(x))
 
-    def elbo(self, x: Tensor, generator: Generator | None = None) -> Tensor:
+    def elbo(
+        self, batch: Tensor, *, context: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
         """Return an unbiased estimate of the lower bound of log p(x) for each row, (B,)."""
-        return self.evidences(x, 1, generator)[0]
+        validate.no_context(context, "HierarchicalVAE")
+        return self.log_evidences(batch, 1, generator=generator)[0]
 
-    def iwae(self, x: Tensor, k: int, generator: Generator | None = None) -> Tensor:
+    def iwae(self, x: Tensor, k: int, *, generator: Generator | None = None) -> Tensor:
         """Return the importance-weighted bound of log p(x) for each row, (B,)."""
-        return log_z(self.evidences(x, k, generator))
+        return log_z(self.log_evidences(x, k, generator=generator))
 
-    def loss(self, x: Tensor, samples: int = 1, generator: Generator | None = None) -> Tensor:
+    def loss(
+        self,
+        batch: Tensor,
+        *,
+        samples: int = 1,
+        context: Tensor | None = None,
+        generator: Generator | None = None,
+    ) -> Tensor:
         """Return minus the mean bound of a batch, shape ().
 
         Arguments:
-            x: data, (B, features).
+            batch: data, (B, features).
             samples: paths a datum: 1 for the ELBO, more for the importance-weighted bound.
+            context: None; this model has none.
             generator: source of randomness.
         """
-        return -self.iwae(x, validate.positive_count("samples", samples), generator).mean()
+        validate.no_context(context, "HierarchicalVAE")
+        validate.positive_count("samples", samples)
+        return -self.iwae(batch, samples, generator=generator).mean()

@@ -4,6 +4,7 @@ This module loads plotly; nothing else in the package does.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -145,7 +146,8 @@ def curves(
         height: pixels.
 
     Raises:
-        ValueError: there is no curve, a curve is empty, or its length is not that of `x`.
+        ValueError: there is no curve, a curve is empty, its length is not that of `x`, or a
+            reference of 0 or less on a logarithmic axis.
     """
     if not lines:
         raise ValueError("lines must hold at least one curve; got none; pass {'name': values}")
@@ -160,11 +162,24 @@ def curves(
             )
         figure.add_scatter(x=at, y=y, name=name, mode="lines", line=line_style(i))
     for name, value in (references or {}).items():
-        figure.add_hline(
-            y=float(value),
-            line={"color": INK, "width": 1.5, "dash": "dot"},
-            annotation={"text": name, "font": {"size": 14}, "bgcolor": "rgba(255,255,255,0.8)"},
-            annotation_position="top left",
+        if log_y and value <= 0:
+            raise ValueError(
+                f"a logarithmic axis has no place for a reference of 0 or less; got {value} for "
+                f"{name!r}; leave it out or pass log_y=False"
+            )
+        figure.add_hline(y=float(value), line={"color": INK, "width": 1.5, "dash": "dot"})
+        # plotly takes a line's height as it is, but a label's as its logarithm.
+        figure.add_annotation(
+            text=name,
+            x=0.0,
+            xref="x domain",
+            xanchor="left",
+            y=math.log10(value) if log_y else float(value),
+            yref="y",
+            yanchor="bottom",
+            showarrow=False,
+            font={"size": 14},
+            bgcolor="rgba(255,255,255,0.8)",
         )
     figure.update_layout(title=title, xaxis_title=x_label, yaxis_title=y_label)
     figure.update_xaxes(type="log" if log_x else "linear")

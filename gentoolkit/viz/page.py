@@ -4,15 +4,11 @@ import base64
 import hashlib
 import html
 import json
-import re
 import zlib
 from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from typing import Any
-
-_PIECES = ("clock.js", "plot.js", "ribbon.js", "layers.js", "stage.js", "probe.js")
-_LOCAL_IMPORT = re.compile(r'^import \{[^}]*\} from "\./[a-z]+\.js";\n', re.MULTILINE)
 
 
 def _asset(name: str) -> str:
@@ -21,19 +17,13 @@ def _asset(name: str) -> str:
 
 
 @cache
-def module(entry: str) -> str:
-    """Join the ES modules into one, which is what both anywidget and a data: address can load.
-
-    The pieces share one scope once joined, so their imports of each other are dropped.
-
-    Arguments:
-        entry: ``player``, ``explorer`` or ``knobs``.
+def module() -> str:
+    """Read the ES module of all widgets, which is bundled from ``widgets/js`` by ``make js``.
 
     Returns:
-        The source of one module without imports.
+        The source of one module without imports: anywidget and a data: address can load it.
     """
-    sources = [_asset(name) for name in (*_PIECES, f"{entry}.js")]
-    return "\n".join(_LOCAL_IMPORT.sub("", source) for source in sources)
+    return _asset("bundle.js")
 
 
 @cache
@@ -46,13 +36,12 @@ def stylesheet() -> str:
     return _asset("player.css")
 
 
-def fragment(entry: str, spec: dict[str, Any], buffer: bytes, poster: bytes, alt: str) -> str:
+def fragment(spec: dict[str, Any], buffer: bytes, poster: bytes, alt: str) -> str:
     """Write a fragment of HTML that plays by itself, also from ``file://``, several on a page.
 
     The poster stands in the place until the script runs, and stays where scripts are not allowed.
 
     Arguments:
-        entry: ``player`` or ``explorer``.
         spec: the JSON description.
         buffer: its numbers.
         poster: a PNG.
@@ -61,7 +50,7 @@ def fragment(entry: str, spec: dict[str, Any], buffer: bytes, poster: bytes, alt
     Returns:
         The fragment; equal inputs give equal text, and the ids come from the content.
     """
-    source = module(entry)
+    source = module()
     text = json.dumps(spec, sort_keys=True, separators=(",", ":")).replace("<", "\\u003c")
     digest = hashlib.sha256(text.encode() + buffer).hexdigest()[:12]
     key = f"gentoolkit-{hashlib.sha256(source.encode()).hexdigest()[:12]}"

@@ -196,7 +196,7 @@ class Scene:
         Raises:
             ValueError: no panel.
         """
-        return fragment("player", self.spec, self.buffer, self.poster(), self.alt)
+        return fragment(self.spec, self.buffer, self.poster(), self.alt)
 
     def _repr_mimebundle_(self, **_options: object) -> tuple[dict[str, Any], dict[str, Any]]:
         # A scene shown by itself plays without a widget, so live and static are the same.

@@ -40,8 +40,9 @@ class LatentExplorer(anywidget.AnyWidget):
         ValueError: wrong shapes, pixels that are not finite or outside [0, 1], a bad extent.
     """
 
-    _esm = page.module("explorer")
+    _esm = page.module()
     _css = page.stylesheet()
+    view = traitlets.Unicode("explorer").tag(sync=True)
     spec = traitlets.Dict().tag(sync=True)
     buf = traitlets.Bytes().tag(sync=True)
     z = traitlets.List(traitlets.Float(), [0.0, 0.0], minlen=2, maxlen=2).tag(sync=True)
@@ -119,9 +120,7 @@ class LatentExplorer(anywidget.AnyWidget):
         Returns:
             HTML with the drawing module, the stored decodes and a poster inside.
         """
-        return page.fragment(
-            "explorer", self.spec, self.buf, self._poster.poster(), self._poster.alt
-        )
+        return page.fragment(self.spec, self.buf, self._poster.poster(), self._poster.alt)
 
     def poster(self) -> bytes:
         """Draw the plane beside a grid of decodes.

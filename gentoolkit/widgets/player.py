@@ -27,8 +27,9 @@ class Player(anywidget.AnyWidget):
         ValueError: the scene has no panel.
     """
 
-    _esm = page.module("player")
+    _esm = page.module()
     _css = page.stylesheet()
+    view = traitlets.Unicode("player").tag(sync=True)
     spec = traitlets.Dict().tag(sync=True)
     buf = traitlets.Bytes().tag(sync=True)
     frame = traitlets.Int(0).tag(sync=True)

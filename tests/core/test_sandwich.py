@@ -8,7 +8,7 @@ from gentoolkit.flows import AffineCoupling, half
 from gentoolkit.stochastic import (
     MALA,
     CorrectionMLP,
-    Geometric,
+    GeometricPath,
     HamiltonianDiffusion,
     Langevin,
     MonteCarloDiffusion,
@@ -25,8 +25,8 @@ from tests.stochastic.test_flow import END, LOG_Z, exact_elbo, linear_chain, pat
 WIDE = Gaussian(torch.zeros(1, 2, dtype=torch.float64), 2.5)
 
 
-def path() -> Geometric:
-    return Geometric(WIDE, lopsided())
+def path() -> GeometricPath:
+    return GeometricPath(WIDE, lopsided())
 
 
 def couplings() -> Chain:

@@ -15,18 +15,18 @@ from gentoolkit.gflownet import (
     Space,
     TablePolicy,
     rollouts,
-    settle,
     shortfall,
+    solve_flows,
 )
 from gentoolkit.train import fit
-from tests.gflownet.test_objectives import reward_of
+from tests.gflownet.worlds import reward_of
 
 
 def fork(slip):
     """Two leaves of reward 1 and 3 under one choice that is slippery."""
     space = Space(Graph([("s", "a"), ("s", "b")]))
     reward = torch.where(torch.arange(3) == 2, 3.0, 1.0)
-    flows = settle(space, reward)
+    flows = solve_flows(space, reward)
     model = GFlowNet(space, lambda x: reward[x[:, 0]].log(), Slippery(TablePolicy(flows), slip))
     return flows, model
 

@@ -103,11 +103,12 @@ def test_a_gradient_reaches_every_parameter(name):
 def test_model_steps_keep_the_same_law(name):
     """Catches an encoder and a decoder whose ratio differs between directions."""
     model, batch = MODELS[name]()
-    trajectory = model.chain().pull(batch)
+    data = batch if isinstance(batch, torch.Tensor) else model.sample(7)
+    trajectory = model.chain().pull(data)
     for step, x in zip(model.chain().steps, trajectory.states, strict=False):
         result = checks.same_ratio(step, x)
         assert result, result
-    assert model.sample(5).shape == (5, *batch.shape[1:])
+    assert model.sample(5).shape == (5, *data.shape[1:])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -127,8 +128,9 @@ def test_dtype_survives(name, dtype):
 def test_device_survives(name, device):
     """Catches a tensor made on the default device inside a model."""
     model, batch = MODELS[name]()
-    model, batch = model.to(device), batch.to(device)
-    trajectory = model.chain().pull(batch)
+    data = batch if isinstance(batch, torch.Tensor) else model.sample(7)
+    model, data = model.to(device), data.to(device)
+    trajectory = model.chain().pull(data)
     assert trajectory.log_evidence().device.type == device
     assert model.sample(3).device.type == device
 

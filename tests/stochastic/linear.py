@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gentoolkit import Gaussian
-from gentoolkit.stochastic import Geometric, Tempered
+from gentoolkit.stochastic import GeometricPath, Tempered
 
 K, STEP, LOG_Z = 6, 0.07, 0.8
 PRECISION = torch.tensor([[2.0, 0.6], [0.6, 1.0]], dtype=torch.float64)
@@ -32,9 +32,9 @@ class Bump:
         return self.mean + noise @ torch.linalg.cholesky(self.precision.inverse()).T
 
 
-def annealing_path() -> Geometric:
+def annealing_path() -> GeometricPath:
     """From N(0, 4 I) to a skewed bump with log Z = 0.8."""
-    return Geometric(Gaussian(torch.zeros(1, 2), 2.0), Bump(MEAN, PRECISION, LOG_Z))
+    return GeometricPath(Gaussian(torch.zeros(1, 2), 2.0), Bump(MEAN, PRECISION, LOG_Z))
 
 
 def affine_score(g: Tempered) -> tuple[Tensor, Tensor]:

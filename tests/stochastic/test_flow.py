@@ -18,8 +18,8 @@ from gentoolkit.stochastic import (
     StochasticFlow,
     TrainedLangevin,
     VAELayer,
-    meeting_shapes,
 )
+from gentoolkit.stochastic.flow import _meeting_shapes
 from tests.flows.truth import perturbed
 from tests.laws.examples import Affine, lopsided
 from tests.laws.quadratic import quadratic
@@ -67,7 +67,7 @@ class OneEnd(Langevin):
     """The gradient of the reversal taken at x instead of y."""
 
     def push(self, x, generator=None):
-        f = self.law(x)
+        f = self.push_law(x)
         y = f.sample(generator=generator)
         return y, Gaussian(y + f.mean - x, f.std).log_prob(x) - f.log_prob(y)
 
@@ -164,7 +164,7 @@ def test_truth_b_exact_reversals_leave_no_variance():
         return FunctionKernel(step, lambda y: Full(mean[before] + (y - mean[after]) @ gain.T, rest))
 
     steps = linear_chain().steps
-    laws = [steps[1].law, steps[2].decoder, steps[3].law]  # pyright: ignore
+    laws = [step.push_law for step in steps[1:]]  # pyright: ignore
     kernels = [
         reversed_exactly(law, a, b) for law, a, b in zip(laws, blocks[:-1], blocks[1:], strict=True)
     ]
@@ -288,13 +288,13 @@ def test_losses_are_the_means_of_the_weights():
     seed = lambda: torch.Generator().manual_seed(2)  # noqa: E731
     pushed = model.chain().push(300, seed()).log_weight(lopsided())
     pulled = model.chain().pull(x, seed()).log_evidence()
-    assert model.pushed_loss(300, seed()).item() == pytest.approx(-pushed.mean().item())
-    assert model.pulled_loss(x, seed()).item() == pytest.approx(-pulled.mean().item())
-    assert model.variance_loss(300, seed()).item() == pytest.approx(pushed.var().item())
+    assert model.pushed_loss(300, generator=seed()).item() == pytest.approx(-pushed.mean().item())
+    assert model.pulled_loss(x, generator=seed()).item() == pytest.approx(-pulled.mean().item())
+    assert model.variance_loss(300, generator=seed()).item() == pytest.approx(pushed.var().item())
     for share in (0.0, 1.0):
         alone = mixed(share)
         want = -pushed.mean() if share else -pulled.mean()
-        assert alone.loss(x, seed()).item() == pytest.approx(want.item())
+        assert alone.loss(x, generator=seed()).item() == pytest.approx(want.item())
 
 
 @pytest.mark.parametrize("name", ["loss", "pushed_loss", "variance_loss", "pulled_loss"])
@@ -334,7 +334,7 @@ def test_a_target_with_parameters_is_not_trained():
 
     step = TrainedLangevin(Learned(), 0.1)
     model = StochasticFlow(standard_normal(2), [step, step], Learned())
-    assert [name for name, _ in model.named_parameters()] == ["trained.0.log_step"]
+    assert [name for name, _ in model.named_parameters()] == ["layers.0.log_step"]
 
 
 def test_layers_must_meet():
@@ -343,7 +343,7 @@ def test_layers_must_meet():
     widen = VAELayer(lambda x: Gaussian(decoder(x), 0.5), lambda y: Gaussian(encoder(y), 0.7))
     narrow = AffineCoupling(2, half(2, 0), (8,))
     good = StochasticFlow(standard_normal(2), [narrow, widen])
-    assert meeting_shapes(good.chain()) == ((2,), (2,), (3,))
+    assert _meeting_shapes(good.chain()) == ((2,), (2,), (3,))
     with pytest.raises(ValueError, match=r"shape \('B', 3\) from layers\[0\].*layers\[1\], a Aff"):
         StochasticFlow(standard_normal(2), [widen, narrow])
     wrong = VAELayer(lambda x: Gaussian(decoder(x), 0.5), lambda y: Gaussian(y, 0.7))

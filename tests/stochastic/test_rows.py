@@ -15,6 +15,7 @@ from gentoolkit.stochastic import (
     annealed,
     even_schedule,
 )
+from gentoolkit.stochastic.hamiltonian import Refreshed
 from tests.laws.quadratic import quadratic
 from tests.stochastic.linear import (
     LOG_Z,
@@ -59,7 +60,7 @@ def kernels(reversal) -> Chain:
     """The Langevin way there, and any way back: `reversal(k, y) -> Law`."""
     path, steps = annealing_path(), []
     for k, beta in enumerate(BETAS.tolist()[1:], 1):
-        law = Langevin(path.at(beta), STEP).law
+        law = Langevin(path.at(beta), STEP).push_law
         steps.append(FunctionKernel(law, lambda y, k=k: reversal(k, y)))
     return Chain(path.source, steps)
 
@@ -209,8 +210,9 @@ def test_a_refreshment_of_the_wrong_variance_leaves_z_alone():
     path, h = annealing_path(), 0.8
 
     class Slip(Refresh):
-        def reversal(self, state):
-            return Gaussian(h * state[:, 1], (1 - h) ** 0.5)
+        def pull_law(self, y):
+            law = self.push_law(y)
+            return Refreshed(law.position, Gaussian(law.momentum.mean, (1 - h) ** 0.5))
 
     chain = annealed(
         path,

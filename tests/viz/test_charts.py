@@ -55,6 +55,23 @@ def test_zero_weights_count():
     log_weight_panel(log_w)
 
 
+@pytest.mark.parametrize(("log_y", "label"), [(False, 5.0), (True, np.log10(5.0))])
+def test_a_reference_and_its_label_lie_at_one_height(log_y, label):
+    """Catches a label at 10^5 for a reference of 5, which also stretches the axis to there."""
+    options = {"references": {"floor": 5}, "log_y": log_y}
+    chart = curves({"loss": [100.0, 10.0]}, alt="A loss that falls to ten.", **options)
+    layout = _json(chart)["layout"]
+    assert layout["shapes"][0]["y0"] == layout["shapes"][0]["y1"] == 5
+    assert layout["annotations"][0]["y"] == pytest.approx(label)
+    assert layout["annotations"][0]["text"] == "floor"
+
+
+def test_a_reference_without_a_logarithm_is_refused():
+    """Catches a label at NaN."""
+    with pytest.raises(ValueError, match="got 0 for 'floor'; leave it out"):
+        curves({"a": [1.0]}, alt="A loss that stays at one.", references={"floor": 0}, log_y=True)
+
+
 def test_curves_hold_their_values_and_references():
     """Catches x and y swapped, and a reference line at another height."""
     chart = curves(
