@@ -34,10 +34,9 @@ from gentoolkit.gflownet.policy import Heads, Policy, TablePolicy
 from gentoolkit.gflownet.replay import ReplayBuffer
 from gentoolkit.gflownet.rewards import Corners, LogOf, WeightedEnergies
 from gentoolkit.gflownet.space import Space
-from gentoolkit.gflownet.stochastic import Shortfall, Slippery, shortfall
+from gentoolkit.gflownet.stochastic import Slippery, shortfall
 from gentoolkit.gflownet.unify import consistency, penalised_loss
 from gentoolkit.gflownet.uses import (
-    cone,
     cones,
     entropy,
     free_energy,
@@ -65,7 +64,6 @@ __all__ = [
     "Paths",
     "Policy",
     "ReplayBuffer",
-    "Shortfall",
     "Slippery",
     "Slots",
     "Space",
@@ -74,7 +72,6 @@ __all__ = [
     "TablePolicy",
     "TrajectoryBalance",
     "WeightedEnergies",
-    "cone",
     "cones",
     "consistency",
     "count_paths",

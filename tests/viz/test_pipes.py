@@ -45,7 +45,7 @@ def read(scene: Scene, name: str) -> np.ndarray:
 def water(flows: Flows, pipes: Pipes = PIPES, **more: Any) -> Scene:
     edges = flows.edges()
     arguments: dict[str, Any] = {
-        "flow": along(flows.space.children, edges),
+        "flow": along(flows.space.child, edges),
         "stop": edges[:, -1],
         "target": flows.target(),
         "law": flows.law(),
@@ -235,7 +235,7 @@ def test_knobs_of_reward_and_pull_settle_the_water_while_dragged():
 def test_any_small_acyclic_graph_is_laid_out():
     """Bug: a picture for grids alone, or two states on one place."""
     space = Space(Subsets(3))
-    pipes = Pipes.levels(space.children)
+    pipes = Pipes.levels(space.child)
     reward = torch.arange(1.0, space.size + 1)
     scene = water(solve_flows(space, reward), pipes)
     assert pipes.depth.tolist() == space.depth.tolist()
@@ -245,11 +245,11 @@ def test_any_small_acyclic_graph_is_laid_out():
 def test_the_ring_of_a_leak_spares_the_names():
     """Bug: a red ring through the name of the state that leaks most."""
     space = Space(Subsets(3))
-    pipes = Pipes.levels(space.children)
+    pipes = Pipes.levels(space.child)
     flows = solve_flows(space, torch.ones(space.size))
     edges, leak = flows.edges()[None], np.arange(8.0)[None]
     scene = learned_pipes(
-        pipes, along(space.children, edges), edges[..., -1], target=flows.target(),
+        pipes, along(space.child, edges), edges[..., -1], target=flows.target(),
         law=flows.law()[None], leaks=leak, times=[0],
     )  # fmt: skip
     ring = read(scene, layers(scene, "lines")[-1]["xy"])[0, 0]
