@@ -25,7 +25,7 @@ class Stop(Protocol):
         ...
 
     @property
-    def data(self) -> Tensor:
+    def estimate(self) -> Tensor:
         """(N, 2) estimates of the data."""
         ...
 
@@ -80,13 +80,13 @@ class Lane:
 
     @classmethod
     def of(cls, name: str, run: Iterable[Stop]) -> "Lane":
-        """Collect what a sampler yields: objects with ``time``, ``x`` and ``data``.
+        """Collect what a sampler yields: objects with ``time``, ``x`` and ``estimate``.
 
         Raises:
             ValueError: the states do not make a lane.
         """
         stops = list(run)
-        states, data = [stop.x for stop in stops], [stop.data for stop in stops]
+        states, data = [stop.x for stop in stops], [stop.estimate for stop in stops]
         return cls(name, states, [float(stop.time) for stop in stops], data)
 
     @property

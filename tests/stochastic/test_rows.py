@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gentoolkit import Chain, FunctionKernel, Gaussian, Law
+from gentoolkit import Chain, FunctionKernel, Gaussian
 from gentoolkit.stochastic import (
     Langevin,
     Leapfrog,
@@ -22,6 +22,7 @@ from tests.stochastic.linear import (
     MEAN,
     PRECISION,
     STEP,
+    Full,
     K,
     affine_score,
     annealing_path,
@@ -38,20 +39,6 @@ def moments(chain: Chain, target=None, numbers: int = WIDE):
 
 
 @dataclass(frozen=True)
-class Full(Law):
-    """A Gaussian with a full covariance, for exact reversals."""
-
-    mean: Tensor
-    cov: Tensor
-
-    def sample(self, n=None, generator=None):
-        noise = torch.randn(self.mean.shape, generator=generator)
-        return self.mean + noise @ torch.linalg.cholesky(self.cov).T
-
-    def log_prob(self, x):
-        return torch.distributions.MultivariateNormal(self.mean, self.cov).log_prob(x)
-
-
 def plain() -> Chain:
     return annealed(annealing_path(), BETAS, lambda g: Langevin(g, STEP))
 
