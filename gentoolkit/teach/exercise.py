@@ -2,6 +2,7 @@
 
 import inspect
 import linecache
+import math
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -55,7 +56,7 @@ class Exercise:
     slip in it: they are written as an edit of its text, such as `"sum -> mean"`.
 
     Arguments:
-        solution: the function itself, or a function of no argument that returns the value.
+        solution: the function itself; of a value an expression, or a function of no argument.
         first: a hint.
         second: one that says more.
         third: one that says all but the answer.
@@ -63,8 +64,8 @@ class Exercise:
         oracle: takes a case and returns the truth, by another way than the solution's formula.
         cases: makes the arguments of each call; it may draw from torch's seeded global generator.
         right: what a right answer shows; {truth} stands for the oracle's value.
-        wrong: what is said to each typical wrong answer, and that answer: a value, a function, an
-            edit of the solution (or several, `"a -> b; c -> d"`), or a `Like`.
+        wrong: each typical wrong answer, and what is said to it. An answer is a value, a function,
+            an edit of the solution (or several, `"a -> b; c -> d"`), or a `Like`.
         otherwise: what is said to any other.
         start: begins what is said to a wrong function; {truth} and {given} stand for the first
             entry that is off. Or a function of the results on all cases, or of the value.
@@ -77,14 +78,14 @@ class Exercise:
         name: `exNN_k`, the variable that holds the exercise.
     """
 
-    solution: Callable[..., object]
+    solution: Callable[..., object] | str
     first: str
     second: str
     third: str
     _: KW_ONLY
     why: str
     right: str
-    wrong: Mapping[str, object]
+    wrong: Mapping[object, str]
     otherwise: str = ""
     oracle: Callable[..., object] | None = None
     cases: Callable[[], Sequence[tuple]] | None = None
@@ -106,34 +107,40 @@ class Exercise:
         return self.first, self.second, self.third
 
     @property
-    def tolerance(self) -> float:
-        """How far an answer may lie from a number to count as it."""
-        return self.atol or (1e-6 if self.code else 1e-3)
+    def source(self) -> str:
+        """The solution as a learner could have typed it."""
+        if isinstance(self.solution, str):
+            return f"answer = {self.solution}\n"
+        return inspect.getsource(inspect.unwrap(self.solution))
 
     def answer(self) -> object:
         """Return the stored answer in the form that the learner hands in."""
         with _double():
+            if isinstance(self.solution, str):
+                return eval(self.solution, {"math": math})
             return self.solution if self.code else self.solution()
 
-    def example(self, message: str) -> object:
-        """Return a wrong answer of the table in the form that a learner would hand in."""
-        example = self.wrong[message]
-        example = example.example if isinstance(example, Like) else example
-        return _slip(self.solution, example) if self.code and isinstance(example, str) else example
+    def made(self, wrong: object) -> object:
+        """Bring a wrong answer of the table into the form that a learner would hand in."""
+        wrong = wrong.example if isinstance(wrong, Like) else wrong
+        return _slip(self.solution, wrong) if self.code and isinstance(wrong, str) else wrong
 
     def verdict(self, answer: object) -> Verdict:
         """Judge a value, or a function that is handed copies; what it raises gets out."""
         cases, truths = _prepared(self)
-        shown = truths[0] if truths else None
         if truths:
             given = self._read(answer, cases, truths)
-            if not _same(given, truths, self.tolerance):
+            if not _same(given, truths, self._atol):
                 return Verdict("NOT YET", self._blame(given, cases, truths))
         for case in cases if self.fault else ():
             complaint = self.fault(answer, *case)  # pyright: ignore[reportOptionalCall]
             if complaint:
                 return Verdict("NOT YET", complaint)
-        return Verdict("PASS", self.right.format(truth=shown))
+        return Verdict("PASS", self.right.format(truth=truths[0] if truths else None))
+
+    @property
+    def _atol(self) -> float:
+        return self.atol or (1e-6 if self.code else 1e-3)
 
     def _read(self, answer: object, cases: Sequence[tuple], truths: tuple) -> tuple:
         results = [answer(*case) for case in cases] if callable(answer) else [answer]
@@ -145,28 +152,23 @@ class Exercise:
             return self._chosen(answer)
         if isinstance(like, tuple):
             if not isinstance(answer, tuple | list) or len(answer) != len(like):
-                count = {2: "two", 3: "three"}[len(like)]
-                raise _Failed(f"{count} things are asked for: ({self.parts}).")
+                raise _Failed(f"{len(like)} things are asked for: ({self.parts}).")
             return tuple(self._form(a, part) for a, part in zip(answer, like, strict=True))
-        if isinstance(like, Tensor):
-            try:
-                return torch.as_tensor(answer).detach().double()
-            except (TypeError, ValueError, RuntimeError):
-                wanted = f"a tensor of shape {tuple(like.shape)} is asked for"
-                raise _Failed(f"{wanted}, and you gave {_kind(answer)}.") from None
+        wanted = (
+            f"a tensor of shape {tuple(like.shape)}" if isinstance(like, Tensor) else "a number"
+        )
         try:
-            if isinstance(answer, str | bytes | bool):
-                raise TypeError
-            return float(answer)  # pyright: ignore[reportArgumentType]
+            if isinstance(like, Tensor):
+                return torch.as_tensor(answer).detach().double()
+            if not isinstance(answer, str | bytes | bool):
+                return float(answer)  # pyright: ignore[reportArgumentType]
         except (TypeError, ValueError, RuntimeError):
-            raise _Failed(
-                f"a number is asked for, and you gave {_kind(answer)}. Give one number."
-            ) from None
+            pass
+        raise _Failed(f"{wanted} is asked for, and you gave {_kind(answer)}.")
 
     def _chosen(self, answer: object) -> frozenset[str]:
         words = list(answer) if isinstance(answer, str | set | frozenset | list | tuple) else [""]
-        if answer == "none":
-            words = []
+        words = [] if answer == "none" else words
         named = {word.upper() for word in words if isinstance(word, str)}
         if len(named) != len(words) or not named <= set(self.letters):
             a, *_, z = self.letters
@@ -174,26 +176,27 @@ class Exercise:
         return frozenset(named)
 
     def _blame(self, given: tuple, cases: Sequence[tuple], truths: tuple) -> str:
-        complaint = next(filter(None, map(misfit, given, truths)), "")
+        complaint = misfit(given, truths)
         start = self._start(given, truths) if not complaint else ""
-        for message, example in self.wrong.items():
-            if isinstance(example, Like):
-                if not complaint and example.when(*given):
-                    return start + message
-            elif _same(given, self._read(self.example(message), cases, truths), self.tolerance):
-                return start + message
+        for wrong, told in self.wrong.items():
+            if isinstance(wrong, Like):
+                if not complaint and wrong.when(*given):
+                    return start + told
+            elif _same(given, self._read(self.made(wrong), cases, truths), self._atol):
+                return start + told
         if complaint:
             return complaint
-        if isinstance(truths[0], float) and abs(given[0] - truths[0]) <= 20 * self.tolerance < 1.0:
-            return start + "That is right as far as it goes: give more digits."
-        return start + _right_parts(given, truths, self.tolerance) + self.otherwise
+        if not self.code and isinstance(truths[0], float):
+            if abs(given[0] - truths[0]) <= 20 * self._atol < 1.0:
+                return start + "That is right as far as it goes: give more digits."
+        return start + _right_parts(given, truths, self._atol) + self.otherwise
 
     def _start(self, given: tuple, truths: tuple) -> str:
         if callable(self.start):
             return self.start(*given)
         if not self.code:
             return f"you give {_shown(given[0])}. "
-        mine, truth = _first_off(given, truths, self.tolerance)
+        mine, truth = _first_off(given, truths, self._atol)
         return self.start.format(given=mine, truth=truth)
 
 
@@ -205,22 +208,21 @@ class _Failed(Exception):
     """The learner's function raised, or its answer cannot be compared; the text says which."""
 
 
-class _Guarded:
-    """The learner's function: hands it copies and turns what it raises into a verdict."""
+def _guarded(function: Callable[..., object]) -> Callable[..., object]:
+    """Hand a learner's function copies, and turn what it raises into a verdict."""
 
-    def __init__(self, function: Callable[..., object]) -> None:
-        self._function = function
-
-    def __call__(self, *arguments: object) -> object:
+    def call(*arguments: object) -> object:
         # Copies, so that a function that works in place cannot spoil the oracle's inputs.
         copies = [a.clone() if isinstance(a, Tensor) else a for a in arguments]
         try:
-            result = self._function(*copies)
+            result = function(*copies)
         except Exception as error:
-            raise _Failed(_where(self._function, error)) from error
+            raise _Failed(_where(function, error)) from error
         if result is ...:
             raise _NotAttempted
         return result
+
+    return call
 
 
 def _where(function: Callable[..., object], error: Exception) -> str:
@@ -253,31 +255,30 @@ def judge(exercise: Exercise, answer: object) -> Verdict:
     stub = Verdict("not attempted", f"{exercise.name} still holds the stub's `...`.")
     if answer is ...:
         return stub
-    if exercise.code and not callable(answer):
-        return Verdict(
-            "NOT YET",
-            f"this exercise asks for a function, and you handed in {_kind(answer)}. "
-            f"Write check.{exercise.name}(your_function), without calling it.",
-        )
-    if not exercise.code and callable(answer):
-        return Verdict(
-            "NOT YET",
-            "this exercise asks for a value, and you handed in a function. "
-            f"Call it: check.{exercise.name}(your_function()).",
-        )
     try:
+        if exercise.code and not callable(answer):
+            raise _Failed(
+                f"this exercise asks for a function, and you handed in {_kind(answer)}. "
+                f"Write check.{exercise.name}(your_function), without calling it."
+            )
+        if not exercise.code and callable(answer):
+            raise _Failed(
+                "this exercise asks for a value, and you handed in a function. "
+                f"Call it: check.{exercise.name}(your_function())."
+            )
         # The check must leave the lesson's own random numbers as it found them.
         with _double(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            return exercise.verdict(_Guarded(answer) if callable(answer) else answer)
+            return exercise.verdict(_guarded(answer) if callable(answer) else answer)
     except _NotAttempted:
         return stub
     except _Failed as problem:
         return Verdict("NOT YET", str(problem))
     except Exception as error:
+        said = f"{type(error).__name__}: {error}"
         return Verdict(
             "NOT YET",
-            f"your answer {_kind(answer)} could not be compared ({type(error).__name__}: {error}). "
+            f"your answer {_kind(answer)} could not be compared ({said}). "
             "Look at the form that the exercise asks for.",
         )
 
@@ -293,8 +294,9 @@ def _double() -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def _slip(function: Callable[..., object], edits: str) -> Callable[..., object]:
+def _slip(function: object, edits: str) -> Callable[..., object]:
     """Build the function again from its text, with some of it exchanged."""
+    assert callable(function)
     text = inspect.getsource(function)
     for edit in edits.split("; "):
         old, _, new = (part.strip() for part in edit.partition("->"))

@@ -1,6 +1,5 @@
 """`check`, `hint` and `solution`: what a learner calls below an exercise."""
 
-import inspect
 import os
 import pkgutil
 import re
@@ -116,7 +115,7 @@ def _hint(exercise: Exercise, level: int = 1) -> None:
 
 def _solution(exercise: Exercise) -> None:
     """Print a solution and say why it is one."""
-    print(inspect.getsource(inspect.unwrap(exercise.solution)))
+    print(exercise.source)
     print(exercise.why)
 
 

@@ -60,13 +60,13 @@ class Lane:
 
     @classmethod
     def of(cls, name: str, run: Iterable[Any]) -> "Lane":
-        """Collect what a sampler yields: objects with ``time``, ``x`` and ``data``, both (N, 2).
+        """Collect what a sampler yields: ``time``, ``x`` (N, 2) and ``estimate`` (N, 2) of each state.
 
         Raises:
             ValueError: the states do not make a lane.
         """
         stops = list(run)
-        states, data = [stop.x for stop in stops], [stop.data for stop in stops]
+        states, data = [stop.x for stop in stops], [stop.estimate for stop in stops]
         return cls(name, states, [float(stop.time) for stop in stops], data)
 
     @property

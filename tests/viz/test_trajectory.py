@@ -234,7 +234,7 @@ class Here:
 
     time: float
     x: Tensor
-    data: Tensor
+    estimate: Tensor
 
 
 def test_a_sampler_is_collected_with_its_estimates():

@@ -36,43 +36,31 @@ ex00_1 = Exercise(
     oracle=_mass_ratio,
     right="log w = 0 for every z: this flow reaches its target exactly, and Z = 1.",
     wrong={
-        "That is -log 2: the log-Jacobian of x = 2z + 1 is missing.": -math.log(2),
-        "That is -2 log 2: the log-Jacobian has the wrong sign.": -2 * math.log(2),
-        "That is log 2: N(1, 4) has variance 4, so its density holds 1/2.": math.log(2),
+        -math.log(2): "That is -log 2: the log-Jacobian of x = 2z + 1 is missing.",
+        -2 * math.log(2): "That is -2 log 2: the log-Jacobian has the wrong sign.",
+        math.log(2): "That is log 2: N(1, 4) has variance 4, so its density holds 1/2.",
     },
     otherwise="Write log target(x), log source(z) and log_ratio in z; the squares cancel.",
 )
 
 
-def number_of_paths() -> tuple[int, int]:
-    """Count the pull's paths of a string of four tokens."""
-    from_the_right = 1  # the last token is the only one that may go
-    any_slot = math.factorial(4)  # 4 choices, then 3, then 2, then 1
-    return from_the_right, any_slot
-
-
-def _allowed_orders() -> tuple[int, int]:
-    """Every order in which four tokens can go, kept if it is allowed."""
-    orders = list(permutations(range(4)))
-    return sum(order == (3, 2, 1, 0) for order in orders), len(orders)
-
+ORDERS = list(permutations(range(4)))  # in which four tokens can go
 
 ex00_2 = Exercise(
-    number_of_paths,
+    "1, math.factorial(4)",
     "A path of the pull is an order in which the tokens are removed.",
     "Built left to right, the token put last is the only one that can be taken away.",
     "By slots: write the number of choices of each removal, and multiply them.",
     why="Left to right, each string has one parent: the states form a tree and every "
     "log pull is 0. By slots, every order is a path, and the pull spreads its probability.",
-    oracle=_allowed_orders,
+    oracle=lambda: (ORDERS.count((3, 2, 1, 0)), len(ORDERS)),
     parts="left to right, by random slots",
     right="1 path with pull probability 1, against 24 paths with pull probability 1/24 each.",
     wrong={
-        "Which tokens may the pull remove from a string that was built left to right?": Like(
-            (24, 24), lambda pair: pair[0] != 1
-        ),
-        "16 counts the states, the subsets of filled slots; a path is an order.": (1, 16),
-        "4 counts the first removal only; three more removals follow.": (1, 4),
+        Like((24, 24), lambda pair: pair[0] != 1): "Which tokens may the pull remove from a string "
+        "that was built left to right?",
+        (1, 16): "16 counts the states, the subsets of filled slots; a path is an order.",
+        (1, 4): "4 counts the first removal only; three more removals follow.",
     },
     otherwise="By random slots, how many choices has each removal in turn?",
 )
@@ -83,18 +71,14 @@ def log_weight(log_source: Tensor, log_ratios: Tensor, log_target: Tensor) -> Te
     return log_target - log_source + log_ratios.sum(dim=0)
 
 
-def _rows(*shape: int) -> Tensor:
-    weights = torch.rand(shape) + 0.1
-    return weights / weights.sum(-1, keepdim=True)
-
-
 # Two moves over three states: all 27 paths, and their probabilities multiplied out.
 PATHS = list(product(range(3), repeat=3))
 
 
-def _tables() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _tables() -> list[Tensor]:
     torch.manual_seed(3)
-    return _rows(3), _rows(2, 3, 3), _rows(2, 3, 3), torch.rand(3) + 0.1
+    shapes = (3,), (2, 3, 3), (2, 3, 3)
+    return [*(torch.randn(shape).softmax(-1) for shape in shapes), torch.rand(3) + 0.1]
 
 
 def _paths() -> list[tuple]:
@@ -131,12 +115,12 @@ ex00_3 = Exercise(
     right="over all 27 paths E[w] = Z, by enumeration.",
     start=_mean_weight,
     wrong={
-        "log source is missing.": "- log_source ->",
-        "the whole is upside down, log of 1 / w.": lambda *path: -log_weight(*path),
-        "the log_ratios have the wrong sign; they are log pull - log push.": "+ log -> - log",
-        "the log_ratios are averaged over the steps; a path adds them up.": "sum( -> mean(",
-        "log source is added; what the push gives is subtracted.": "- log -> + log",
-        "log target is missing.": "return log_target -> return",
+        "- log_source ->": "log source is missing.",
+        (lambda *path: -log_weight(*path)): "the whole is upside down, log of 1 / w.",
+        "+ log -> - log": "the log_ratios have the wrong sign; they are log pull - log push.",
+        "sum( -> mean(": "the log_ratios are averaged over the steps; a path adds them up.",
+        "- log -> + log": "log source is added; what the push gives is subtracted.",
+        "return log_target -> return": "log target is missing.",
     },
     otherwise="is every log_ratio counted once, and summed over steps (T) only?",
 )

@@ -15,12 +15,6 @@ NOISE_VARIANCE = 0.5
 ANGLE = 0.6
 
 
-def sweeps_needed() -> int:
-    """Count the sweeps until the error is a thousandth of the start, at correlation 0.95."""
-    r = 0.95
-    return math.ceil(math.log(1e-3) / math.log(r**2))
-
-
 def _sweeps_run() -> int:
     """Run the coordinate ascent; the second mean is the one updated last in a sweep."""
     second, sweeps = 1.0, 0
@@ -31,7 +25,7 @@ def _sweeps_run() -> int:
 
 
 ex01_1 = Exercise(
-    sweeps_needed,
+    "math.ceil(math.log(1e-3) / math.log(0.95**2))",
     "One update shrinks the error of its mean to r times the error of the other mean.",
     "A sweep is two updates, so its ratio is r**2. How many such factors make 1/1000?",
     "Solve (r**2)**k < 1e-3 for k with natural logs, and round up.",
@@ -40,9 +34,9 @@ ex01_1 = Exercise(
     oracle=_sweeps_run,
     right="run step by step, the error falls below a thousandth in sweep {truth:.0f}.",
     wrong={
-        "That is the count for a ratio of r a sweep; a sweep updates both coordinates.": 135,
-        "One more: after this sweep the error is still just above a thousandth.": 67,
-        "One log is to base 10, the other natural.": 30,
+        135: "That is the count for a ratio of r a sweep; a sweep updates both coordinates.",
+        67: "One more: after this sweep the error is still just above a thousandth.",
+        30: "One log is to base 10, the other natural.",
     },
     otherwise="By what factor does one sweep, two updates, shrink the error?",
 )
@@ -89,10 +83,10 @@ ex01_2 = Exercise(
     atol=2e-3,
     right="log p(x) = {truth:.3f}, and quadrature over the two means agrees.",
     wrong={
-        "Each labelling has prior probability 2**-8, and that factor is missing.": -12.1252,
-        "You count a labelling and its mirror image as one; the means are labelled, so both belong "
-        "to the sum.": -18.3635,
-        "That is the best mean-field ELBO, a lower bound on what is asked for.": -18.706436,
+        -12.1252: "Each labelling has prior probability 2**-8, and that factor is missing.",
+        -18.3635: "You count a labelling and its mirror image as one; the means are labelled, so "
+        "both belong to the sum.",
+        -18.706436: "That is the best mean-field ELBO, a lower bound on what is asked for.",
     },
     otherwise="Give each labelling its prior, and the points of one cluster one joint normal.",
 )
@@ -133,11 +127,11 @@ ex01_3 = Exercise(
     right="the best factorised q loses {truth:.3f} nats, and a search over its two variances finds "
     "nothing smaller.",
     wrong={
-        "No loss at all needs the full covariance, or axes that were not rotated.": 0.0,
-        "The sign: log p(x) - ELBO is a KL divergence, and never negative.": -0.12714,
-        "That is the loss of the q with the right marginal variances; there is a better one, "
-        "narrower than the truth.": 0.16242,
-        "That is twice the loss: the logs of determinants carry a factor 1/2.": 0.25429,
+        0.0: "No loss at all needs the full covariance, or axes that were not rotated.",
+        -0.12714: "The sign: log p(x) - ELBO is a KL divergence, and never negative.",
+        0.16242: "That is the loss of the q with the right marginal variances; there is a better "
+        "one, narrower than the truth.",
+        0.25429: "That is twice the loss: the logs of determinants carry a factor 1/2.",
     },
     otherwise="Compare the log-determinant of the precision with that of its diagonal.",
 )
@@ -148,12 +142,6 @@ def cavi_sweep(m: Tensor, mu: Tensor, precision: Tensor) -> Tensor:
     first = mu[0] - precision[0, 1] / precision[0, 0] * (m[1] - mu[1])
     second = mu[1] - precision[1, 0] / precision[1, 1] * (first - mu[0])  # the new first mean
     return torch.stack([first, second])
-
-
-def _random_targets() -> list[tuple]:
-    roots = torch.randn(5, 2, 2)
-    precisions = roots @ roots.mT + 0.3 * torch.eye(2)
-    return list(zip(torch.randn(5, 2), torch.randn(5, 2), precisions, strict=True))
 
 
 def _line_searches(m: Tensor, mu: Tensor, precision: Tensor) -> Tensor:
@@ -174,17 +162,17 @@ ex01_4 = Exercise(
     "its own diagonal entry; then the second uses the first one's new value.",
     why="Each update is the exact minimum over one mean while the other is held. Taking the "
     "new first mean at once is what makes it coordinate ascent: no update lowers the ELBO.",
-    cases=_random_targets,
+    cases=lambda: [
+        (*torch.randn(2, 2), root @ root.T + 0.3 * torch.eye(2)) for root in torch.randn(5, 2, 2)
+    ],
     oracle=_line_searches,
     right="on five random targets both means land where a line search puts them.",
     wrong={
-        "both means move from the old ones; the second must use the first one's new value.": (
-            "(first - -> (m[0] -"
-        ),
-        "the first mean moves away from its best place: look at the sign.": "0] - p -> 0] + p",
-        "each move is divided by the mean's own diagonal entry of the precision.": (
-            "/ precision[0, 0] ->; / precision[1, 1] ->"
-        ),
+        "(first - -> (m[0] -": "both means move from the old ones; the second must use the first "
+        "one's new value.",
+        "0] - p -> 0] + p": "the first mean moves away from its best place: look at the sign.",
+        "/ precision[0, 0] ->; / precision[1, 1] ->": "each move is divided by the mean's own "
+        "diagonal entry of the precision.",
     },
     otherwise="does the first one move first, is mu added, what does each move divide by?",
 )

@@ -12,13 +12,8 @@ TABLE = ((1.0, 0.5), (0.2, 0.3), (0.6, 0.4))
 JOINT = (0.10, 0.25, 0.15)
 
 
-def kl_term() -> float:
-    """Sum over the latent dimensions, average over the batch."""
-    return float(torch.tensor(TABLE).sum(dim=1).mean())
-
-
 ex02_1 = Exercise(
-    kl_term,
+    "((1.0 + 0.5) + (0.2 + 0.3) + (0.6 + 0.4)) / 3",
     "Write the KL of one image first: its two latent coordinates are independent.",
     "KLs of independent coordinates add up.",
     "Then the loss is the average over the images, so that it does not grow with them.",
@@ -27,10 +22,10 @@ ex02_1 = Exercise(
     oracle=lambda: math.fsum(map(math.fsum, TABLE)) / len(TABLE),
     right="{truth:.3f} nats an example: the latent dimensions add up, the batch is averaged.",
     wrong={
-        "You averaged over the latent dimensions too: the KL of independent coordinates is a sum, "
-        "and this one halves its weight against log p(x|z).": 0.5,
-        "You summed over the batch too: the loss would then grow with the batch.": 3.0,
-        "You averaged over the dimensions and summed over the batch: the wrong way round.": 1.5,
+        0.5: "You averaged over the latent dimensions too: the KL of independent coordinates is a "
+        "sum, and this one halves its weight against log p(x|z).",
+        3.0: "You summed over the batch too: the loss would then grow with the batch.",
+        1.5: "You averaged over the dimensions and summed over the batch: the wrong way round.",
     },
     otherwise="Which of the two dimensions is a sum of independent parts, which an average?",
 )
@@ -60,15 +55,14 @@ ex02_2 = Exercise(
     oracle=_kl_by_quadrature,
     right="quadrature gives the same KL for five random q, to six decimals.",
     wrong={
-        "the sign is wrong; a KL is never negative.": "0.5 -> -0.5",
-        "a factor 1/2 is missing.": "0.5 * ->",
-        "you average over the latent dimensions; they add up.": "sum( -> mean(",
-        "you read v as a deviation; it is a variance.": "+ v -> + v**2; log(v) -> log(v**2)",
-        "the log term is counted twice; for a variance, 2 log s is log v.": "- t -> - 2 * t",
-        "is it KL(q || p), with the average taken under q?": (
-            "m**2 + v -> (m**2 + 1.0) / v; - torch -> + torch"
-        ),
-        "it should be zero at m = 0, v = 1; is yours?": "- 1.0 ->",
+        "0.5 -> -0.5": "the sign is wrong; a KL is never negative.",
+        "0.5 * ->": "a factor 1/2 is missing.",
+        "sum( -> mean(": "you average over the latent dimensions; they add up.",
+        "+ v -> + v**2; log(v) -> log(v**2)": "you read v as a deviation; it is a variance.",
+        "- t -> - 2 * t": "the log term is counted twice; for a variance, 2 log s is log v.",
+        "m**2 + v -> (m**2 + 1.0) / v; - torch -> + torch": "is it KL(q || p), with the average "
+        "taken under q?",
+        "- 1.0 ->": "it should be zero at m = 0, v = 1; is yours?",
     },
     otherwise="half a sum over d of m**2, v, a constant and a log: which is off?",
 )
@@ -104,26 +98,19 @@ ex02_3 = Exercise(
     oracle=_exact_bound,
     right="the log of the mean weight agrees to eight decimals, and near -1000 too.",
     wrong={
-        "the mean of the logs is the ELBO; the mean goes inside the log.": lambda w: w.mean(0),
-        "you add K weights and never divide by K.": lambda w: w.logsumexp(0),
-        "the K weights of one example stand in a column; you average over the batch.": lambda w: (
-            w.logsumexp(1) - math.log(w.shape[1])
-        ),
-        "right for small numbers, but log weights near -1000, common for images, come out as -inf: "
-        "exp underflows. Which torch function does both at once?": lambda w: w.exp().mean(0).log(),
-        "right while all examples are alike, but one greatest weight for the whole batch makes the "
-        "others underflow: take out the greatest of each example.": lambda w: (
-            (w - w.max()).exp().mean(0).log() + w.max()
-        ),
+        (lambda w: w.mean(0)): "the mean of the logs is the ELBO; the mean goes inside the log.",
+        (lambda w: w.logsumexp(0)): "you add K weights and never divide by K.",
+        (lambda w: w.logsumexp(1) - math.log(w.shape[1])): "the K weights of one example stand "
+        "in a column; you average over the batch.",
+        (lambda w: w.exp().mean(0).log()): "right for small numbers, but log weights near -1000, "
+        "common for images, come out as -inf: exp underflows. Which torch function does both at "
+        "once?",
+        (lambda w: (w - w.max()).exp().mean(0).log() + w.max()): "right while all examples are "
+        "alike, but one greatest weight for the whole batch makes the others underflow: take out "
+        "the greatest of each example.",
     },
     otherwise="average the weights, not their logs, over the first dimension.",
 )
-
-
-def tight_q() -> tuple[float, float, float]:
-    """Normalise the joint over z: the posterior."""
-    evidence = sum(JOINT)
-    return JOINT[0] / evidence, JOINT[1] / evidence, JOINT[2] / evidence
 
 
 def _highest_bound() -> Tensor:
@@ -146,7 +133,7 @@ def _bounds(q: Tensor) -> str:
 
 
 ex02_4 = Exercise(
-    tight_q,
+    "0.10 / 0.50, 0.25 / 0.50, 0.15 / 0.50",
     "The weights are w(z) = p(x, z) / q(z). When is an average of them certain?",
     "If all three weights are one and the same number, K does not matter.",
     "w constant means q proportional to the joint. What must q sum to?",
@@ -157,15 +144,13 @@ ex02_4 = Exercise(
     start=_bounds,
     right="L_1 = L_2 = L_4 = log p(x) = -0.6931: every weight is p(x), so one sample says all.",
     wrong={
-        "a probability is negative; q must be a distribution over the three z.": Like(
-            (-0.2, 0.7, 0.5), lambda q: q.min() < 0
-        ),
-        "three probabilities sum to 1; do yours?": Like(JOINT, lambda q: abs(q.sum() - 1) > 1e-6),
-        "this q never draws some z that the joint allows: the mean weight then misses its share of "
-        "p(x), and the bound stays below log p(x) for every K.": Like(
-            (0.0, 1.0, 0.0), lambda q: q.min() == 0
-        ),
-        "the bound still rises with K. Which q makes every weight the same?": (1 / 3, 1 / 3, 1 / 3),
+        Like((-0.2, 0.7, 0.5), lambda q: q.min() < 0): "a probability is negative; q must be a "
+        "distribution over the three z.",
+        Like(JOINT, lambda q: abs(q.sum() - 1) > 1e-6): "three probabilities sum to 1; do yours?",
+        Like((0.0, 1.0, 0.0), lambda q: q.min() == 0): "this q never draws some z that the joint "
+        "allows: the mean weight then misses its share of p(x), and the bound stays below log p(x) "
+        "for every K.",
+        (1 / 3, 1 / 3, 1 / 3): "the bound still rises with K. Which q makes every weight the same?",
     },
     otherwise="the bound still rises with K: your weights JOINT / q are not all the same.",
 )

@@ -11,7 +11,6 @@ from gentoolkit.teach.exercise import Exercise, Like
 KEEP, SPARE, SCALE, NOISE = 0.8, 0.36, 2.0, 1.0  # z1|z2 and x|z1: factors and variances
 UP, UP_VARIANCE, TOP, TOP_VARIANCE = 0.3, 0.3, 0.7, 0.4  # the pull: z1|x and z2|z1
 STEPS, FACTOR = 10, 0.9
-LATENTS = 6
 
 
 def log_evidence(x: Tensor, z1: Tensor, z2: Tensor) -> Tensor:
@@ -62,26 +61,20 @@ ex03_1 = Exercise(
     right="E[exp(log-evidence)] under the pull at x = 1 is p(x) = 0.1614; every path is right too.",
     start=_mean_weight,
     wrong={
-        "the law of the source z2 is missing.": "log_normal(z2, 0.0, 1.0) + ->",
-        "the upper pull, z2 given z1, is missing.": "- log_normal(z2, 0.7 * z1, 0.4) ->",
-        "the pull's log-laws are added; they are subtracted.": "- log_normal( -> + log_normal(",
-        "the sign is turned: push minus pull.": lambda *path: -log_evidence(*path),
-        "the datum's own law, x given z1, is missing.": "+ log_normal(x, 2 * z1, 1.0) ->",
-        "you read the variances as deviations; Normal takes the root.": (
-            "pi * variance -> pi * variance**2; / variance -> / variance**2"
-        ),
-        "all paths are off by one number; count the factors log(2 pi v) / 2.": Like(
+        "log_normal(z2, 0.0, 1.0) + ->": "the law of the source z2 is missing.",
+        "- log_normal(z2, 0.7 * z1, 0.4) ->": "the upper pull, z2 given z1, is missing.",
+        "- log_normal( -> + log_normal(": "the pull's log-laws are added; they are subtracted.",
+        (lambda *path: -log_evidence(*path)): "the sign is turned: push minus pull.",
+        "+ log_normal(x, 2 * z1, 1.0) ->": "the datum's own law, x given z1, is missing.",
+        "pi * variance -> pi * variance**2; / variance -> / variance**2": "you read the variances "
+        "as deviations; Normal takes the root.",
+        Like(
             "2 * math.pi * variance -> variance",
             lambda _, on_grid: (on_grid - log_evidence(*_grid()[:3])).std() < 1e-6,
-        ),
+        ): "all paths are off by one number; count the factors log(2 pi v) / 2.",
     },
     otherwise="three log-laws of the push minus two of the pull.",
 )
-
-
-def end_to_end() -> float:
-    """Multiply the factors of the steps; every state has variance 1."""
-    return FACTOR**STEPS
 
 
 def _shared_noise() -> float:
@@ -94,7 +87,7 @@ def _shared_noise() -> float:
 
 
 ex03_2 = Exercise(
-    end_to_end,
+    "0.9**10",
     "What is the variance after one step?",
     "The noise of a step is independent of z_0: what happens to the covariance with z_0?",
     "The same happens in each step, and the variance never changes.",
@@ -104,12 +97,12 @@ ex03_2 = Exercise(
     atol=5e-4,
     right="{truth:.4f}: written in eleven independent noises, the two ends share one of them.",
     wrong={
-        "That is the correlation of neighbours; there are ten steps.": FACTOR,
-        "That is the share of the variance, the correlation squared.": 0.1216,
-        "That is what is forgotten, in a way; the correlation is what is kept.": 0.6513,
-        "That is the noise's variance at the end.": 0.8784,
-        "One step is missing: T steps join T + 1 states.": 0.3874,
-        "Losses do not add up; factors multiply.": 0.0,
+        FACTOR: "That is the correlation of neighbours; there are ten steps.",
+        0.1216: "That is the share of the variance, the correlation squared.",
+        0.6513: "That is what is forgotten, in a way; the correlation is what is kept.",
+        0.8784: "That is the noise's variance at the end.",
+        0.3874: "One step is missing: T steps join T + 1 states.",
+        0.0: "Losses do not add up; factors multiply.",
     },
     otherwise="The variance stays 1. How does the covariance with z_0 change in one step?",
 )
@@ -149,42 +142,34 @@ ex03_3 = Exercise(
     atol=1e-4,
     right="summing the joint over a grid of z1 and z2 gives the same at three x.",
     wrong={
-        "that is what the pull believes; the posterior is the push's.": lambda x: (
-            (TOP * UP * x, TOP_VARIANCE + TOP**2 * UP_VARIANCE)
-        ),
-        "the second is the deviation; the variance is asked for.": lambda x: (0.32 * x, 0.488**0.5),
-        "z1 is not 0.8 z2: its own noise also reaches x.": lambda x: (1.6 * x / 3.56, 1 / 3.56),
-        "turning x = 1.6 z2 round forgets the law of z2 and the noise.": Like(
+        (lambda x: ((TOP * UP * x, TOP_VARIANCE + TOP**2 * UP_VARIANCE))): "that is what the pull "
+        "believes; the posterior is the push's.",
+        (lambda x: (0.32 * x, 0.488**0.5)): "the second is the deviation; the variance is asked "
+        "for.",
+        (lambda x: (1.6 * x / 3.56, 1 / 3.56)): "z1 is not 0.8 z2: its own noise also reaches x.",
+        Like(
             lambda x: (x / 1.6, 0.488),
             lambda pair: torch.allclose(1.6 * pair[0], torch.tensor(PLACES), atol=1e-4),
-        ),
+        ): "turning x = 1.6 z2 round forgets the law of z2 and the noise.",
     },
     otherwise="What are the covariance of z2 and x, and the variance of x?",
 )
 
 
-def laws() -> int:
-    """Count the source, a law up and a law down for each latent."""
-    return 2 * LATENTS + 1
-
-
-# The push draws z_T, ..., z_1 and x in turn, the pull z_1, ..., z_T.
-_DRAWN = [*(f"push z{i}" for i in range(1, 7)), "push x", *(f"pull z{i}" for i in range(1, 7))]
-
 ex03_4 = Exercise(
-    laws,
+    "1 + 2 * 6",
     "Draw the row of variables and put an arrow to each from what it is drawn from.",
     "The push draws all of them, the top one from the source.",
     "The pull draws each latent once, and never the datum.",
     why="One source, then a push and a pull for each step: 2 T + 1. Diffusion has the same "
     "sum with T in the hundreds, and makes it cheap.",
-    oracle=lambda: len(_DRAWN),
+    oracle=lambda: len([*"654321x", *"123456"]),  # pushed in turn, and pulled
     right="{truth:.0f}: seven pushed variables and six pulled ones.",
     wrong={
-        "The source has a law too: what does the top latent come from?": 12,
-        "Those are the push's laws; each latent is also pulled.": 7,
-        "Those are the pull's laws, or the steps; each step has two laws.": 6,
-        "The datum is given: the pull has no law for it.": 14,
+        12: "The source has a law too: what does the top latent come from?",
+        7: "Those are the push's laws; each latent is also pulled.",
+        6: "Those are the pull's laws, or the steps; each step has two laws.",
+        14: "The datum is given: the pull has no law for it.",
     },
     otherwise="For each variable: is it pushed, is it pulled, or both?",
 )

@@ -6,16 +6,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 from torch.distributions import Normal
+from torch.special import ndtr, ndtri
 
 from gentoolkit.teach.exercise import Exercise, misfit
 
 EIGENVALUES = (4.0, 4.0, 1.0)
 CONDITION, CLAMP = 2000.0, 0.3
-
-
-def least_loss() -> float:
-    """Add half of log(2 pi e l) over the eigenvalues l of the covariance."""
-    return sum(0.5 * math.log(2 * math.pi * math.e * value) for value in EIGENVALUES)
 
 
 def _entropy() -> float:
@@ -29,7 +25,7 @@ def _entropy() -> float:
 
 
 ex05_1 = Exercise(
-    least_loss,
+    "sum(0.5 * math.log(2 * math.pi * math.e * value) for value in (4, 4, 1))",
     "The loss is E|z|**2 / 2 + D log(2 pi) / 2 - log|det W|. At its least, z is white.",
     "White means W S W' = I. Take the determinant of both sides: what is log|det W|?",
     "The energy is then D / 2, and log|det W| is minus half the sum of the logs of the "
@@ -40,20 +36,15 @@ ex05_1 = Exercise(
     atol=5e-3,
     right="{truth:.4f} nats: the entropy of the Gaussian, by quadrature, is the same.",
     wrong={
-        "The log-determinant has the wrong sign: wide data need a map that shrinks, and that "
-        "costs.": 2.8705,
-        "The normaliser of the source, log(2 pi) / 2 for each dimension, is missing.": 2.8863,
-        "You take eigenvalues for deviations: they are variances, so the best map divides by their "
-        "square roots.": 7.0294,
-        "The energy is missing: at the optimum E|z|**2 / 2 is half of D.": 4.1431,
+        2.8705: "The log-determinant has the wrong sign: wide data need a map that shrinks, and "
+        "that costs.",
+        2.8863: "The normaliser of the source, log(2 pi) / 2 for each dimension, is missing.",
+        7.0294: "You take eigenvalues for deviations: they are variances, so the best map divides "
+        "by their square roots.",
+        4.1431: "The energy is missing: at the optimum E|z|**2 / 2 is half of D.",
     },
     otherwise="At the optimum z is standard normal. What are E|z|**2 / 2 and log|det W| there?",
 )
-
-
-def depth() -> int:
-    """Count the layers whose stretches and shrinkings multiply to the condition number."""
-    return math.ceil(math.log(CONDITION) / (2 * CLAMP))
 
 
 def _layers_multiplied() -> int:
@@ -65,7 +56,7 @@ def _layers_multiplied() -> int:
 
 
 ex05_2 = Exercise(
-    depth,
+    "math.ceil(math.log(2000) / (2 * 0.3))",
     "The condition number is the largest stretch over the smallest one.",
     "One layer changes the largest and the smallest at once: what happens to their ratio?",
     "Find the smallest K with e**(2 c K) at least the condition number.",
@@ -74,10 +65,10 @@ ex05_2 = Exercise(
     oracle=_layers_multiplied,
     right="after {truth:.0f} layers the ratio is 2441, and one layer earlier it is still below.",
     wrong={
-        "You let each layer stretch only; it may shrink another direction too.": 26,
-        "One more: at this depth the ratio is still below.": 12,
-        "The clamp bounds a natural logarithm, and you took one to base 10.": 6,
-        "A layer is there or not: round up.": math.log(CONDITION) / (2 * CLAMP),
+        26: "You let each layer stretch only; it may shrink another direction too.",
+        12: "One more: at this depth the ratio is still below.",
+        6: "The clamp bounds a natural logarithm, and you took one to base 10.",
+        math.log(CONDITION) / (2 * CLAMP): "A layer is there or not: round up.",
     },
     otherwise="By what factor does one layer change the ratio of largest to smallest stretch?",
 )
@@ -91,19 +82,6 @@ def twist(z: Tensor) -> Tensor:
     c, s = angle.cos(), angle.sin()
     turned = torch.stack([c * u[:, 0] - s * u[:, 1], s * u[:, 0] + c * u[:, 1]], dim=1)
     return math.sqrt(2.0) * torch.erfinv(2.0 * turned)
-
-
-def _uniform(z: Tensor) -> Tensor:
-    return 0.5 * (1 + torch.erf(z / math.sqrt(2.0)))
-
-
-def _normal(u: Tensor) -> Tensor:
-    return math.sqrt(2.0) * torch.erfinv(2.0 * u - 1.0)
-
-
-def _turned(z: Tensor) -> Tensor:
-    c, s = z.norm(dim=1).cos(), z.norm(dim=1).sin()
-    return torch.stack([c * z[:, 0] - s * z[:, 1], s * z[:, 0] + c * z[:, 1]], dim=1)
 
 
 def _twist_fault(answer: Callable[..., object], z: Tensor) -> str | None:
@@ -127,7 +105,7 @@ def _twist_fault(answer: Callable[..., object], z: Tensor) -> str | None:
         return told + "volumes change, and the law changes with them."
     # No density at a point sees a fold: count where an even grid of z ends up.
     even = (torch.arange(200) + 0.5) / 200
-    y = torch.as_tensor(answer(_normal(torch.cartesian_prod(even, even)))).detach()
+    y = torch.as_tensor(answer(ndtri(torch.cartesian_prod(even, even)))).detach()
     outside = (y.square().sum(1) > 2 * math.log(2.0)).int()
     cells = (4 * outside + 2 * (y[:, 0] > 0).int() + (y[:, 1] > 0).int()).bincount(minlength=8)
     share = cells / len(y)
@@ -157,13 +135,15 @@ ex05_3 = Exercise(
     fault=_twist_fault,
     right="the law is kept, and log|det| varies: the same density, another determinant.",
     wrong={
-        "a turn keeps every volume": _turned,
-        "the law changes with them": lambda z: z + 0.3 * z.sin(),
-        "the map is not invertible": lambda z: z[:, :1].expand(-1, 2),
-        "the law of y is not the Gaussian": lambda z: z * torch.tensor([2.0, 0.5]),
-        "several z reach one y": lambda z: twist(z.abs()),
-        "one gets 0.250": lambda z: _normal(_uniform(z) * torch.tensor([2.0, 0.5]) % 1.0),
-        "one number other than 0": lambda z: 2.0 * z,
+        (
+            lambda z: torch.view_as_real(torch.view_as_complex(z) * (1j * z.norm(dim=1)).exp())
+        ): "a turn keeps every volume",
+        (lambda z: z + 0.3 * z.sin()): "the law changes with them",
+        (lambda z: z[:, :1].expand(-1, 2)): "the map is not invertible",
+        (lambda z: z * torch.tensor([2.0, 0.5])): "the law of y is not the Gaussian",
+        (lambda z: twist(z.abs())): "several z reach one y",
+        (lambda z: ndtri(ndtr(z) * torch.tensor([2.0, 0.5]) % 1.0)): "one gets 0.250",
+        (lambda z: 2.0 * z): "one number other than 0",
     },
 )
 
@@ -201,13 +181,13 @@ ex05_4 = Exercise(
     oracle=_slogdet,
     right="slogdet of the whole Jacobian agrees to nine decimals, in 2, 3 and 5 dimensions.",
     wrong={
-        "the sign is that of the inverse map.": "return -> return -",
-        "that is the determinant; its log is asked for.": "torch.log( -> (",
-        "the derivative of tanh is missing; it differs from x to x.": "slope * -> 0 * slope +",
-        "you use the value of tanh where its slope belongs.": "1.0 - torch -> torch; ** 2 ->",
-        "the identity of y = x + ... is missing: 1 + something.": "1.0 + ->",
-        "u is used as it is: for w.u below -1 the determinant can be negative, and its absolute "
-        "value counts.": "torch.abs ->",
+        "return -> return -": "the sign is that of the inverse map.",
+        "torch.log( -> (": "that is the determinant; its log is asked for.",
+        "slope * -> 0 * slope +": "the derivative of tanh is missing; it differs from x to x.",
+        "1.0 - torch -> torch; ** 2 ->": "you use the value of tanh where its slope belongs.",
+        "1.0 + ->": "the identity of y = x + ... is missing: 1 + something.",
+        "torch.abs ->": "u is used as it is: for w.u below -1 the determinant can be negative, and "
+        "its absolute value counts.",
     },
     otherwise="the Jacobian is I + u (slope * w)' with u as it is: what is its determinant?",
 )

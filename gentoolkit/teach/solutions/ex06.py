@@ -74,25 +74,20 @@ ex06_1 = Exercise(
     "back.",
     start="x = {truth:.3f} comes back as {given:.3f}: ",
     wrong={
-        "outside the box: the other root, or a bin looked up in left?": Like(
+        Like(
             "(-b - (b -> (-b + (b; left[k] + t * width -> (left[k] + t * width).nan_to_num()",
             lambda inner, *_: inner.abs().max() > 3.0 + 1e-9,
-        ),
-        "each slope belongs to its own end of the bin.": "s, d, e, up -> s, e, d, up",
-        "outside of the first and last knot the map is the identity.": Like(
+        ): "outside the box: the other root, or a bin looked up in left?",
+        "s, d, e, up -> s, e, d, up": "each slope belongs to its own end of the bin.",
+        Like(
             "torch.where(inside, left[k] + t * width, y) -> left[k] + t * width",
             lambda _, beyond, *__: (beyond - torch.tensor(OUTSIDE)).abs().max() > 1e-9,
-        ),
-        "where a piece of the spline is a straight line a is 0, and your root is 0 / 0: write it "
-        "as 2 c over a sum.": "2 * c / (-b - -> (-b + ; 0.0).sqrt()) -> 0.0).sqrt()) / (2 * a)",
+        ): "outside of the first and last knot the map is the identity.",
+        "2 * c / (-b - -> (-b + ; 0.0).sqrt()) -> 0.0).sqrt()) / (2 * a)": "where a piece of the "
+        "spline is a straight line a is 0, and your root is 0 / 0: write it as 2 c over a sum.",
     },
     otherwise="is it the inverse? Which bin do you choose, also at a knot?",
 )
-
-
-def coupling_log_det() -> float:
-    """Add up the log-scales of both layers; the shifts move no volume."""
-    return sum(s for layer in SCALES for s in layer)
 
 
 def _steep_nets() -> float:
@@ -114,7 +109,7 @@ def _steep_nets() -> float:
 
 
 ex06_2 = Exercise(
-    coupling_log_det,
+    "0.3 - 0.5 + 1.1 + 0.4",
     "The Jacobian of one coupling is triangular in blocks: the net's slopes are off the diagonal.",
     "The diagonal of a coupling holds ones and exp(s).",
     "The log of a product is a sum, over the moved coordinates and over the layers.",
@@ -122,11 +117,11 @@ ex06_2 = Exercise(
     oracle=_steep_nets,
     right="log|det| = {truth:.1f}: slogdet of the Jacobian agrees, however steep the nets.",
     wrong={
-        "That is the log-determinant of the inverse, from data to source.": -1.3,
-        "You add the shifts; a shift moves a point and changes no volume.": 9.3,
-        "You add exp(s): the diagonal holds exp(s), and the log of a product is the sum of the "
-        "logs.": 6.4524,
-        "One layer is missing: log-determinants add up along the chain.": 1.5,
+        -1.3: "That is the log-determinant of the inverse, from data to source.",
+        9.3: "You add the shifts; a shift moves a point and changes no volume.",
+        6.4524: "You add exp(s): the diagonal holds exp(s), and the log of a product is the sum of "
+        "the logs.",
+        1.5: "One layer is missing: log-determinants add up along the chain.",
     },
     otherwise="Write the Jacobian of one layer in blocks: which entries are on its diagonal?",
 )
@@ -139,14 +134,6 @@ def made_masks(features: int, hidden: int) -> tuple[Tensor, Tensor]:
     first = degree[:, None] >= degree_in[None, :]
     second = degree_in[:, None] > degree[None, :]  # strict: no output sees its own input
     return first.double(), second.double()
-
-
-def _compared_by(test: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., object]:
-    def masks(features: int, hidden: int) -> tuple[Tensor, Tensor]:
-        inputs, degree = torch.arange(features), torch.arange(hidden) % features
-        return test(degree[:, None], inputs), test(inputs[:, None], degree)
-
-    return masks
 
 
 def _mask_fault(answer: Callable[..., object], features: int, hidden: int) -> str | None:
@@ -181,16 +168,11 @@ ex06_3 = Exercise(
     fault=_mask_fault,
     right="each output reads all earlier inputs and no other, for D = 2, 3 and 5.",
     wrong={
-        "itself": _compared_by(torch.ge),
-        "some dependence is lost": _compared_by(torch.gt),
-        "a later one": lambda d, h: (torch.ones(h, d), torch.ones(d, h)),
+        "> degree[None -> >= degree[None": "itself",
+        ">= degree_in[None -> > degree_in[None": "some dependence is lost",
+        "first.double(), second.double() -> 1.0 + 0.0 * first, 1.0 + 0.0 * second": "a later one",
     },
 )
-
-
-def passes() -> tuple[int, int]:
-    """Count passes to score one batch, and to draw one."""
-    return LAYERS, LAYERS * FEATURES
 
 
 def _passes_run() -> tuple[int, int]:
@@ -203,7 +185,7 @@ def _passes_run() -> tuple[int, int]:
 
 
 ex06_4 = Exercise(
-    passes,
+    "5, 5 * 8",
     "To score, the whole of the data side is known. To draw, none of it is.",
     "One pass of a net gives the numbers of every feature, right only for those whose "
     "inputs are already there.",
@@ -214,9 +196,9 @@ ex06_4 = Exercise(
     parts="to score, to draw",
     right="5 to score, 40 to draw: who is asked decides the layer.",
     wrong={
-        "The wrong way round: that is an IAF, whose net reads the source side.": (40, 5),
-        "Those are the passes of one layer; the flow has several.": (1, 8),
-        "To draw, feature i needs the features before it: they are not there yet.": (5, 5),
+        (40, 5): "The wrong way round: that is an IAF, whose net reads the source side.",
+        (1, 8): "Those are the passes of one layer; the flow has several.",
+        (5, 5): "To draw, feature i needs the features before it: they are not there yet.",
     },
     otherwise="How many features does a pass settle in a layer, each way?",
 )

@@ -14,11 +14,6 @@ LIPSCHITZ, SIZE, BOUND = 0.9, 2, 1e-3
 MATRIX = ((1.0, 3.0), (-1.0, 2.0))
 
 
-def change_of_log_density() -> float:
-    """Integrate minus the trace of A from time 0 to time 1."""
-    return -sum(RATES)
-
-
 def _square_carried(steps: int = 4000) -> float:
     """Carry a small square along in many short steps; its mass stays, its area does not."""
     corners = torch.tensor([[0.5, -0.3], [0.501, -0.3], [0.5, -0.299]])
@@ -29,7 +24,7 @@ def _square_carried(steps: int = 4000) -> float:
 
 
 ex07_1 = Exercise(
-    change_of_log_density,
+    "-(1.0 - 2.0)",
     "Mass is carried along; density is mass over volume.",
     "d log p / dt = - tr(dv/dx), with v the velocity.",
     "dv/dx is A, the same everywhere and at all times. Integrate minus its trace.",
@@ -39,10 +34,10 @@ ex07_1 = Exercise(
     right="log p rises by {truth:.0f}: a small square carried along shrinks by e, and its mass "
     "stays.",
     wrong={
-        "That is the change of log volume; density changes the other way.": -1.0,
-        "You took log|det A|; the map is exp(A), and log det exp(A) = tr A.": math.log(2.0),
-        "You took the log of a determinant of A; the map is exp(A).": -math.log(2.0),
-        "Signs: one direction stretches and the other shrinks; they partly cancel.": 3.0,
+        -1.0: "That is the change of log volume; density changes the other way.",
+        math.log(2.0): "You took log|det A|; the map is exp(A), and log det exp(A) = tr A.",
+        -math.log(2.0): "You took the log of a determinant of A; the map is exp(A).",
+        3.0: "Signs: one direction stretches and the other shrinks; they partly cancel.",
     },
     otherwise="By what factors do the two directions stretch in a unit of time?",
 )
@@ -78,10 +73,10 @@ ex07_2 = Exercise(
     oracle=_crossing,
     right="after {truth:.0f} terms the bound is below 0.001, and one term earlier it is not.",
     wrong={
-        "You left out 1 / (n + 1), which the series' own denominators give.": 93,
-        "One more: at this n the bound is still above.": 54,
-        "That counts n + 1; the first term left out is number n + 1.": 56,
-        "The factor D is missing: a trace adds up D eigenvalues.": 50,
+        93: "You left out 1 / (n + 1), which the series' own denominators give.",
+        54: "One more: at this n the bound is still above.",
+        56: "That counts n + 1; the first term left out is number n + 1.",
+        50: "The factor D is missing: a trace adds up D eigenvalues.",
     },
     otherwise="Put n = 1, 2, 3, ... into D L**(n + 1) / ((n + 1) (1 - L)).",
 )
@@ -94,9 +89,6 @@ def trace_estimate(f: Callable[[Tensor], Tensor], x: Tensor, e: Tensor) -> Tenso
     return (pulled * e).sum(dim=1)
 
 
-Field = Callable[[Tensor], Tensor]
-
-
 def _all_signs() -> list[tuple]:
     w, v, x = torch.randn(3, 3), torch.randn(3, 3), torch.randn(4, 3)
 
@@ -106,12 +98,12 @@ def _all_signs() -> list[tuple]:
     return [(f, x, torch.tensor(e).expand(4, 3)) for e in product((-1.0, 1.0), repeat=3)]
 
 
-def _jacobians(f: Field, x: Tensor) -> Tensor:
+def _jacobians(f: Callable, x: Tensor) -> Tensor:
     rows = [torch.autograd.functional.jacobian(lambda r: f(r[None])[0], row) for row in x]
     return torch.stack(rows)  # pyright: ignore[reportArgumentType]
 
 
-def _price_fault(answer: Callable[..., object], f: Field, x: Tensor, e: Tensor) -> str | None:
+def _price_fault(answer: Callable[..., object], f: Callable, x: Tensor, e: Tensor) -> str | None:
     calls, products = [], []
 
     def counted(x: Tensor) -> Tensor:
@@ -141,15 +133,13 @@ ex07_3 = Exercise(
     fault=_price_fault,
     right="over all eight sign vectors the mean is the trace, to nine decimals.",
     wrong={
-        "you average over the dimensions; a trace adds them up.": "sum( -> mean(",
-        "that is e.f(x), the value; the derivative is asked for.": "(pulled * e) -> (f(x) * e)",
-        "e' J is right; multiply it by e once more before you add up.": "(pulled * e) -> pulled",
-        "that is the trace itself; one product of the Jacobian with e is asked for.": (
-            lambda f, x, e: torch.einsum("bii->b", _jacobians(f, x))
-        ),
-        "use the noise e that is handed in, and e' J e.": Like(
-            "grad_outputs=e -> grad_outputs=torch.randn_like(e)", lambda *_: True
-        ),
+        "sum( -> mean(": "you average over the dimensions; a trace adds them up.",
+        "(pulled * e) -> (f(x) * e)": "that is e.f(x), the value; the derivative is asked for.",
+        "(pulled * e) -> pulled": "e' J is right; multiply it by e once more before you add up.",
+        (lambda f, x, e: torch.einsum("bii->b", _jacobians(f, x))): "that is the trace itself; one "
+        "product of the Jacobian with e is asked for.",
+        Like("grad_outputs=e -> grad_outputs=torch.randn_like(e)", lambda *_: True): "use the "
+        "noise e that is handed in, and e' J e.",
     },
 )
 
@@ -187,9 +177,9 @@ ex07_4 = Exercise(
     right="4 by all four sign vectors, 14 by quadrature: signs are never worse, and exact for a "
     "diagonal matrix.",
     wrong={
-        "The wrong way round: for signs e_i**2 = 1, so the diagonal adds no noise.": (14.0, 4.0),
-        "Half of it: each pair (i, j) enters twice, as S_ij and as S_ji.": (2.0, 7.0),
-        "You took A itself; e'Ae sees only its symmetric part S.": (20.0, 30.0),
+        (14.0, 4.0): "The wrong way round: for signs e_i**2 = 1, so the diagonal adds no noise.",
+        (2.0, 7.0): "Half of it: each pair (i, j) enters twice, as S_ij and as S_ji.",
+        (20.0, 30.0): "You took A itself; e'Ae sees only its symmetric part S.",
     },
     otherwise="Write e'Ae = sum of S_ij e_i e_j, and ask which terms vary.",
 )

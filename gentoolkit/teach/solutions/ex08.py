@@ -53,15 +53,13 @@ ex08_1 = Exercise(
     parts="gW, gR",
     right="both are half the exact gradients at R = W**-1, and gW moves with R elsewhere.",
     wrong={
-        "gW is the whole exact gradient; the other half belongs to R.": "/ 2 ->",
-        "2 gW is off by R - R': a transpose is missing.": "r.T -> r",
-        "you sum over the batch; the mean is asked for, and R' enters once.": "/ n ->",
-        "gW is right, and gR has the wrong sign: R would climb.": (
-            "w.T - dx.T -> dx.T; x @ w.T) / n -> x @ w.T) / n - w.T"
-        ),
-        "you invert W; the point is to use R, also where R is not the inverse.": (
-            "r.T -> torch.linalg.inv(w).T"
-        ),
+        "/ 2 ->": "gW is the whole exact gradient; the other half belongs to R.",
+        "r.T -> r": "2 gW is off by R - R': a transpose is missing.",
+        "/ n ->": "you sum over the batch; the mean is asked for, and R' enters once.",
+        "w.T - dx.T -> dx.T; x @ w.T) / n -> x @ w.T) / n - w.T": "gW is right, and gR has the "
+        "wrong sign: R would climb.",
+        "r.T -> torch.linalg.inv(w).T": "you invert W; the point is to use R, also where R is not "
+        "the inverse.",
     },
     otherwise="At R = W**-1, 2 gW and 2 gR should be the exact gradients.",
 )
@@ -92,12 +90,11 @@ ex08_2 = Exercise(
     atol=5e-4,
     right="{truth:.3f} on any batch: no data enter.",
     wrong={
-        "That is the bias of gW itself; the question doubles it first.": 0.025,
-        "That is |R W - I|, the reconstruction error; what stands in the gradient is R itself.": (
-            0.1442
-        ),
-        "That is the square of the norm.": 0.0025,
-        "You add absolute values; the Frobenius norm is the root of the sum of squares.": 0.07,
+        0.025: "That is the bias of gW itself; the question doubles it first.",
+        0.1442: "That is |R W - I|, the reconstruction error; what stands in the gradient is R "
+        "itself.",
+        0.0025: "That is the square of the norm.",
+        0.07: "You add absolute values; the Frobenius norm is the root of the sum of squares.",
     },
     otherwise="Subtract the two gradients on paper: the term with the data cancels.",
 )
@@ -161,14 +158,12 @@ ex08_3 = Exercise(
     atol=0.05,
     right="penalty 0.1 ends at {truth[1]:.2f}, far above the optimum 6.02.",
     wrong={
-        "The run of the large penalty is slower, and it does reach the optimum.": Like(
-            (10.0, 6.0223), lambda pair: pair[0] == 10
-        ),
-        "The run of penalty 1 reaches 6.0223, the entropy: it did not fail.": Like(
-            (1.0, 6.0223), lambda pair: pair[0] == 1
-        ),
-        "The penalty should be one of the three.": Like((0.5, 9.0), lambda pair: pair[0] != 0.1),
-        "The penalty is right; the loss you give is the optimum, not its own.": (0.1, 6.0223),
+        Like((10.0, 6.0223), lambda pair: pair[0] == 10): "The run of the large penalty is slower, "
+        "and it does reach the optimum.",
+        Like((1.0, 6.0223), lambda pair: pair[0] == 1): "The run of penalty 1 reaches 6.0223, the "
+        "entropy: it did not fail.",
+        Like((0.5, 9.0), lambda pair: pair[0] != 0.1): "The penalty should be one of the three.",
+        (0.1, 6.0223): "The penalty is right; the loss you give is the optimum, not its own.",
     },
     otherwise="Evaluate it with the exact log|det W|, after 6000 steps.",
 )
@@ -202,13 +197,12 @@ ex08_4 = Exercise(
     oracle=_gaussian,
     right="the Gaussian with precision W'W gives the same six numbers; R is not asked.",
     wrong={
-        "R is not the inverse of W: a number made from R is no likelihood.": (
-            "+ torch.linalg.slogdet(w) -> - torch.linalg.slogdet(r)"
-        ),
-        "the log-determinant has the wrong sign.": "+ torch -> - torch",
-        "the log-determinant is missing.": "+ torch.linalg.slogdet(w).logabsdet ->",
-        "log(2 pi) / 2 of each dimension is missing.": "- 0.5 * x.shape[1] -> + 0.0",
-        "the bias is missing from z.": "w.T + b -> w.T",
+        "+ torch.linalg.slogdet(w) -> - torch.linalg.slogdet(r)": "R is not the inverse of W: a "
+        "number made from R is no likelihood.",
+        "+ torch -> - torch": "the log-determinant has the wrong sign.",
+        "+ torch.linalg.slogdet(w).logabsdet ->": "the log-determinant is missing.",
+        "- 0.5 * x.shape[1] -> + 0.0": "log(2 pi) / 2 of each dimension is missing.",
+        "w.T + b -> w.T": "the bias is missing from z.",
     },
     otherwise="log p(x) = log N(z) + log|det dz/dx|: which of the two is off?",
 )

@@ -78,17 +78,15 @@ ex14_1 = Exercise(
     oracle=_layer_by_layer,
     right="both kernels' densities of each layer, added up, give the same six log w.",
     wrong={
-        "the log-determinant counts with a plus; stretching thins the push out.": "+ log -> - log",
-        "the log-determinant of the flow is missing.": "+ log_det ->",
-        "the pull is the kernel started at x2, so its score is taken there.": "e(x2) -> e(x1)",
-        "Langevin's part has the wrong sign; it is pull over push.": "+ langevin -> - langevin",
-        "Metropolis' part has the wrong sign; it cancels what log_g has gained.": (
-            "+ metropolis -> - metropolis"
-        ),
-        "Metropolis' part is missing; reversible does not mean that it adds 0.": "+ metropolis ->",
-        "an acceptance probability is no ratio of pull and push.": (
-            "+ metropolis -> + (-metropolis).clamp(max=0)"
-        ),
+        "+ log -> - log": "the log-determinant counts with a plus; stretching thins the push out.",
+        "+ log_det ->": "the log-determinant of the flow is missing.",
+        "e(x2) -> e(x1)": "the pull is the kernel started at x2, so its score is taken there.",
+        "+ langevin -> - langevin": "Langevin's part has the wrong sign; it is pull over push.",
+        "+ metropolis -> - metropolis": "Metropolis' part has the wrong sign; it cancels what "
+        "log_g has gained.",
+        "+ metropolis ->": "Metropolis' part is missing; reversible does not mean that it adds 0.",
+        "+ metropolis -> + (-metropolis).clamp(max=0)": "an acceptance probability is no ratio of "
+        "pull and push.",
     },
     otherwise="target minus source, plus log pull minus log push of each layer.",
 )
@@ -120,22 +118,17 @@ ex14_2 = Exercise(
     parts="the mean, the variance",
     right="the joint covariance of x and y says the same: log w of each path is 0.",
     wrong={
-        "you undo the push, but the law of x counts as well.": lambda y, slope, m, v, noise: (
-            (y / slope, noise / slope**2)
-        ),
-        "a variance is positive.": Like("), variance -> ), -1.0", lambda pair: pair[1] <= 0),
-        "you return the deviation; the variance is its square.": "), variance -> ), variance**0.5",
-        "that is the variance of the push; the pull's is another one.": "), variance -> ), noise",
-        "that is the variance of x before y was seen; y has told some.": "), variance -> ), var",
-        "that is the precision; the variance is its inverse.": "), variance -> ), 1 / variance",
+        (lambda y, slope, m, v, noise: ((y / slope, noise / slope**2))): "you undo the push, but "
+        "the law of x counts as well.",
+        Like("), variance -> ), -1.0", lambda pair: pair[1] <= 0): "a variance is positive.",
+        "), variance -> ), variance**0.5": "you return the deviation; the variance is its square.",
+        "), variance -> ), noise": "that is the variance of the push; the pull's is another one.",
+        "), variance -> ), var": "that is the variance of x before y was seen; y has told "
+        "something.",
+        "), variance -> ), 1 / variance": "that is the precision; the variance is its inverse.",
     },
     otherwise="Add the precisions 1 / var and slope**2 / noise.",
 )
-
-
-def ess_after_moves() -> int:
-    """Give the ESS before the moves: no log w has changed."""
-    return ESS
 
 
 def _ess_run() -> float:
@@ -145,21 +138,18 @@ def _ess_run() -> float:
         return -((x.square() - 2) ** 2)
 
     x = 1.4 * torch.randn(PATHS)
-    start, moves = x, torch.zeros_like(x)
+    log_push, first, moves = Normal(0.0, 1.4).log_prob(x), log_g(x), torch.zeros_like(x)
     for _ in range(MOVES):
         y = x + torch.randn(PATHS)
         y = torch.where(torch.rand(PATHS).log() < log_g(y) - log_g(x), y, x)
         moves, x = moves + log_g(x) - log_g(y), y
-    log_push = Normal(0.0, 1.4).log_prob(start)
-    before, after = (
-        1 / (log_w - log_push).softmax(0).square().sum()
-        for log_w in (log_g(start), log_g(x) + moves)
-    )
+    log_w = torch.stack([first, log_g(x) + moves]) - log_push
+    before, after = 1 / log_w.softmax(1).square().sum(1)
     return ESS * float(after / before)
 
 
 ex14_3 = Exercise(
-    ess_after_moves,
+    "320",
     "The effective sample size depends on the weights only. Which entries do moves make?",
     "A move from x to y adds log g(x) - log g(y), and here g is the target.",
     "Add the entries of all moves, and log target at the last state: what is left?",
@@ -168,22 +158,14 @@ ex14_3 = Exercise(
     oracle=_ess_run,
     right="{truth:.0f}: 50 moves of 1000 particles left every log w alone.",
     wrong={
-        "The particles come closer to the target's law, but the weights do not know.": PATHS,
-        "The samples improve, but what a move gains in log g it pays back.": Like(
-            370, lambda ess: ess > ESS
-        ),
-        "No path is lost: a rejected move adds 0, and an accepted one?": 0,
-        "Random moves may cost weight; these are reversible for the target.": 160,
+        PATHS: "The particles come closer to the target's law, but the weights do not know.",
+        Like(370, lambda ess: ess > ESS): "The samples improve, but what a move gains in log g it "
+        "pays back.",
+        0: "No path is lost: a rejected move adds 0, and an accepted one?",
+        Like(160, lambda _: True): "Random moves may cost weight; these are reversible for the "
+        "target.",
     },
-    otherwise="Random moves may cost weight; these are reversible for the target.",
 )
-
-
-def log_ratio() -> float:
-    """Give half of the push's squared noise less the pull's."""
-    push_noise = END - START + STEP * START
-    pull_noise = START - END + STEP * END
-    return (push_noise**2 - pull_noise**2) / (4 * STEP)
 
 
 def _two_densities() -> float:
@@ -199,7 +181,7 @@ def _two_densities() -> float:
 
 
 ex14_4 = Exercise(
-    log_ratio,
+    "((0.5 - 0.9 * 1.0) ** 2 - (1.0 - 0.9 * 0.5) ** 2) / (4 * 0.1)",
     "The score of N(0, 1) is -x. Where do the push from x and the pull from y aim?",
     "The push aims at 0.9 x, the pull at 0.9 y; both have variance 2 e.",
     "Half of the push's squared miss minus the pull's, over the variance.",
@@ -210,10 +192,10 @@ ex14_4 = Exercise(
     right="{truth:.5f} nats: the two normal densities differ by that. A step that were reversible "
     "for the target would give -0.375.",
     wrong={
-        "The sign: it is log pull minus log push.": 0.35625,
-        "The pull starts at y, so its score is taken at y and not at x.": -0.5,
-        "Its noise has variance 2 e, and not e.": -0.7125,
-        "That is a Metropolis move's; this step accepts everything.": -0.375,
+        0.35625: "The sign: it is log pull minus log push.",
+        -0.5: "The pull starts at y, so its score is taken at y and not at x.",
+        -0.7125: "Its noise has variance 2 e, and not e.",
+        -0.375: "That is a Metropolis move's; this step accepts everything.",
     },
     otherwise="Find the noise that the push needs from x to y, and the pull from y to x.",
 )

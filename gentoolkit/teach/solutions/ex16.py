@@ -28,16 +28,6 @@ def _bayes(x: Tensor, data: tuple[Tensor, ...], now: Tensor, before: Tensor) -> 
     return [Normal((of_state * x + of_data * x0) / (1 - a2), std) for x0 in data]
 
 
-def _two_laws(guess: Tensor, x0: Tensor, snr_before: Tensor, snr: Tensor) -> Tensor:
-    laws = _bayes(torch.randn(6, 3), (x0, guess), snr[:, None], snr_before[:, None])
-    return kl_divergence(*laws).sum(1)
-
-
-def _falling_snrs() -> list[tuple]:
-    snr = torch.linspace(4.0, -5.0, 7).exp()
-    return [(*torch.randn(2, 6, 3), snr[:-1], snr[1:])]
-
-
 ex16_1 = Exercise(
     kl,
     "Both laws are normal with the same variance, so only the distance of the means is left.",
@@ -45,18 +35,19 @@ ex16_1 = Exercise(
     "Written with SNR = a**2 / s**2, of_data**2 / variance is a difference of two SNRs.",
     why="Each step loses what the SNR falls by, times half the squared error of the guess. "
     "Nothing else of the schedule enters.",
-    cases=_falling_snrs,
-    oracle=_two_laws,
+    cases=lambda: [(*torch.randn(2, 6, 3), *torch.linspace(4.0, -5.0, 7).exp().unfold(0, 6, 1))],
+    oracle=lambda guess, x0, before, now: kl_divergence(
+        *_bayes(torch.randn(6, 3), (x0, guess), now[:, None], before[:, None])
+    ).sum(1),
     right="the divergence of the two normal laws is the same at six steps.",
     wrong={
-        "the sign is wrong; the step before has the higher SNR.": "0.5 -> -0.5",
-        "a factor 1/2 is missing.": "0.5 * ->",
-        "you average over the coordinates; their KLs add up.": "sum( -> mean(",
-        "the distance enters squared.": "square().sum( -> norm(",
-        "you take the fall of the log-SNR; it is the SNR's own.": "e - snr) -> e / snr).log()",
-        "is it half the fall of the SNR, times a squared distance?": Like(
-            "(snr_before - snr) -> snr", lambda _: True
-        ),
+        "0.5 -> -0.5": "the sign is wrong; the step before has the higher SNR.",
+        "0.5 * ->": "a factor 1/2 is missing.",
+        "sum( -> mean(": "you average over the coordinates; their KLs add up.",
+        "square().sum( -> norm(": "the distance enters squared.",
+        "e - snr) -> e / snr).log()": "you take the fall of the log-SNR; it is the SNR's own.",
+        Like("(snr_before - snr) -> snr", lambda _: True): "is it half the fall of the SNR, times "
+        "a squared distance?",
     },
 )
 
@@ -77,10 +68,7 @@ def negative_elbo() -> float:
 
 def _rows_by_quadrature() -> float:
     """Average each term over datum and noise by Gauss's three points: exact for squares."""
-    nodes, share = (
-        torch.tensor([-math.sqrt(3.0), 0.0, math.sqrt(3.0)]),
-        torch.tensor([1.0, 4.0, 1.0]),
-    )
+    nodes, share = torch.tensor([(-(3**0.5), 1 / 6), (0.0, 2 / 3), (3**0.5, 1 / 6)]).T
     x0, total, before = MEAN + math.sqrt(VARIANCE) * nodes[:, None], torch.zeros(()), None
     for snr in torch.linspace(HIGH, LOW, STEPS).exp():
         a, s = (snr / (1 + snr)).sqrt(), (1 / (1 + snr)).sqrt()
@@ -90,10 +78,9 @@ def _rows_by_quadrature() -> float:
             row = -Normal(guess, s / a).log_prob(x0)
         else:
             row = kl_divergence(*_bayes(x, (x0, guess), snr, before))
-        total, before = total + (share[:, None] / 6 * row * share / 6).sum(), snr
-    return float(
-        total + (share[:, None] / 6 * kl_divergence(Normal(a * x0, s), Normal(0.0, 1.0))).sum()
-    )
+        total, before = total + (share[:, None] * row * share).sum(), snr
+    prior = kl_divergence(Normal(a * x0, s), Normal(0.0, 1.0))
+    return float(total + (share[:, None] * prior).sum())
 
 
 ex16_2 = Exercise(
@@ -109,14 +96,14 @@ ex16_2 = Exercise(
     right="{truth:.4f} nats: 1.079 above the entropy 0.8170 of the data, lost by the posterior's "
     "variance and by few steps.",
     wrong={
-        "The decoder's row -log p(x | x_1) is missing: a density can exceed 1, so that row may be "
-        "negative.": 3.48077,
-        "That is the entropy of the data; this model, with the posterior's variance and few steps, "
-        "does not reach it.": 0.81695,
-        "The last row is missing, by how much the law of x_T differs from N(0, 1).": 1.89525,
-        "That is the ELBO itself; its negative is asked for.": -1.89561,
-        "You give bits; nats are asked for.": 2.73479,
-        "Only the sum of the KLs has a factor 1/2 inside; is it there?": 5.37639,
+        3.48077: "The decoder's row -log p(x | x_1) is missing: a density can exceed 1, so that "
+        "row may be negative.",
+        0.81695: "That is the entropy of the data; this model, with the posterior's variance and "
+        "few steps, does not reach it.",
+        1.89525: "The last row is missing, by how much the law of x_T differs from N(0, 1).",
+        -1.89561: "That is the ELBO itself; its negative is asked for.",
+        2.73479: "You give bits; nats are asked for.",
+        5.37639: "Only the sum of the KLs has a factor 1/2 inside; is it there?",
     },
     otherwise="The rows add up: decoder, 15 KLs, last row. None but the decoder's is negative, and "
     "the sum cannot lie below the entropy 0.8170.",
@@ -152,23 +139,18 @@ ex16_3 = Exercise(
     oracle=_score_by_autograd,
     right="automatic differentiation of log q(x | x0) gives the same score.",
     wrong={
-        "the sign is wrong; the score points away from the noise.": "return - -> return ",
-        "that is the noise e itself; divide by -s.": "return - -> return; / s ->",
-        "you divide by the variance; e is already one deviation long.": ") / s -> ) / s**2",
-        "that is x0; eliminate x0 instead of e.": "-(s * x + a * v) / s -> a * x - s * v",
-        "does your v stand for s x0 - a e? Here it is a e - s x0.": "+ a * v -> - a * v",
+        "return - -> return ": "the sign is wrong; the score points away from the noise.",
+        "return - -> return; / s ->": "that is the noise e itself; divide by -s.",
+        ") / s -> ) / s**2": "you divide by the variance; e is already one deviation long.",
+        "-(s * x + a * v) / s -> a * x - s * v": "that is x0; eliminate x0 instead of e.",
+        "+ a * v -> - a * v": "does your v stand for s x0 - a e? Here it is a e - s x0.",
     },
     otherwise="solve x = a x0 + s e and v = a e - s x0 for e first.",
 )
 
 
-def calls() -> tuple[int, int]:
-    """Count the calls of the net for one loss of one datum, and for one sample."""
-    return 1, GRID
-
-
 ex16_4 = Exercise(
-    calls,
+    "1, 1000",
     "What must be known before the net can be called at x_i?",
     "When you train, x_0 is at hand: how many pulls lead to x_i, at the least?",
     "When you sample, x_{i-1} comes out of the call at x_i.",
@@ -178,10 +160,10 @@ ex16_4 = Exercise(
     parts="one loss, one sample",
     right="1 and 1000: x_i is drawn from x_0 in one go, but pushed step by step.",
     wrong={
-        "The loss draws one step at random; x_i comes from x_0 in one go.": (1000, 1000),
-        "The wrong way round: which of the two has the clean datum at hand?": (1000, 1),
-        "A sample starts from noise; x_{i-1} is needed before the net is called.": (1, 1),
-        "Count the states at which the net is asked; the step to x_0 counts too.": (1, 999),
+        (1000, 1000): "The loss draws one step at random; x_i comes from x_0 in one go.",
+        (1000, 1): "The wrong way round: which of the two has the clean datum at hand?",
+        (1, 1): "A sample starts from noise; x_{i-1} is needed before the net is called.",
+        Like((1, 999), lambda _: True): "Count the states at which the net is asked; the step to "
+        "x_0 counts too.",
     },
-    otherwise="Count the states at which the net is asked; the step to x_0 counts too.",
 )

@@ -1,7 +1,6 @@
 """Lesson 17: an order read from errors, two ways back in time, beta integrated, calls of Heun."""
 
 import math
-from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -30,11 +29,6 @@ def _midpoint_errors() -> list[tuple]:
     return [(torch.tensor(counts).double(), torch.tensor(errors))]
 
 
-def _least_squares(steps: Tensor, errors: Tensor) -> float:
-    design = torch.stack([torch.ones_like(steps), steps.log()], dim=1)
-    return -float(torch.linalg.lstsq(design, errors.log()[:, None]).solution[1, 0])
-
-
 ex17_1 = Exercise(
     order,
     "The log turns a power law into a line.",
@@ -44,24 +38,21 @@ ex17_1 = Exercise(
     why="A solver of order p has an error of about c / steps**p: in the logs a line of slope "
     "-p. Many points average out what two ends would take for slope.",
     cases=_midpoint_errors,
-    oracle=_least_squares,
+    oracle=lambda n, e: -torch.linalg.lstsq(torch.stack([n**0, n.log()], 1), e.log()).solution[1],
     atol=1e-4,
     right="torch's solver of least squares gives {truth:.4f} too; the steps were midpoint's, whose "
     "order is 2.",
     wrong={
-        "the sign: an order is positive if errors fall.": "return - -> return ",
-        "you use the two ends only; a fit reads all the points.": lambda n, e: (
-            -(e[-1] / e[0]).log() / (n[-1] / n[0]).log()
-        ),
-        "the errors' log has base 10, the other base e.": "errors.log() -> errors.log10()",
-        "the steps' log has base 10, the other base e.": "steps.log() -> steps.log10()",
-        "you fit the steps to the errors; the errors scatter, so fit them to the steps.": (
-            lambda n, e: 1 / order(e, n)
-        ),
-        "the steps need a log too: a power law is a line only between two logs.": (
-            "steps.log() -> steps"
-        ),
-        "that is the order of one step; the steps add up, so one is lost.": "n - -> n 1 -",
+        "return - -> return ": "the sign: an order is positive if errors fall.",
+        (lambda n, e: -(e[-1] / e[0]).log() / (n[-1] / n[0]).log()): "you use the two ends only; "
+        "a fit reads all the points.",
+        "errors.log() -> errors.log10()": "the errors' log has base 10, the other base e.",
+        "steps.log() -> steps.log10()": "the steps' log has base 10, the other base e.",
+        (lambda n, e: 1 / order(e, n)): "you fit the steps to the errors; the errors scatter, so "
+        "fit them to the steps.",
+        "steps.log() -> steps": "the steps need a log too: a power law is a line only between two "
+        "logs.",
+        "n - -> n 1 -": "that is the order of one step; the steps add up, so one is lost.",
     },
     otherwise="the slope of log error against log steps is minus the order.",
 )
@@ -111,21 +102,18 @@ ex17_2 = Exercise(
     parts="reverse, flow",
     right="both carry the law of two noised bumps back just as it came, at 10 places.",
     wrong={
-        "exchanged: the SDE adds noise on its way back, so its drift pulls harder.": (
-            lambda *asked: slopes(*asked)[::-1]
-        ),
-        "both are negated: t is the noising's own time, which the push runs down.": (
-            "drift * x - -> -drift * x +"
-        ),
-        "the sign of the score; time still runs towards the noise here.": "x - -> x +",
-        "the score counts g**2, a variance per time, and not g.": "g**2 -> g",
-        "the two cannot be equal: one of them also adds noise.": Like(
-            "0.5 * ->", lambda pair: torch.allclose(pair[0], pair[1])
-        ),
-        "both miss the same; the first part is drift times x.": Like(
+        (lambda *asked: slopes(*asked)[::-1]): "exchanged: the SDE adds noise on its way back, so "
+        "its drift pulls harder.",
+        "drift * x - -> -drift * x +": "both are negated: t is the noising's own time, which the "
+        "push runs down.",
+        "x - -> x +": "the sign of the score; time still runs towards the noise here.",
+        "g**2 -> g": "the score counts g**2, a variance per time, and not g.",
+        Like("0.5 * ->", lambda pair: torch.allclose(pair[0], pair[1])): "the two cannot be equal: "
+        "one of them also adds noise.",
+        Like(
             "drift * x -> drift",
             lambda pair: torch.allclose(pair[1] - pair[0], 0.5 * SPREAD**2 * _ten_places()[0][1]),
-        ),
+        ): "both miss the same; the first part is drift times x.",
     },
     otherwise="How much of g**2 score does each need?",
 )
@@ -147,10 +135,6 @@ def _small_steps(steps: int = 20_000) -> tuple[float, float]:
     return a, v
 
 
-def _near(part: int, *numbers: float) -> Callable[[tuple[float, float]], bool]:
-    return lambda pair: any(abs(pair[part] - number) < 5e-4 for number in numbers)
-
-
 ex17_3 = Exercise(
     levels,
     "The signal follows d signal / dt = -beta(t) signal / 2.",
@@ -163,28 +147,24 @@ ex17_3 = Exercise(
     atol=5e-4,
     right="({truth[0]:.4f}, {truth[1]:.4f}): 20000 small steps of pulling agree.",
     wrong={
-        "You give the noise's deviation; its variance is asked for.": Like(
-            (0.2812, 0.9596), _near(1, 0.95965)
-        ),
-        "You give the signal squared, exp(-I); a datum shrinks by its root.": Like(
-            (0.0791, 0.9209), _near(0, 0.07907)
-        ),
-        "You take beta(t) t; beta grows on the way, so integrate it from 0 to t.": Like(
-            (0.0811, 0.9934), _near(0, 0.08106)
-        ),
-        "You take beta(t) itself; that is a rate, to be integrated from 0 to t.": Like(
-            (0.2812, 10.05), lambda pair: _near(0, 0.00657)(pair) or _near(1, 10.05)(pair)
-        ),
-        "The wrong way round: (signal, noise variance).": (0.92093, 0.28119),
+        Like(
+            (0.2812, 0.9596), lambda pair: abs(pair[1] - 0.95965) < 5e-4
+        ): "You give the noise's deviation; its variance is asked for.",
+        Like(
+            (0.0791, 0.9209), lambda pair: abs(pair[0] - 0.07907) < 5e-4
+        ): "You give the signal squared, exp(-I); a datum shrinks by its root.",
+        Like(
+            (0.0811, 0.9934), lambda pair: abs(pair[0] - 0.08106) < 5e-4
+        ): "You take beta(t) t; beta grows on the way, so integrate it from 0 to t.",
+        Like(
+            (0.2812, 10.05),
+            lambda pair: abs(pair[0] - 0.00657) < 5e-4 or abs(pair[1] - 10.05) < 5e-4,
+        ): "You take beta(t) itself; that is a rate, to be integrated from 0 to t.",
+        (0.92093, 0.28119): "The wrong way round: (signal, noise variance).",
     },
     otherwise="signal**2 + variance should be 1, and the log of the signal is minus half an "
     "integral.",
 )
-
-
-def heun_calls() -> int:
-    """Count two calls a step, and one for the step that ends without noise."""
-    return 2 * HEUN_STEPS - 1
 
 
 def _calls_of_a_run() -> int:
@@ -204,7 +184,7 @@ def _calls_of_a_run() -> int:
 
 
 ex17_4 = Exercise(
-    heun_calls,
+    "2 * 20 - 1",
     "Heun guesses the end of a step with one slope, then averages two.",
     "The slope is (x - guess of the datum) / noise. Where does that fail?",
     "All steps ask twice, but for one.",
@@ -213,10 +193,10 @@ ex17_4 = Exercise(
     oracle=_calls_of_a_run,
     right="{truth:.0f}: the last step has no second slope, since dividing by no noise is 0 / 0.",
     wrong={
-        "The last step ends where there is no noise: no slope can be asked there.": 40,
-        "A step of Heun asks twice: at its start and at its guessed end.": 20,
-        "You reuse the second slope for the next step; that is another method.": 21,
-        "The last step still asks once, at its start.": 38,
+        40: "The last step ends where there is no noise: no slope can be asked there.",
+        20: "A step of Heun asks twice: at its start and at its guessed end.",
+        21: "You reuse the second slope for the next step; that is another method.",
+        38: "The last step still asks once, at its start.",
     },
     otherwise="Count the slopes that one step asks for, then look at the last step.",
 )

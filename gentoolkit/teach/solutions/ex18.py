@@ -45,11 +45,12 @@ ex18_1 = Exercise(
     atol=3e-4,
     right="{truth:.4f}: noising in single steps and Bayes' rule give the same.",
     wrong={
-        "That is the variance; z is multiplied by a deviation.": 0.5217,
-        "You take the beta of one step; this step is 100 times as long.": 0.1002,
-        "You take the beta of one step, and not its root; this step is 100 times as long.": 0.01004,
-        "That is the deviation of the pull from 400 to 500; knowing x_0 leaves less.": 0.7728,
-        "That is all the noise at 400: nothing of x_500 would be kept.": 0.8971,
+        0.5217: "That is the variance; z is multiplied by a deviation.",
+        0.1002: "You take the beta of one step; this step is 100 times as long.",
+        0.01004: "You take the beta of one step, and not its root; this step is 100 times as long.",
+        0.7728: "That is the deviation of the pull from 400 to 500; to know x_0 as well leaves "
+        "less.",
+        0.8971: "That is all the noise at 400: nothing of x_500 would be kept.",
     },
     otherwise="With SNR = a**2 / s**2 it is s_400 sqrt(1 - SNR_500 / SNR_400).",
 )
@@ -76,16 +77,13 @@ def _ddim_cases() -> list[tuple]:
     return [*cases, (x, e, (0.8, 0.6), (1.0, 0.0), 1.0, z)]
 
 
-def _by_precisions(
-    x: Tensor, e: Tensor, here: Level, there: Level, eta: float, z: Tensor
-) -> Tensor:
+def _bayes(x: Tensor, e: Tensor, here: Level, there: Level, eta: float, z: Tensor) -> Tensor:
     """Take x there given x here and x_0; what of its noise is not drawn anew stays."""
     (a, s), (a_next, s_next) = here, there
     added = s * s - (a / a_next * s_next) ** 2
     spread = (1 / s_next**2 + (a / a_next) ** 2 / added) ** -0.5 if s_next else 0.0
-    return (
-        a_next / a * (x - s * e) + (s_next**2 - (eta * spread) ** 2) ** 0.5 * e + eta * spread * z
-    )
+    kept = (s_next**2 - (eta * spread) ** 2) ** 0.5
+    return a_next / a * (x - s * e) + kept * e + eta * spread * z
 
 
 def _somewhere(test: Callable[..., bool]) -> Callable[..., bool]:
@@ -103,36 +101,28 @@ ex18_2 = Exercise(
     why="Given x_0, old and new noise together have the variance s_there**2: so every eta "
     "keeps the marginals, and one trained net serves all.",
     cases=_ddim_cases,
-    oracle=_by_precisions,
+    oracle=_bayes,
     right="every eta keeps the marginal; eta = 1 is the posterior; eta = 0 draws nothing.",
     wrong={
-        "x_0 should count as much as the signal `there`.": Like(
+        Like(
             "return a_next -> return a",
             _somewhere(lambda data, _, __, here, there, eta: abs(data - there[0]) > 1e-6),
-        ),
-        "eta = 0 should draw nothing, and z counts.": Like(
+        ): "x_0 should count as much as the signal `there`.",
+        Like(
             "eta * s -> s", _somewhere(lambda _, old, new, h, t, eta: eta == 0 and abs(new) > 1e-6)
-        ),
-        "about a x_0 the noise should have the variance s_there**2: share it.": Like(
+        ): "eta = 0 should draw nothing, and z counts.",
+        Like(
             "math.sqrt(max(0.0, s_next**2 - std**2)) -> s_next",
             _somewhere(lambda _, old, new, h, t, eta: abs(old**2 + new**2 - t[1] ** 2) > 1e-6),
-        ),
-        "the old noise turns its sign.": Like(
-            "data + -> data -", _somewhere(lambda _, old, *__: old < 0)
-        ),
-        "all is right but the last step, to (1, 0), which should give x_0 itself.": (
-            "a_next * data -> (a_next + 0.1 * (s_next == 0)) * data"
-        ),
-        "z should count eta times the posterior's deviation.": Like(
-            "eta * s_next * math.sqrt -> eta * s_next *", lambda *_: True
-        ),
+        ): "about a x_0 the noise should have the variance s_there**2: share it between e and z.",
+        Like("data + -> data -", _somewhere(lambda _, old, *__: old < 0)): "the old noise turns "
+        "its sign.",
+        "a_next * data -> (a_next + 0.1 * (s_next == 0)) * data": "all is right but the last step, "
+        "to (1, 0), which should give x_0 itself.",
+        Like("eta * s_next * math.sqrt -> eta * s_next *", lambda *_: True): "z should count eta "
+        "times the posterior's deviation.",
     },
 )
-
-
-def error_after_more_steps() -> float:
-    """Divide by how many times shorter the steps are: a method of first order."""
-    return ERROR * FEW / MANY
 
 
 def _round_trip(steps: int) -> float:
@@ -147,7 +137,7 @@ def _round_trip(steps: int) -> float:
 
 
 ex18_3 = Exercise(
-    error_after_more_steps,
+    "0.012 * 100 / 400",
     "At eta = 0 a step reads the noise once, at its start.",
     "A method with one slope a step is of first order.",
     "Which factor do four times as many steps make, at first order?",
@@ -157,18 +147,13 @@ ex18_3 = Exercise(
     atol=1.5e-4,
     right="on Gaussian data 100 and 400 steps stand in the ratio 4: first order.",
     wrong={
-        "That is second order, the error of one step; the steps add up.": 0.00075,
-        "A root is for random errors; these all have one side.": 0.006,
-        "Shorter steps follow the flow better: the error falls.": 0.012,
-        "The error falls with more steps.": 0.048,
+        0.00075: "That is second order, the error of one step; the steps add up.",
+        0.006: "A root is for random errors; these all have one side.",
+        0.012: "Shorter steps follow the flow better: the error falls.",
+        0.048: "The error falls with more steps.",
     },
     otherwise="DDIM is an Euler method. How does the error of such a method go with steps?",
 )
-
-
-def variances() -> tuple[float, float]:
-    """Give the data's variance for both: every eta keeps the marginals."""
-    return VARIANCE, VARIANCE
 
 
 def _sampled(steps: int = 4000) -> tuple[float, float]:
@@ -188,7 +173,7 @@ def _sampled(steps: int = 4000) -> tuple[float, float]:
 
 
 ex18_4 = Exercise(
-    variances,
+    "0.25, 0.25",
     "What is random at eta = 0, if no step draws anything?",
     "The step was built so that a law stays the same for every eta. Which one?",
     "With an exact net and fine steps the samples have the law of the data.",
@@ -199,12 +184,12 @@ ex18_4 = Exercise(
     atol=4e-3,
     right="4000 steps give {truth[0]:.4f} and {truth[1]:.4f}: both keep the law.",
     wrong={
-        "eta = 0 draws nothing on the way, but its start is random.": (0.0, 0.25),
-        "eta = 1 adds noise, and takes as much of the old noise away.": Like(
+        (0.0, 0.25): "eta = 0 draws nothing on the way, but its start is random.",
+        Like(
             (0.25, 1.0), lambda pair: abs(pair[0] - VARIANCE) < 4e-3 and pair[1] > VARIANCE
-        ),
-        "That is the deviation; the variance is asked for.": (0.5, 0.5),
-        "That is the variance of the start; the data is narrower.": (1.0, 1.0),
+        ): "eta = 1 adds noise, and takes as much of the old noise away.",
+        (0.5, 0.5): "That is the deviation; the variance is asked for.",
+        (1.0, 1.0): "That is the variance of the start; the data is narrower.",
     },
     otherwise="Which marginals does a step keep, for every eta?",
 )

@@ -38,11 +38,6 @@ def _net(x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
     return _gradient(lambda at: _log_laws(at, t).gather(1, labels[:, None]), x)
 
 
-def _three_scales() -> list[tuple]:
-    asked = _net, torch.randn(6, 2), torch.rand(6), torch.tensor([0, 1, 2, 2, 1, 0]), 3
-    return [(*asked, scale) for scale in (0.0, 1.0, 2.5)]
-
-
 def _tilt(_: object, x: Tensor, t: Tensor, label: Tensor, null: int, scale: float) -> Tensor:
     """Differentiate log p(x) p(y|x)**scale."""
 
@@ -60,22 +55,31 @@ ex19_1 = Exercise(
     "Start at the unconditional answer and go `scale` times the way to the other one.",
     why="The difference of both answers is the classifier's gradient that the net holds; the "
     "scale multiplies it.",
-    cases=_three_scales,
+    cases=lambda: [
+        (
+            _net,
+            torch.arange(12.0).sin().reshape(6, 2),
+            torch.arange(6.0) / 6,
+            torch.arange(6) % 3,
+            3,
+            scale,
+        )
+        for scale in (0.0, 1.0, 2.5)
+    ],
     oracle=_tilt,
     right="at scales 0, 1 and 2.5 it is the gradient of log p(x) p(y|x)**scale.",
     wrong={
-        "scale 1 should give the conditional net; yours counts from there on: w.": (
-            "return plain -> return wanted"
-        ),
-        "the wrong way round: scale 1 gives the unconditional net.": "scale * -> (1 - scale) *",
-        "scale 1 is right, but stronger ones lead away from the class.": "scale * -> (2 - scale) *",
-        "your answer does not depend on the scale.": Like(
-            "scale * ->", lambda zero, one, more: torch.equal(zero, more)
-        ),
-        "at scale 0 your score is zero; the unconditional net should be left.": Like(
+        "return plain -> return wanted": "scale 1 should give the conditional net; yours counts "
+        "from there on: w.",
+        "scale * -> (1 - scale) *": "the wrong way round: scale 1 gives the unconditional net.",
+        "scale * -> (2 - scale) *": "scale 1 is right, but stronger scales lead "
+        "away from the class.",
+        Like("scale * ->", lambda zero, one, more: torch.equal(zero, more)): "your answer does not "
+        "depend on the scale.",
+        Like(
             "plain + scale * (wanted - plain) -> scale * wanted",
             lambda zero, one, more: zero.abs().max() < 1e-8,
-        ),
+        ): "at scale 0 your score is zero; the unconditional net should be left.",
     },
     otherwise="the factors of the two answers should sum to 1; ask for label and for null.",
 )
@@ -111,11 +115,12 @@ ex19_2 = Exercise(
     atol=3e-3,
     right="{truth:.3f}: the tilt only cuts the side where the class is in doubt.",
     wrong={
-        "That is what the guided flow gives; it does not draw from the tilted density.": 1.962,
-        "That is the mean of the class, scale 1; higher powers leave less of the doubt.": 1.0,
-        "The class is counted once too often: p(x), not p(x|+), is multiplied by it.": 1.2594,
-        "The class is counted once too rarely.": 1.1904,
-        "The scale multiplies the class's pull, not its mean.": 4.0,
+        1.962: "That is what the guided flow gives; it does not draw from the tilted density.",
+        1.0: "That is the mean of the class, scale 1; higher powers leave less of the doubt.",
+        1.2594: "The class is counted once too often: p(x), not p(x|+), is multiplied "
+        "by the power.",
+        1.1904: "The class is counted once too rarely.",
+        4.0: "The scale multiplies the class's pull, not its mean.",
     },
     otherwise="p(+|x) is a sigmoid here. Normalise p(x) p(+|x)**4 on a grid, then average x.",
 )
@@ -155,29 +160,23 @@ ex19_3 = Exercise(
     atol=1e-5,
     right="integration over the clean x0 and automatic differentiation agree.",
     wrong={
-        "off by a factor 2; the two classes lie 2 a apart.": "return 2 * -> return",
-        "the sign: it should point to the class +.": "return 2 -> return -2",
-        "it never fades; far inside the class its log is flat.": Like(
+        "return 2 * -> return": "off by a factor 2; the two classes lie 2 a apart.",
+        "return 2 -> return -2": "the sign: it should point to the class +.",
+        Like(
             "(1 - torch.sigmoid(2 * a * x / v)) -> x**0",
             lambda first, *_: (first - first[0]).abs().max() < 1e-8,
-        ),
-        "the classes' variance is the clean one; noise widens them.": (
-            "a**2 * VARIANCE + s**2 -> VARIANCE"
-        ),
-        "the noised means are a and -a, not 1 and -1.": "2 * a -> 2",
-        "add variances, with the squares of a, s.": "a**2 * VARIANCE + s**2 -> a * VARIANCE + s",
+        ): "it never fades; far inside the class its log is flat.",
+        "a**2 * VARIANCE + s**2 -> VARIANCE": "the classes' variance is the clean one; noise "
+        "widens them.",
+        "2 * a -> 2": "the noised means are a and -a, not 1 and -1.",
+        "a**2 * VARIANCE + s**2 -> a * VARIANCE + s": "add variances, with the squares of a, s.",
     },
     otherwise="write log p_t(+|x) as a log sigmoid, then differentiate it.",
 )
 
 
-def scale_of_weight() -> int:
-    """Compare the factors of the conditional answer."""
-    return WEIGHT + 1
-
-
 ex19_4 = Exercise(
-    scale_of_weight,
+    "3 + 1",
     "What does the paper's formula give at w = 0?",
     "Here guided = scale cond + (1 - scale) uncond.",
     "Compare what multiplies cond in both.",
@@ -186,9 +185,9 @@ ex19_4 = Exercise(
     right="{truth:g}: both write one line; w counts from the conditional answer, scale from the "
     "unconditional one.",
     wrong={
-        "At w = 0 the paper has the conditional net; which scale is that here?": 3,
-        "The other direction: the paper's weight is the smaller number.": 2,
-        "That is the factor of the unconditional answer.": -3,
+        3: "At w = 0 the paper has the conditional net; which scale is that here?",
+        2: "The other direction: the paper's weight is the smaller number.",
+        -3: "That is the factor of the unconditional answer.",
     },
     otherwise="Write both as (factor) cond + (factor) uncond; both pairs of factors sum to 1.",
 )

@@ -7,41 +7,29 @@ from torch import Tensor
 
 from gentoolkit.teach.exercise import Exercise, Like
 
-TOKENS, NOISE = 3, 0.7
 TWO = ((-1.0, 1.0), (3.0, -3.0))
 SHORT = 1e-6
 
 
-def elsewhere() -> float:
-    """Give the probability of one given other token: drawn anew, and then one of C."""
-    return (1 - math.exp(-NOISE)) / TOKENS
-
-
 ex24_1 = Exercise(
-    elsewhere,
+    "(1 - math.exp(-0.7)) / 3",
     "Uniform noise draws the token anew at rate 1. When has that not happened yet?",
     "With probability e^-B it has never been drawn anew. What is its law otherwise?",
     "Otherwise it is uniform over all tokens, the old one among them.",
     why="The number of draws is Poisson with mean B, and the last one decides: (1 - e^-B) / C.",
-    oracle=lambda: torch.linalg.matrix_exp(NOISE * (torch.ones(3, 3) / 3 - torch.eye(3)))[0, 1],
+    oracle=lambda: torch.linalg.matrix_exp(0.7 * (torch.ones(3, 3) / 3 - torch.eye(3)))[0, 1],
     atol=3e-4,
     right="{truth:.6f}: the matrix exponential of 0.7 Q has it beside the diagonal.",
     wrong={
-        "You share what was drawn anew among the two other tokens; it may also be drawn as the old "
-        "one.": 0.2517,
-        "That is the probability to have been drawn anew at all; the new token is one of three.": (
-            0.5034
-        ),
-        "That is the probability to be at the same token.": 0.6644,
-        "That is the probability of any other token; one given token is asked for.": 0.3356,
+        0.2517: "You share what was drawn anew among the two other tokens; it may also be drawn as "
+        "the old one.",
+        0.5034: "That is the probability to have been drawn anew at all; the new token is one of "
+        "three.",
+        0.6644: "That is the probability to be at the same token.",
+        0.3356: "That is the probability of any other token; one given token is asked for.",
     },
     otherwise="With probability e^-B nothing has happened; otherwise the token is uniform.",
 )
-
-
-def reverse_rate() -> float:
-    """Give Q(1, 0) q(1) / q(0) for q = (1/2, 1/2)."""
-    return TWO[1][0] * 0.5 / 0.5
 
 
 def _by_bayes(q: Tensor, law: Tensor) -> Tensor:
@@ -51,7 +39,7 @@ def _by_bayes(q: Tensor, law: Tensor) -> Tensor:
 
 
 ex24_2 = Exercise(
-    reverse_rate,
+    "3 * 0.5 / 0.5",
     "Which jump of the noise does that jump undo?",
     "Both flows of the edge are equal: q(0) R(0, 1) = q(1) Q(1, 0).",
     "Rows are where a jump starts: Q(1, 0) stands in the second row.",
@@ -59,12 +47,12 @@ ex24_2 = Exercise(
     oracle=lambda: _by_bayes(torch.tensor(TWO), torch.full((2,), 0.5))[0, 1],
     right="{truth:.2f}: so says Bayes' rule over a step of length 1e-06.",
     wrong={
-        "That is Q(0, 1): the jump 0 to 1 of the reversal undoes a jump 1 to 0, so Q stands "
-        "transposed.": 1,
-        "That is an entry of the diagonal; a rate of a jump is never negative.": -3,
-        "That is the flow q(1) Q(1, 0), jumps per time of all particles; the rate is per particle "
-        "in state 0.": 1.5,
-        "The wrong way up: how often does noise go from 1 to 0?": 1 / 3,
+        1: "That is Q(0, 1): the jump 0 to 1 of the reversal undoes a jump 1 to 0, so Q stands "
+        "transposed.",
+        -3: "That is an entry of the diagonal; a rate of a jump is never negative.",
+        1.5: "That is the flow q(1) Q(1, 0), jumps per time of all particles; the rate is per "
+        "particle in state 0.",
+        1 / 3: "The wrong way up: how often does noise go from 1 to 0?",
     },
     otherwise="Balance the two flows of the edge: q(0) R(0, 1) = q(1) Q(1, 0).",
 )
@@ -94,20 +82,19 @@ ex24_3 = Exercise(
     atol=1e-4,
     right="Bayes' rule over a very short step gives the same rates.",
     wrong={
-        "Q is not transposed; a jump x to y undoes one from y to x.": "q.T -> q",
-        "the ratio is upside down; jumps lead to where the law is high.": (
-            "* law[None, :] / law[:, None] -> / law[None, :] * law[:, None]"
-        ),
-        "the law is missing; the transposed Q alone undoes nothing.": (
-            "* law[None, :] / law[:, None] ->"
-        ),
-        "the jumps are right, but a row does not sum to 0: the diagonal is minus the sum of the "
-        "other entries of its row, computed anew.": Like(
+        "q.T -> q": "Q is not transposed; a jump x to y undoes one from y to x.",
+        "* law[None, :] / law[:, None] -> / law[None, :] * law[:, None]": "the ratio is upside "
+        "down; jumps lead to where the law is high.",
+        "* law[None, :] / law[:, None] ->": "the law is missing; the transposed Q alone undoes "
+        "nothing.",
+        Like(
             "rates - rates.diagonal().diag() -> rates; rates - rates.sum(1).diag() -> rates",
             lambda rates: torch.allclose(
                 (rates - reverse(*_four_states()[0])).fill_diagonal_(0.0), torch.zeros(4, 4)
             ),
-        ),
+        ): "the "
+        "jumps are right, but a row does not sum to 0: the diagonal is minus the sum of the other "
+        "entries of its row, computed anew.",
     },
     otherwise="for y other than x it is Q(y, x) law(y) / law(x).",
 )
@@ -120,9 +107,7 @@ def log_path(q: Tensor, states: Tensor, times: Tensor, end: float) -> Tensor:
     return q[states[:-1], states[1:]].log().sum() + stay
 
 
-def _one_path() -> list[tuple]:
-    q = torch.tensor([[-1.0, 0.7, 0.3], [0.1, -0.4, 0.3], [1.5, 0.5, -2.0]])
-    return [(q, torch.tensor([0, 2, 1, 0]), torch.tensor([0.3, 0.5, 1.4]), 2.0)]
+RATES = ((-1.0, 0.7, 0.3), (0.1, -0.4, 0.3), (1.5, 0.5, -2.0))
 
 
 def _short_steps(q: Tensor, states: Tensor, times: Tensor, end: float) -> float:
@@ -141,25 +126,22 @@ ex24_4 = Exercise(
     "A jump's density in time is its rate q[x, y]; take logs and add.",
     why="Sum the log-rates of the jumps that happened, and subtract the exit rate of each "
     "state times the time spent there, up to the end.",
-    cases=_one_path,
+    cases=lambda: [(*map(torch.tensor, (RATES, (0, 2, 1, 0), (0.3, 0.5, 1.4))), 2.0)],
     oracle=_short_steps,
     atol=1e-4,
     right="two million short steps give the same log-density.",
     wrong={
-        "after the last jump the path waits until the end, and that counts too.": (
-            "bounds.diff()).sum() -> bounds.diff())[:-1].sum()"
-        ),
-        "the waits are missing: not to jump has a probability as well.": "+ stay ->",
-        "the sign of the waits: staying long is unlikely.": "+ stay -> - stay",
-        "you divide the rates by the exit rates: a jump's density in time is its rate, and not its "
-        "share.": "+ stay -> + stay - (-q.diagonal()[states[:-1]]).log().sum()",
-        "each wait belongs to the state before the jump.": (
-            "[states] * bounds.diff() -> [states[1:]] * bounds.diff()[:-1]"
-        ),
-        "a wait counts from the jump before, and not from time 0.": "bounds.diff() -> bounds[1:]",
-        "a wait ends by whichever jump comes first: take the exit rate, not the arrow's own.": (
-            "(q.diagonal()[states] -> (torch.cat([-q[states[:-1], states[1:]], -q[:1, 1]])"
-        ),
+        "bounds.diff()).sum() -> bounds.diff())[:-1].sum()": "after the last jump the path waits "
+        "until the end, and that counts too.",
+        "+ stay ->": "the waits are missing: not to jump has a probability as well.",
+        "+ stay -> - stay": "the sign of the waits: staying long is unlikely.",
+        "+ stay -> + stay - (-q.diagonal()[states[:-1]]).log().sum()": "you divide the rates by "
+        "the exit rates: a jump's density in time is its rate, and not its share.",
+        "[states] * bounds.diff() -> [states[1:]] * bounds.diff()[:-1]": "each wait belongs to the "
+        "state before the jump.",
+        "bounds.diff() -> bounds[1:]": "a wait counts from the jump before, and not from time 0.",
+        "(q.diagonal()[states] -> (torch.cat([-q[states[:-1], states[1:]], -q[:1, 1]])": "a wait "
+        "ends by whichever jump comes first: take the exit rate, not the arrow's own.",
     },
     otherwise="log-rates of jumps, minus exit x wait.",
 )

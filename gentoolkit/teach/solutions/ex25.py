@@ -11,11 +11,6 @@ SPENT, SPEED, SHARE = 1.0, 1.0, 0.5
 PIXELS, GREYS = 64, 16
 
 
-def out_of_mask() -> float:
-    """Give beta e^-B / (1 - e^-B) p: the noise's rate times the ratio of probabilities."""
-    return SPEED * math.exp(-SPENT) / (1.0 - math.exp(-SPENT)) * SHARE
-
-
 def _a_moment_ago(moment: float = 1e-6) -> float:
     """By Bayes, of those masked now: who still was c a moment ago, per unit of time."""
     still = SHARE * math.exp(-(SPENT - SPEED * moment))
@@ -23,7 +18,7 @@ def _a_moment_ago(moment: float = 1e-6) -> float:
 
 
 ex25_1 = Exercise(
-    out_of_mask,
+    "math.exp(-1.0) / (1.0 - math.exp(-1.0)) * 0.5",
     "R(mask, c) = Q(c, mask) q_t(c | rest) / q_t(mask | rest).",
     "A token is still c with probability p e^-B, and masked with 1 - e^-B.",
     "beta times p times e^-B / (1 - e^-B).",
@@ -33,11 +28,12 @@ ex25_1 = Exercise(
     atol=6e-4,
     right="{truth:.4f}: among tokens masked now, so many per time were c a moment ago.",
     wrong={
-        "The ratio is upside down: where the jump leads to stands on top.": 0.8591,
-        "That is the rate to leave the mask at all; c gets its share of it.": 0.5820,
-        "That is the probability to be c and unmasked; divide by that of the mask.": 0.1839,
-        "That is the noise's rate times 0.5; the ratio also knows how much is masked.": 0.5,
-        "You multiply by the masked share; divide by it.": 0.3161,
+        0.8591: "The ratio is upside down: where the jump leads to stands on top.",
+        0.5820: "That is the rate to leave the mask at all; c gets its share of it.",
+        0.1839: "That is the probability to be c and unmasked; divide by that of where you "
+        "are, the mask.",
+        0.5: "That is the noise's rate times 0.5; the ratio also knows how much is masked.",
+        0.3161: "You multiply by the masked share; divide by it.",
     },
     otherwise="The noise goes from c to the mask at rate 1; multiply by q_t(c) / q_t(mask).",
 )
@@ -76,24 +72,17 @@ ex25_2 = Exercise(
     oracle=_by_loops,
     right="a sum over every data token, by plain loops, gives the same four numbers.",
     wrong={
-        "the sign: a loss is minus a log-probability.": "-law -> law",
-        "you take the mean over tokens; the loss sums them.": "sum( -> mean(",
-        "that is in bits; nats are asked for.": ".log() -> .log2()",
-        "the kernel is turned round: its rows are where a token starts, the data.": (
-            "@ kernel -> @ kernel.T"
-        ),
-        "the net tells the data, x is noisy: go through the kernel first.": "@ kernel ->",
-        "you noise the logits; a kernel mixes probabilities, so softmax first.": (
-            "logits.softmax(-1) @ kernel -> (logits @ kernel).softmax(-1)"
-        ),
+        "-law -> law": "the sign: a loss is minus a log-probability.",
+        "sum( -> mean(": "you take the mean over tokens; the loss sums them.",
+        ".log() -> .log2()": "that is in bits; nats are asked for.",
+        "@ kernel -> @ kernel.T": "the kernel is turned round: its rows are where a token starts, "
+        "the data.",
+        "@ kernel ->": "the net tells the data, x is noisy: go through the kernel first.",
+        "logits.softmax(-1) @ kernel -> (logits @ kernel).softmax(-1)": "you noise the logits; a "
+        "kernel mixes probabilities, so softmax first.",
     },
     otherwise="softmax, kernel, pick the token that is there, log, sum.",
 )
-
-
-def knows_nothing() -> float:
-    """Give D log C: on the mean u D tokens are masked, each costs log C, over u."""
-    return PIXELS * math.log(GREYS)
 
 
 def _over_all_masks(slices: int = 400) -> float:
@@ -105,7 +94,7 @@ def _over_all_masks(slices: int = 400) -> float:
 
 
 ex25_3 = Exercise(
-    knows_nothing,
+    "64 * math.log(16)",
     "The integral is over the share u of masked tokens, with weight 1 / u.",
     "At share u there are 64 u masks on the mean.",
     "The u cancels: every token costs once.",
@@ -115,10 +104,10 @@ ex25_3 = Exercise(
     atol=0.3,
     right="{truth:.1f} nats: averaged over all shares and all numbers of masks.",
     wrong={
-        "You left out the weight 1/u: half of the tokens are masked on the mean.": 88.72,
-        "The mask is no grey: a datum holds none, so 16 remain.": 181.3,
-        "That is in bits; nats are asked for.": 256.0,
-        "That is the cost of one token.": 2.77,
+        88.72: "You left out the weight 1/u: half of the tokens are masked on the mean.",
+        181.3: "The mask is no grey: a datum holds none, so 16 remain.",
+        256.0: "That is in bits; nats are asked for.",
+        2.77: "That is the cost of one token.",
     },
     otherwise="Each masked token costs the log of 16. How many are masked at share u, over u?",
 )
@@ -150,12 +139,11 @@ ex25_4 = Exercise(
     oracle=_joint_law,
     right="so says the joint law of the datum and both noisy tokens, by enumeration.",
     wrong={
-        "the rows do not sum to 1 yet: divide by their sum.": "/ weights.sum(-1, keepdim=True) ->",
-        "you carry the data to t; the bracket wants them at s, by q_{s|0}.": (
-            "@ early -> @ early @ late"
-        ),
-        "q_{t|s} is read along a row: x is where it ends, a column.": "late.T -> late",
-        "you never use where the token is now: weigh by q_{t|s}(x | each token).": "* late.T[x] ->",
+        "/ weights.sum(-1, keepdim=True) ->": "the rows do not sum to 1 yet: divide by their sum.",
+        "@ early -> @ early @ late": "you carry the data to t; the bracket wants them at s, by "
+        "q_{s|0}.",
+        "late.T -> late": "q_{t|s} is read along a row: x is where it ends, a column.",
+        "* late.T[x] ->": "you never use where the token is now: weigh by q_{t|s}(x | each token).",
     },
     otherwise="data through q_{s|0}, times a column of q_{t|s}, over the sum.",
 )

@@ -42,24 +42,16 @@ ex26_1 = Exercise(
     oracle=lambda: sum(prize(i, j) for i in range(SIDE) for j in range(SIDE)),
     right="{truth:.1f}, which is also the sum of the 64 rewards: the water is conserved.",
     wrong={
-        "That counts every path: split the flow of a cell among its parents.": Like(
-            7080.4, lambda z: abs(z - 7080.4) <= 1.0
-        ),
-        "That is the floor alone, 64 times 0.1; the blocks have more.": 6.4,
-        "The floor is missing: every cell has it, blocks too.": 16.0,
-        "The peaks are missing: 2 more in one cell of each block.": 14.4,
-        "That is log Z; the flow itself is asked for.": 3.1091,
+        Like(7080.4, lambda z: abs(z - 7080.4) <= 1.0): "That counts every path: split the flow of "
+        "a cell among its parents.",
+        6.4: "That is the floor alone, 64 times 0.1; the blocks have more.",
+        16.0: "The floor is missing: every cell has it, blocks too.",
+        14.4: "The peaks are missing: 2 more in one cell of each block.",
+        3.1091: "That is log Z; the flow itself is asked for.",
     },
     otherwise="Whatever the pull, the sum of the rewards is what must come out at the source. "
     "Border cells have one parent and hand it all they have.",
 )
-
-
-def middle_flow() -> float:
-    """Give F(1, 1) = 1 + F(1, 2) / 2 + F(2, 1) / 2, with F(1, 2) = 1 + F(2, 2) / 2."""
-    corner = 1.0
-    edge = 1.0 + corner / 2
-    return 1.0 + edge / 2 + edge / 2
 
 
 def _paths_pulled() -> float:
@@ -74,7 +66,7 @@ def _paths_pulled() -> float:
 
 
 ex26_2 = Exercise(
-    middle_flow,
+    "1.0 + (1.0 + 1.0 / 2) / 2 + (1.0 + 1.0 / 2) / 2",
     "F(s) = R(s) + what each child has got from s.",
     "The lower right cell has two parents, so each of them gets half of its flow.",
     "The middle: 1 of its own, and half of what is in either child.",
@@ -83,11 +75,11 @@ ex26_2 = Exercise(
     right="{truth:g}: of all nine rewards so much comes through the middle, when a path is pulled "
     "from each.",
     wrong={
-        "That is the reward of all cells that can be reached from the middle; a part of theirs "
-        "comes in along the border.": 4.0,
-        "Each cell hands its full flow to both parents: the pull is forgotten.": 5.0,
-        "The middle also has a reward of its own, 1, beside what its children send.": 1.5,
-        "That is the probability of a visit, F(s)/Z; the flow is asked for.": 5 / 18,
+        4.0: "That is the reward of all cells that can be reached from the middle; a part of "
+        "theirs comes in along the border.",
+        5.0: "Each cell hands its full flow to both parents: the pull is forgotten.",
+        1.5: "The middle also has a reward of its own, 1, beside what its children send.",
+        5 / 18: "That is the probability of a visit, F(s)/Z; the flow is asked for.",
     },
     otherwise="Begin at the lower right, whose flow is 1: who gets how much of it? Then go up.",
 )
@@ -131,21 +123,17 @@ ex26_3 = Exercise(
     right="the residuals of detailed balance along four paths sum to the same numbers, with flows "
     "drawn at random between: they cancel.",
     wrong={
-        "the pull is read at the wrong end: count parents of the state a move leads to.": (
-            "states[1:] > 0).sum(-1) -> states[:-1] > 0).sum(-1).clamp_min(1)"
-        ),
-        "a coordinate that is 0 cannot be undone: the border has fewer parents.": "> 0 -> > -1",
-        "the pull is missing: one of several parents is drawn at every state.": (
-            "- parents.log().sum() ->"
-        ),
-        "the stop is a choice too: its log-probability is the last of log_push.": (
-            "log_push.sum() -> log_push[:-1].sum()"
-        ),
-        "that is log w; log Z is still to be taken off.": "- log_z ->",
-        "the sign: log w stands first, log Z is taken off.": lambda *path: -path_residual(*path),
-        "that is the square, the loss; the residual itself is asked for.": (
-            lambda *path: path_residual(*path) ** 2
-        ),
+        "states[1:] > 0).sum(-1) -> states[:-1] > 0).sum(-1).clamp_min(1)": "the pull is read at "
+        "the wrong end: count parents of the state a move leads to.",
+        "> 0 -> > -1": "a coordinate that is 0 cannot be undone: the border has fewer parents.",
+        "- parents.log().sum() ->": "the pull is missing: one of several parents is drawn at every "
+        "state.",
+        "log_push.sum() -> log_push[:-1].sum()": "the stop is a choice too: its log-probability is "
+        "the last of log_push.",
+        "- log_z ->": "that is log w; log Z is still to be taken off.",
+        (lambda *path: -path_residual(*path)): "the sign: log w stands first, log Z is taken off.",
+        (lambda *path: path_residual(*path) ** 2): "that is the square, the loss; the residual "
+        "itself is asked for.",
     },
     otherwise="log R, minus the logs of the numbers of parents after the source, all "
     "of log_push, minus log Z.",
@@ -191,21 +179,19 @@ ex26_4 = Exercise(
     oracle=_run_down,
     right="values swept up and the policy run down give the same law.",
     wrong={
-        "that is R/Z, the law with the pull; here it is forgotten.": "log_paths.exp() -> 1",
-        "that counts the paths and leaves the reward out.": "* reward ->",
-        "you divide by the number of paths, which is what the pull would do.": (
-            "log_paths.exp() -> (-log_paths).exp()"
-        ),
-        "(i + j)! is too many: moves of one direction are alike.": (
-            "- torch.lgamma(down + 1) - torch.lgamma(right + 1) ->"
-        ),
-        "the grid is upside down: paths begin at [0, 0].": (
-            lambda reward: soft_law(reward).flip(0, 1)
-        ),
-        "right up to a factor: a law sums to 1.": Like(
+        "log_paths.exp() -> 1": "that is R/Z, the law with the pull in place; here it is "
+        "forgotten.",
+        "* reward ->": "that counts the paths and leaves the reward out.",
+        "log_paths.exp() -> (-log_paths).exp()": "you divide by the number of paths, which is what "
+        "the pull would do.",
+        "- torch.lgamma(down + 1) - torch.lgamma(right + 1) ->": "(i + j)! is too many: moves of "
+        "one direction are alike.",
+        (lambda reward: soft_law(reward).flip(0, 1)): "the grid is upside down: paths begin at [0, "
+        "0].",
+        Like(
             "/ weight.sum() ->",
             lambda given: torch.allclose(given / given.sum(), soft_law(*_rewards()[0])),
-        ),
+        ): "right up to a factor: a law sums to 1.",
     },
     otherwise="How many paths lead to each cell?",
 )

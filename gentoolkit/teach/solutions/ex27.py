@@ -16,11 +16,6 @@ PAYS, CHANCE = (1.0, 4.0), 0.3
 SourceFlow = Callable[[Tensor], Tensor]
 
 
-def free_energy() -> float:
-    """Give minus log of the cone's reward: 36 floors, 4 plateaus, 1 peak."""
-    return -math.log(36 * FLOOR + 4 * 0.5 + 2.0)
-
-
 def _walk() -> float:
     """Walk over all that can be reached."""
     seen, waiting, total = set(), [START], 0.0
@@ -35,7 +30,7 @@ def _walk() -> float:
 
 
 ex27_1 = Exercise(
-    free_energy,
+    "-math.log(36 * 0.1 + 4 * 0.5 + 2.0)",
     "Which states can be reached from (2, 2), itself among them, and how many are they?",
     "Both coordinates are 2 or more: 36 states, and one corner block is among them.",
     "Add 36 floors, the plateaus of that block and its one peak; then minus the logarithm.",
@@ -44,25 +39,20 @@ ex27_1 = Exercise(
     atol=2e-3,
     right="{truth:.4f} nats: the 36 states that can be reached hold 7.600.",
     wrong={
-        "That is -log F of the old GFlowNet, whose water enters this cone by its sides as well; "
-        "restart at (2, 2).": -0.6841,
-        "Mind the sign: much reward above means a low free energy.": 2.0281,
-        "That is the free energy of the source: you sum over the whole grid.": -3.1091,
-        "That is the sum itself; the free energy is minus its logarithm.": 7.6,
-        "A path may stop at once: (2, 2) itself counts.": -2.0149,
-        "That is the lesson's grid, with a floor of 0.001; here it is 0.1.": -1.3953,
+        -0.6841: "That is -log F of the old GFlowNet, whose water enters this cone by its sides as "
+        "well; restart at (2, 2).",
+        2.0281: "Mind the sign: much reward above means a low free energy.",
+        -3.1091: "That is the free energy of the source: you sum over the whole grid.",
+        7.6: "That is the sum itself; the free energy is minus its logarithm.",
+        -2.0149: "A path may stop at once: (2, 2) itself counts.",
+        -1.3953: "That is the lesson's grid, with a floor of 0.001; here it is 0.1.",
     },
     otherwise="Sum the rewards of all states whose two coordinates are at least 2.",
 )
 
 
-def contains() -> float:
-    """Give the reward of the sets with both a and b over that of all."""
-    return (SETS["ab"] + SETS["abc"]) / sum(SETS.values())
-
-
 ex27_2 = Exercise(
-    contains,
+    "(4 + 6) / (1 + 2 + 1 + 3 + 4 + 1 + 2 + 6)",
     "Which sets can still be reached from {a, b}?",
     "Restart there: the source flow is the reward of {a, b} and of {a, b, c}.",
     "Divide by the sum of all eight rewards.",
@@ -70,11 +60,11 @@ ex27_2 = Exercise(
     oracle=lambda: sum(r for s, r in SETS.items() if {"a", "b"} <= set(s)) / sum(SETS.values()),
     right="{truth:.3f}: so much of all reward lies on sets with both.",
     wrong={
-        "That is the probability of exactly {a, b}; larger sets contain it too.": 0.2,
-        "That is a or b; both are asked for.": 0.8,
-        "That is {a, b, c} alone: both are in, and c is in as well.": 0.3,
-        "That is the source flow of the restart; divide by the sum of all.": 10.0,
-        "You multiply two marginals, but a and b are not independent.": 0.4225,
+        0.2: "That is the probability of exactly {a, b}; larger sets contain it too.",
+        0.8: "That is a or b; both are asked for.",
+        0.3: "That is {a, b, c} alone: both are in, and c is in as well.",
+        10.0: "That is the source flow of the restart; divide by the sum of all.",
+        0.4225: "You multiply two marginals, but a and b are not independent.",
     },
     otherwise="Which of the eight sets contain both a and b? Their reward over that of all.",
 )
@@ -126,24 +116,17 @@ ex27_3 = Exercise(
     fault=_listing_fault,
     right="{truth:.4f} nats: how log Z changes with the temperature says the same.",
     wrong={
-        "first divide R": Like("(2 * reward.max()) -> 1", lambda _: False),
-        "got 0.000; -R log R is positive only": Like("2 * reward -> reward", lambda _: False),
-        "you sum over the objects yourself": Like(_tempered, lambda _: False),
-        "add the log of the first source flow: p is r / z, not r.": "+ first.log() ->",
-        "the sign of log Z: -log p = log Z - log r.": "+ first -> - first",
-        "the second flow must be divided by the first.": "/ first + -> +",
-        "that is in bits; nats are asked for.": lambda *asked: entropy_of(*asked) / math.log(2.0),
-        "both flows must be of the same scaled reward.": "first.log() -> source_flow(reward).log()",
+        Like("(2 * reward.max()) -> 1", lambda _: False): "first divide R",
+        Like("2 * reward -> reward", lambda _: False): "got 0.000; -R log R is positive only",
+        Like(_tempered, lambda _: False): "you sum over the objects yourself",
+        "+ first.log() ->": "add the log of the first source flow: p is r / z, not r.",
+        "+ first -> - first": "the sign of log Z: -log p = log Z - log r.",
+        "/ first + -> +": "the second flow must be divided by the first.",
+        (lambda *asked: entropy_of(*asked) / math.log(2.0)): "that is in bits; nats are asked for.",
+        "first.log() -> source_flow(reward).log()": "both flows must be of the same scaled reward.",
     },
     otherwise="Z' / Z + log Z, of rewards below 1.",
 )
-
-
-def preference() -> float:
-    """Give w at which the energies differ by T log of the ratio."""
-    (cheap, blind), (dear, seeing) = DESIGNS
-    gap = TEMPERATURE * math.log(TIMES)  # E of the other design minus E of the cheap one
-    return (gap + blind - seeing) / (dear - cheap + blind - seeing)
 
 
 def _search() -> float:
@@ -157,7 +140,7 @@ def _search() -> float:
 
 
 ex27_4 = Exercise(
-    preference,
+    "(0.5 * math.log(2) + 3) / 5",
     "Z(w) cancels in the ratio of two probabilities.",
     "The weighted energies must differ by T times the log of 2.",
     "They are 4 - 3 w and 1 + 2 w, and the cheap one's is the lower.",
@@ -165,19 +148,13 @@ ex27_4 = Exercise(
     oracle=_search,
     right="at w = {truth:.4f} the cheap design comes 2.00 times as often.",
     wrong={
-        "There both come equally often; twice is asked for.": 0.6,
-        "There the dear one comes twice as often.": 0.5307,
-        "You forgot the temperature of 0.5: it divides the energies.": 0.7386,
-        "That is the weight of the other goal, 1 - w.": 0.3307,
+        0.6: "There both come equally often; twice is asked for.",
+        0.5307: "There the dear one comes twice as often.",
+        0.7386: "You forgot the temperature of 0.5: it divides the energies.",
+        0.3307: "That is the weight of the other goal, 1 - w.",
     },
     otherwise="The energies must differ by T log 2, in favour of the cheap design.",
 )
-
-
-def loss_floor() -> float:
-    """Give the variance of log R - log push over a coin that falls by chance."""
-    first, second = (math.log(r / p) for r, p in zip(PAYS, (CHANCE, 1 - CHANCE), strict=True))
-    return CHANCE * (1 - CHANCE) * (first - second) ** 2
 
 
 def _least_imbalance() -> float:
@@ -189,7 +166,7 @@ def _least_imbalance() -> float:
 
 
 ex27_5 = Exercise(
-    loss_floor,
+    "0.3 * 0.7 * (math.log(1 / 0.3) - math.log(4 / 0.7)) ** 2",
     "The log-weight of a path is log R - log push: two numbers, one for each leaf.",
     "The best log Z is the mean of log w, and a variance is left.",
     "A coin with probability p has the variance p (1 - p) times the difference squared.",
@@ -199,12 +176,12 @@ ex27_5 = Exercise(
     atol=6e-4,
     right="{truth:.4f}: no log Z on a fine grid gives less.",
     wrong={
-        "The two leaves come as the world likes, 0.3 and 0.7, not as 1 to 4, and nobody can train "
-        "that away.": 0.0,
-        "That is the variance of log R: log push is missing in log w.": 0.4036,
-        "That is the difference squared; how often does each leaf come?": 0.2905,
-        "You weigh both leaves alike; they come with 0.3 and 0.7.": 0.0726,
-        "That is the deviation of log w; the loss is its square.": 0.247,
+        0.0: "The two leaves come as the world likes, 0.3 and 0.7, not as 1 to 4, and nobody can "
+        "train that away.",
+        0.4036: "That is the variance of log R: log push is missing in log w.",
+        0.2905: "That is the difference squared; how often does each leaf come?",
+        0.0726: "You weigh both leaves alike; they come with 0.3 and 0.7.",
+        0.247: "That is the deviation of log w; the loss is its square.",
     },
     otherwise="The variance of log R - log push over the world's own coin.",
 )

@@ -34,11 +34,11 @@ ex31_1 = Exercise(
     right="for v = 0.4 it costs 0.1581 nats, for v = 2.5 0.2919, by an integral on a grid. It is "
     "KL(N(0, v) || N(0, 1)), whatever the data are.",
     wrong={
-        "that divergence is the wrong way round; who draws x_0?": "v - 1.0 - -> 1 / v - 1.0 +",
-        "twice too much; log-densities of normal laws hold a half.": "0.5 * ->",
-        "the constants of the two normal laws differ; a log is missing.": "- math.log(v) ->",
-        "v is a variance; you treat it as a deviation.": lambda v: price(v**2),
-        "the bound falls by a positive number; your sign says it rises.": "0.5 -> -0.5",
+        "v - 1.0 - -> 1 / v - 1.0 +": "that divergence is the wrong way round; who draws x_0?",
+        "0.5 * ->": "twice too much; log-densities of normal laws hold a half.",
+        "- math.log(v) ->": "the constants of the two normal laws differ; a log is missing.",
+        (lambda v: price(v**2)): "v is a variance; you treat it as a deviation.",
+        "0.5 -> -0.5": "the bound falls by a positive number; your sign says it rises.",
     },
     otherwise="only log source(x_0) changes in e; average that change over N(0, v).",
 )
@@ -70,14 +70,13 @@ ex31_2 = Exercise(
     atol=1e-5,
     right="over all 12 paths e = log p(x): the ELBO is tight for every x.",
     wrong={
-        "the shape is (S, X), that of the push; a pull has one row for each x.": ").T -> )",
-        "that is a joint law. Divide each row by its sum, which is p(x).": Like(
-            "joint / joint.sum(0) -> joint", lambda b: (b.sum(1) - 1).abs().max() > 1e-5
-        ),
-        "every path has push probability, and your pull forbids some.": Like(
+        ").T -> )": "the shape is (S, X), that of the push; a pull has one row for each x.",
+        Like("joint / joint.sum(0) -> joint", lambda b: (b.sum(1) - 1).abs().max() > 1e-5): "that "
+        "is a joint law. Divide each row by its sum, which is p(x).",
+        Like(
             lambda s, f: torch.eye(3)[(s[:, None] * f).argmax(0)], lambda b: (b <= 0).any()
-        ),
-        "you normalise the push alone; a rare source state is rare.": "joint / joint -> f / f",
+        ): "every path has push probability, and your pull forbids some.",
+        "joint / joint -> f / f": "you normalise the push alone; a rare source state is rare.",
     },
     otherwise="ask Bayes' rule for the law of the source state, given x.",
 )
@@ -103,10 +102,8 @@ def _datum_by_datum(e: Tensor, weight: float) -> float:
     return total / e.shape[1]
 
 
-def _places_of_the_dial() -> list[tuple]:
-    e = torch.tensor([[-1.0, -2.5, 0.3], [-2.0, -2.0, -3.1]])
-    return [*((e, w) for w in (-1 / 8, -1 / 16, 0.0, 0.4)), (e - 1000, -1 / 8)]
-
+E = ((-1.0, -2.5, 0.3), (-2.0, -2.0, -3.1))
+DIAL = ((-1 / 8, 0), (-1 / 16, 0), (0.0, 0), (0.4, 0), (-1 / 8, -1000))  # and a shift of e
 
 ex31_3 = Exercise(
     dial_loss,
@@ -115,33 +112,27 @@ ex31_3 = Exercise(
     "loss = -(1 + 8 weight) elbo + 8 weight two, for weight < 0.",
     why="log cosh grows like a line where the square runs away, so the negative end of the "
     "dial is the true bound, and not its second order.",
-    cases=_places_of_the_dial,
+    cases=lambda: [(torch.tensor(E) + shift, weight) for weight, shift in DIAL],
     oracle=_datum_by_datum,
     atol=1e-5,
     right="at 0.4, 0, -1/16 and -1/8, on three data worked out one by one.",
     wrong={
-        "right for e near 0, and not finite near -1000: use logsumexp.": (
-            "(e.logsumexp(0) - math.log(2)) -> e.exp().mean(0).log()"
-        ),
-        "A positive weight punishes disagreement; yours rewards it.": "-elbo + -> -elbo -",
-        "Below 0 the bare square is only the second order of the bound.": "weight < 0 -> False",
-        "Average over the data; you add them up.": lambda e, w: dial_loss(e, w) * e.shape[1],
-        "The bound takes the mean of two exponentials: a log 2 is missing.": "- math.log(2) ->",
+        "(e.logsumexp(0) - math.log(2)) -> e.exp().mean(0).log()": "right for e near 0, and not "
+        "finite near -1000: use logsumexp.",
+        "-elbo + -> -elbo -": "A positive weight punishes disagreement; yours rewards it.",
+        "weight < 0 -> False": "Below 0 the bare square is only the second order of the bound.",
+        (lambda e, w: dial_loss(e, w) * e.shape[1]): "Average over the data; you add them up.",
+        "- math.log(2) ->": "The bound takes the mean of two exponentials: a log 2 is missing.",
     },
     otherwise="Write the plain bound, then the bound of two paths, then mix them.",
 )
-
-
-def single_paths() -> str:
-    """Name the pairs whose paths to one end point all tell the same."""
-    return "AC"  # one path to each point; elsewhere e depends on how far push and pull fit
 
 
 # How many paths lead to one end point: a map has one, a law on all latents infinitely many.
 PATHS = {"A": 1.0, "B": math.inf, "C": 1.0, "D": float(math.factorial(4)), "E": math.inf}
 
 ex31_4 = Exercise(
-    single_paths,
+    '"AC"',
     "How many paths lead to one end point?",
     "A map leads to each point from one point only; so does a tree to each leaf.",
     "Where there are many paths, they agree only if the pull is the push's reversal.",
@@ -151,18 +142,14 @@ ex31_4 = Exercise(
     letters="ABCDE",
     right="both have one path to each end point, so there is nothing to average.",
     wrong={
-        "E: the score is exact, and twenty Gaussian steps are not the reversal.": Like(
-            "ACE", lambda named: "E" in named
-        ),
-        "D: 24 orders lead to a string of four, and a push may like some of them.": Like(
-            "ACD", lambda named: "D" in named
-        ),
-        "B: only with the posterior as encoder; the question is for any parameters.": Like(
-            "ABC", lambda named: "B" in named
-        ),
-        "Some pairs have one path only to each end point, whatever is learned.": "none",
-        "That one is right, and another pair too has a single path to each end point.": Like(
-            "A", lambda named: len(named) == 1
-        ),
+        Like("ACE", lambda named: "E" in named): "E: the score is exact, and twenty Gaussian steps "
+        "are not the reversal.",
+        Like("ACD", lambda named: "D" in named): "D: 24 orders lead to a string of four, and a "
+        "push may like some of them.",
+        Like("ABC", lambda named: "B" in named): "B: only with the posterior as encoder; the "
+        "question is for any parameters.",
+        "none": "Some pairs have one path only to each end point, whatever is learned.",
+        Like("A", lambda named: len(named) == 1): "That one is right, and another pair too has a "
+        "single path to each end point.",
     },
 )
