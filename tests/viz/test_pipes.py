@@ -18,7 +18,6 @@ from gentoolkit.gflownet import (
     restarted,
     soft_values,
     solve_flows,
-    stop_residuals,
     uniform_pull,
 )
 from gentoolkit.gflownet import law as law_of
@@ -179,8 +178,8 @@ def test_the_residuals_of_a_path_sum_to_that_of_the_whole():
     log_flow, push = skewed()
     pull, ids = uniform_pull(SPACE), SPACE.index(torch.tensor([[0, 0], [1, 0], [1, 1], [1, 2]]))
     rows = torch.tensor([0, 1, 1])
-    moves = edge_residuals(SPACE, log_flow, push, pull)[ids[:-1], rows]
-    stop = stop_residuals(SPACE, log_flow, push, REWARD.log())[ids[-1:]]
+    off = edge_residuals(SPACE, log_flow, push, pull, REWARD.log())
+    moves, stop = off[ids[:-1], rows], off[ids[-1:], -1]
     total = REWARD[ids[-1]].log() + pull[ids[1:], rows].log().sum() - log_flow[0]
     total -= push[ids[:-1], rows].log().sum() + push[ids[-1], -1].log()
     edges = log_flow.exp()[:, None] * push
