@@ -54,6 +54,7 @@ def marginals(betas: Tensor, step: float = STEP) -> list[tuple[Tensor, Tensor]]:
     return laws
 
 
+@dataclass(frozen=True)
 class Full(Law):
     """A Gaussian with a full covariance, for exact reversals."""
 

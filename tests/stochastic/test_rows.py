@@ -1,7 +1,5 @@
 """The closed forms of learned annealing: every row of the table of S17, at 1e-9."""
 
-from dataclasses import dataclass
-
 import pytest
 import torch
 from torch import Tensor
@@ -38,7 +36,6 @@ def moments(chain: Chain, target=None, numbers: int = WIDE):
     return quadratic(lambda n: chain.push(n).log_weight(target), numbers)
 
 
-@dataclass(frozen=True)
 def plain() -> Chain:
     return annealed(annealing_path(), BETAS, lambda g: Langevin(g, STEP))
 
