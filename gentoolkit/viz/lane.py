@@ -60,7 +60,7 @@ class Lane:
 
     @classmethod
     def of(cls, name: str, run: Iterable[Any]) -> "Lane":
-        """Collect what a sampler yields: each state's ``time``, ``x`` and ``estimate``, both (N, 2).
+        """Collect the ``time``, ``x`` (N, 2) and ``estimate`` (N, 2) that a sampler yields.
 
         Raises:
             ValueError: the states do not make a lane.
