@@ -128,10 +128,12 @@ def warp_training(
     sheets = [push_sheet(chain, span, _LINES, n) for chain in snapshots]
     notes = [f"Step {t:g}: loss {number(v)}." for t, v in zip(at, loss, strict=True)]
     scene = Scene(count, alt=alt, fps=8.0, times=at, time_label="step", notes=notes)
-    bent = np.stack([sheet.lines[-1] for sheet in sheets])
+    bent, points, log_det = (
+        np.stack(ends)
+        for ends in zip(*((s.lines[-1], s.points[-1], s.log_det[-1]) for s in sheets), strict=True)
+    )
     panel = _sheet_panel(scene, span, "colour: log |det|", bent)
-    ends = (np.stack([getattr(one, key)[-1] for one in sheets]) for key in ("points", "log_det"))
-    _color_points(panel, *ends)
+    _color_points(panel, points, log_det)
     heat = np.concatenate([densities(chain, span, _GRID, False) for chain in snapshots])
     _density_panel(scene, span, heat, target, snapshots[-1])
     panel = scene.panel(extent_of(at), extent_of(loss), title="loss", x_label="step", equal=False)
