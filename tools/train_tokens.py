@@ -10,16 +10,8 @@ import torch
 from torch import Tensor
 
 from gentoolkit.data import Digits, batches, digits
-from gentoolkit.jumps import (
-    Absorbing,
-    MaskedDiffusion,
-    Masking,
-    Process,
-    TokenMixer,
-    falling_times,
-    walk,
-)
-from gentoolkit.jumps.samplers import last
+from gentoolkit.jumps import MaskedDiffusion, TokenMixer
+from gentoolkit.processes import AbsorbingRates, JumpProcess, LogLinearRate
 from tools.training import Judge, averaged, options, write
 
 NAME = "digits_tokens"
@@ -45,7 +37,7 @@ def net(width: int = WIDTH) -> TokenMixer:
 
 def model(told: TokenMixer) -> MaskedDiffusion:
     """Return the reversal of the masking by a net."""
-    return MaskedDiffusion(told, Process(Absorbing(LEVELS + 1), Masking()), DIMS)
+    return MaskedDiffusion(told, JumpProcess(AbsorbingRates(LEVELS + 1), LogLinearRate()), DIMS)
 
 
 def train(told: TokenMixer, data: Digits, steps: int, seed: int = SEED) -> TokenMixer:
@@ -65,7 +57,8 @@ def train(told: TokenMixer, data: Digits, steps: int, seed: int = SEED) -> Token
     def loss(rows: Tensor) -> Tensor:
         known = torch.zeros(len(rows), DIMS, dtype=torch.bool)
         known[:, -1] = torch.rand(len(rows), generator=generator) < GIVEN
-        return masked.loss(x[rows], generator, known)
+        context = torch.where(known, x[rows], LEVELS)
+        return masked.loss(x[rows], context=context, generator=generator)
 
     chosen = batches(torch.arange(len(x)), BATCH, steps, generator=generator)
     return averaged(told, chosen, loss, rate, DECAY, clip=20.0)
@@ -75,7 +68,7 @@ def made(steps: int, width: int, seed: int, data: Digits) -> dict[str, str]:
     """Return what the file says about itself."""
     return {
         "net": f"TokenMixer({LEVELS + 1}, {DIMS}, width={width})",
-        "process": f"Process(Absorbing({LEVELS + 1}), Masking())",
+        "process": f"JumpProcess(AbsorbingRates({LEVELS + 1}), LogLinearRate())",
         "tokens": "(15 * ink).round() of 64 pixels, then the class",
         "weights": f"mean with decay {DECAY}",
         "given classes": str(GIVEN),
@@ -90,17 +83,16 @@ def made(steps: int, width: int, seed: int, data: Digits) -> dict[str, str]:
 
 def drawn(masked: MaskedDiffusion, label: Tensor, steps: int, generator: torch.Generator) -> Tensor:
     """Return one digit for each class asked for, ink in [0, 1], (B, 64)."""
-    x = torch.full((len(label), DIMS), LEVELS)
-    x[:, -1] = label  # a token that is known stays
-    times = falling_times(steps, masked.process.end)
-    return ink(last(walk(masked.process, masked.transition, x, times, generator)).x)
+    context = torch.full((len(label), DIMS), LEVELS)
+    context[:, -1] = label  # a token that is known stays
+    return ink(masked.sample(len(label), context=context, steps=steps, generator=generator))
 
 
 def bound(masked: MaskedDiffusion, x: Tensor, repeats: int, generator: torch.Generator) -> float:
     """Return the mean bound of -log p(pixels | class) over data `x`, in nats an image."""
-    given = torch.arange(DIMS) == DIMS - 1
+    context = torch.where(torch.arange(DIMS) == DIMS - 1, x, LEVELS)
     with torch.no_grad():
-        told = [masked.loss(x, generator, given) for _ in range(repeats)]
+        told = [masked.loss(x, context=context, generator=generator) for _ in range(repeats)]
     return float(torch.stack(told).mean())
 
 

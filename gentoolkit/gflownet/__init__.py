@@ -14,7 +14,6 @@ from gentoolkit.gflownet.exact import (
     reach,
     soft_values,
     solve_flows,
-    stop_residuals,
     uniform_pull,
 )
 from gentoolkit.gflownet.graph import Graph
@@ -34,10 +33,9 @@ from gentoolkit.gflownet.policy import Heads, Policy, TablePolicy
 from gentoolkit.gflownet.replay import ReplayBuffer
 from gentoolkit.gflownet.rewards import Corners, LogOf, WeightedEnergies
 from gentoolkit.gflownet.space import Space
-from gentoolkit.gflownet.stochastic import Shortfall, Slippery, shortfall
+from gentoolkit.gflownet.stochastic import Slippery, shortfall
 from gentoolkit.gflownet.unify import consistency, penalised_loss
 from gentoolkit.gflownet.uses import (
-    cone,
     cones,
     entropy,
     free_energy,
@@ -65,7 +63,6 @@ __all__ = [
     "Paths",
     "Policy",
     "ReplayBuffer",
-    "Shortfall",
     "Slippery",
     "Slots",
     "Space",
@@ -74,7 +71,6 @@ __all__ = [
     "TablePolicy",
     "TrajectoryBalance",
     "WeightedEnergies",
-    "cone",
     "cones",
     "consistency",
     "count_paths",
@@ -96,7 +92,6 @@ __all__ = [
     "shortfall",
     "soft_values",
     "solve_flows",
-    "stop_residuals",
     "sub_trajectory_loss",
     "uniform_pull",
 ]

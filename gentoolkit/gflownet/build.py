@@ -71,25 +71,6 @@ class Build(Step):
 
 
 @dataclass(frozen=True)
-class Point:
-    """The source of all paths: state 0, with probability one.
-
-    Arguments:
-        like: a tensor whose dtype and device the log-density takes.
-    """
-
-    like: Tensor
-
-    def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        """Return `n` zeros."""
-        return torch.zeros(n, dtype=torch.long, device=self.like.device)
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Return zero at the source, `-inf` elsewhere, (B,)."""
-        return torch.where(x == 0, 0.0, -torch.inf).to(self.like)
-
-
-@dataclass(frozen=True)
 class Finish(Step):
     """The last step: the number of a stopped state becomes its object, for certain.
 
@@ -103,15 +84,12 @@ class Finish(Step):
 
     def push(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """Return the objects, (B, D), and zero."""
-        return self.space.objects(x % self.space.size), self._none(x)
+        return self.space.objects(x % self.space.size), self.like.new_zeros(len(x))
 
     def pull(self, y: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """Return the numbers of the objects, plus S, and zero."""
-        return self.space.index(y) + self.space.size, self._none(y)
+        return self.space.index(y) + self.space.size, self.like.new_zeros(len(y))
 
     def log_ratio(self, x: Tensor, y: Tensor) -> Tensor:
         """Return zero, (B,)."""
-        return self._none(x)
-
-    def _none(self, x: Tensor) -> Tensor:
         return self.like.new_zeros(len(x))

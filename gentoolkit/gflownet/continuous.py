@@ -88,16 +88,16 @@ class GaussianFlowNet(nn.Module):
         return Chain(self._push(origin, 0), steps)
 
     @torch.no_grad()
-    def paths(self, n: int, *, generator: Generator | None = None) -> tuple[Tensor, ...]:
-        """Draw the states of `n` paths, T tensors (n, D); nothing is differentiated."""
-        return self.chain().push(n, generator).states
+    def paths(self, n: int, *, generator: Generator | None = None) -> Tensor:
+        """Draw the states of `n` paths, (T, n, D); nothing is differentiated."""
+        return torch.stack(self.chain().push(n, generator).states)
 
-    def account(self, paths: Sequence[Tensor]) -> Account:
-        """Score the states x_1, ..., x_T of paths, T tensors (B, D), whoever drew them.
+    def account(self, paths: Tensor) -> Account:
+        """Score the states x_1, ..., x_T of paths (T, B, D), whoever drew them.
 
         The source and its first move count as one step without a pull.
         """
-        trajectory = self.chain().replay(paths)
+        trajectory = self.chain().replay(paths.unbind())
         ratio, source = trajectory.log_ratio, trajectory.log_source[None]
         between = [self.flow_net(self._with_time(x, t))[:, 0] for t, x in enumerate(paths[1:-1], 2)]
         start = self.log_z.expand_as(source)
@@ -106,7 +106,7 @@ class GaussianFlowNet(nn.Module):
         log_push = torch.cat([source, -ratio])  # only the difference of push and pull is asked for
         return Account(log_push, torch.zeros_like(log_push), flow, torch.ones_like(log_push) > 0)
 
-    def inflow(self, paths: Sequence[Tensor]) -> Tensor:
+    def inflow(self, paths: Tensor) -> Tensor:
         """Refuse: the flow into a point is an integral over all that may come before.
 
         Raises:
@@ -128,7 +128,7 @@ class GaussianFlowNet(nn.Module):
 
     def loss(
         self,
-        batch: Sequence[Tensor] | Tensor,
+        batch: Tensor,
         *,
         context: Tensor | None = None,
         generator: Generator | None = None,
@@ -136,16 +136,16 @@ class GaussianFlowNet(nn.Module):
         """Return the objective on a batch, shape ().
 
         Arguments:
-            batch: states of paths, however drawn; or points (B, D), to each of which a path is
-                drawn from the pull.
+            batch: states of paths (T, B, D), however drawn; or points (B, D), to each of which a
+                path is drawn from the pull.
             context: None; this model has none.
             generator: source of randomness.
         """
         validate.no_context(context, "GaussianFlowNet")
-        if isinstance(batch, Tensor):
+        if batch.ndim == 2:
             validate.batch("batch", batch, self.event_shape)
             with torch.no_grad():
-                batch = self.chain().pull(batch, generator).states
+                batch = torch.stack(self.chain().pull(batch, generator).states)
         return self.objective(self, batch)
 
     def sample(

@@ -6,9 +6,9 @@ from typing import Protocol
 import torch
 from torch import Generator, Size, Tensor, nn
 
-from gentoolkit.core import Chain, Unsupported, validate
+from gentoolkit.core import Categorical, Chain, Unsupported, validate
 from gentoolkit.gflownet import exact
-from gentoolkit.gflownet.build import Build, Finish, Point
+from gentoolkit.gflownet.build import Build, Finish
 from gentoolkit.gflownet.environment import Environment
 from gentoolkit.gflownet.objectives import Account, Objective, TrajectoryBalance
 from gentoolkit.gflownet.paths import Chooser, Paths, join, pull_paths, push_paths
@@ -176,7 +176,8 @@ class GFlowNet(nn.Module):
             )
         like = self.log_z.detach()
         moves = [Build(self.heads, space, t, context) for t in range(space.longest + 1)]
-        return Chain(Point(like), [*moves, Finish(space, like)])
+        start = Categorical(like.new_zeros(1, 1))  # state 0, with probability one
+        return Chain(start, [*moves, Finish(space, like)])
 
     def elbo(
         self, batch: Tensor, *, context: Tensor | None = None, generator: Generator | None = None

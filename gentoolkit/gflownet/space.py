@@ -110,6 +110,11 @@ class Space(Environment):
             ValueError: some row is not a state that can be reached.
         """
         keys = self._keys
+        if rows.shape[-1:] != self.event_shape:
+            raise ValueError(
+                f"rows must have shape (B, {len(self._strides)}); got {tuple(rows.shape)}; pass "
+                "states of the environment, not their numbers"
+            )
         wanted = (rows * self._strides).sum(-1)
         at = torch.searchsorted(keys, wanted).clamp_max(len(keys) - 1)
         if validate.readable(wanted) and not torch.equal(keys[at], wanted):

@@ -8,11 +8,6 @@ from gentoolkit.gflownet.rewards import checked_reward
 from gentoolkit.gflownet.space import Space
 
 
-def cone(space: Space, start: int) -> Tensor:
-    """Return which states can be reached from `start`, itself among them, bool (S,)."""
-    return cones(space)[start]
-
-
 def cones(space: Space) -> Tensor:
     """Return which state can reach which, bool (S, S): row s is the cone of s."""
     reached = torch.eye(space.size + 1, dtype=torch.bool, device=space.child.device)
@@ -37,7 +32,7 @@ def restarted(space: Space, reward: Tensor, start: int) -> Flows:
 
     Reference: Bengio et al. 2021 (arXiv 2111.09266), state-conditional flows.
     """
-    inside = cone(space, start)
+    inside = cones(space)[start]
     known = (space.parent >= 0) & inside[space.parent.clamp_min(0)] & inside[:, None]
     known[start] = False
     pull = known.to(reward.dtype) / known.sum(1, keepdim=True).clamp_min(1)

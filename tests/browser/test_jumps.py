@@ -20,14 +20,15 @@ pytestmark = pytest.mark.browser
 
 BUILD = """
 import torch
-from gentoolkit.jumps import Process, Table, Uniform, gillespie, thinning
+from gentoolkit.jumps import Table, gillespie, thinning
+from gentoolkit.processes import JumpProcess, UniformRates
 from gentoolkit.viz import StateGraph, flux_balance, follow, jump_landscape, run_law
 from gentoolkit.widgets import Knob, play, tune
 
 torch.set_default_dtype(torch.float64)
 torch.manual_seed(0)
 data = torch.tensor([[0.28, 0.02, 0.05], [0.03, 0.04, 0.24], [0.06, 0.25, 0.03]])
-process = Process(Uniform(3), end=3.0)
+process = JumpProcess(UniformRates(3), end=3.0)
 table, graph = Table(process, data), StateGraph.square(3)
 states = torch.cartesian_prod(torch.arange(3), torch.arange(3))
 

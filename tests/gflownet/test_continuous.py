@@ -80,7 +80,7 @@ def test_residuals_telescope():
     """Catches a flow at the wrong time: the residuals sum to log w - log Z on perturbed nets."""
     model = perturbed(GaussianFlowNet(log_reward, 2, moves=5, spread=1.5, hidden=(16,)), 0.3)
     model.log_z.data.fill_(0.3)
-    states = [x + 0.1 for x in model.paths(50)]
+    states = model.paths(50) + 0.1
     log_w = model.chain().replay(states).log_weight(log_reward)
     account = model.account(states)
     assert torch.allclose(account.residuals().sum(0), log_w - 0.3, atol=1e-10)

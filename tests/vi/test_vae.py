@@ -128,16 +128,6 @@ def test_pushed_paths_weigh_one(exact):
     assert same_ratio(step, path.states[0])
 
 
-@torch.no_grad()
-def test_evidences_are_those_of_the_chain():
-    """Catches a fast path that scores another q than the encoder's."""
-    model = tiny()
-    for k in (1, 3):
-        fast = model.log_evidences(BITS, k, generator=torch.Generator().manual_seed(4))
-        slow = model.chain().pull(BITS.repeat(k, 1), torch.Generator().manual_seed(4))
-        assert torch.allclose(fast.flatten(), slow.log_evidence(), atol=1e-12)
-
-
 def test_loss_is_minus_the_bound_with_its_gradient(exact):
     """Catches a mean over pixels, a sum over the batch, and a detached branch: by quadrature."""
     model = tiny()
@@ -271,7 +261,7 @@ def test_bad_input_is_named():
         model.loss(BITS, samples=0)
     with pytest.raises(ValueError, match="n must be at least 1"):
         model.sample(0)
-    with pytest.raises(ValueError, match=r"shape \(B, 1\)"):
+    with pytest.raises(ValueError, match="must have 1 numbers in each row"):
         model.decode(BITS)
     with pytest.raises(ValueError, match="latent must be at least 1"):
         VAE(4, 0)

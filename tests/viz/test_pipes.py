@@ -18,7 +18,6 @@ from gentoolkit.gflownet import (
     restarted,
     soft_values,
     solve_flows,
-    stop_residuals,
     uniform_pull,
 )
 from gentoolkit.gflownet import law as law_of
@@ -45,7 +44,7 @@ def read(scene: Scene, name: str) -> np.ndarray:
 def water(flows: Flows, pipes: Pipes = PIPES, **more: Any) -> Scene:
     edges = flows.edges()
     arguments: dict[str, Any] = {
-        "flow": along(flows.space.children, edges),
+        "flow": along(flows.space.child, edges),
         "stop": edges[:, -1],
         "target": flows.target(),
         "law": flows.law(),
@@ -106,7 +105,7 @@ def test_runners_drop_in_proportion_to_the_law_and_stay_in_the_pipes():
     n, flows = 40_000, solve_flows(SPACE, REWARD)
     edges = flows.edges()
     flow, stop = along(SPACE.child, edges), edges[:, -1].numpy()
-    taken = run(PIPES, flow, stop, n, 0)
+    taken = run(PIPES, flow, stop, n)
     pairs = np.concatenate([PIPES.graph.pairs, np.stack([np.arange(64)] * 2, axis=1)])
     assert (pairs[taken[0], 0] == 0).all()
     for now, then in zip(taken[:-1], taken[1:], strict=True):
@@ -121,7 +120,7 @@ def test_runners_drop_in_proportion_to_the_law_and_stay_in_the_pipes():
     np.testing.assert_allclose(waypoints(PIPES, taken)[-1], PIPES.drops[ends, 1])
     few = water(flows, particles=30)
     at = read(few, layers(few, "points")[-1]["xy"])
-    assert (np.hypot(*(at[-1] - PIPES.drops[run(PIPES, flow, stop, 30, 0).max(0) - 112, 1]).T)
+    assert (np.hypot(*(at[-1] - PIPES.drops[run(PIPES, flow, stop, 30).max(0) - 112, 1]).T)
             < 0.1).all()  # fmt: skip
     assert np.hypot(*at[0].T).max() < 0.1 and "30 of 30" in few.spec["notes"][-1]
 
@@ -179,8 +178,8 @@ def test_the_residuals_of_a_path_sum_to_that_of_the_whole():
     log_flow, push = skewed()
     pull, ids = uniform_pull(SPACE), SPACE.index(torch.tensor([[0, 0], [1, 0], [1, 1], [1, 2]]))
     rows = torch.tensor([0, 1, 1])
-    moves = edge_residuals(SPACE, log_flow, push, pull)[ids[:-1], rows]
-    stop = stop_residuals(SPACE, log_flow, push, REWARD.log())[ids[-1:]]
+    off = edge_residuals(SPACE, log_flow, push, pull, REWARD.log())
+    moves, stop = off[ids[:-1], rows], off[ids[-1:], -1]
     total = REWARD[ids[-1]].log() + pull[ids[1:], rows].log().sum() - log_flow[0]
     total -= push[ids[:-1], rows].log().sum() + push[ids[-1], -1].log()
     edges = log_flow.exp()[:, None] * push
@@ -235,7 +234,7 @@ def test_knobs_of_reward_and_pull_settle_the_water_while_dragged():
 def test_any_small_acyclic_graph_is_laid_out():
     """Bug: a picture for grids alone, or two states on one place."""
     space = Space(Subsets(3))
-    pipes = Pipes.levels(space.children)
+    pipes = Pipes.levels(space.child)
     reward = torch.arange(1.0, space.size + 1)
     scene = water(solve_flows(space, reward), pipes)
     assert pipes.depth.tolist() == space.depth.tolist()
@@ -245,11 +244,11 @@ def test_any_small_acyclic_graph_is_laid_out():
 def test_the_ring_of_a_leak_spares_the_names():
     """Bug: a red ring through the name of the state that leaks most."""
     space = Space(Subsets(3))
-    pipes = Pipes.levels(space.children)
+    pipes = Pipes.levels(space.child)
     flows = solve_flows(space, torch.ones(space.size))
     edges, leak = flows.edges()[None], np.arange(8.0)[None]
     scene = learned_pipes(
-        pipes, along(space.children, edges), edges[..., -1], target=flows.target(),
+        pipes, along(space.child, edges), edges[..., -1], target=flows.target(),
         law=flows.law()[None], leaks=leak, times=[0],
     )  # fmt: skip
     ring = read(scene, layers(scene, "lines")[-1]["xy"])[0, 0]

@@ -234,7 +234,7 @@ class Here:
 
     time: float
     x: Tensor
-    data: Tensor
+    estimate: Tensor
 
 
 def test_a_sampler_is_collected_with_its_estimates():
@@ -337,7 +337,7 @@ SHIFTED = dataclasses.replace(lane(), states=list(lane().path + 1))
         (lambda: trajectories([GOOD, lane("b", rising=True)]), "run the same way"),
         (
             lambda: trajectories([GOOD, Lane("b", GOOD.states, np.linspace(999, 0, 7))]),
-            "must share one time",
+            "over one time",
         ),
         (lambda: trajectories(GOOD, frames=1), "frames"),
         (lambda: trajectories(GOOD, extent=(1, -1)), "extent"),

@@ -5,15 +5,15 @@ from math import exp
 import pytest
 import torch
 
-from gentoolkit.jumps.generators import Absorbing, Custom, Ordinal, Uniform
 from gentoolkit.jumps.simulate import uniformized
-from gentoolkit.jumps.tokens import checked_tokens, draw
+from gentoolkit.processes import AbsorbingRates, DenseRates, OrdinalRates, UniformRates
+from gentoolkit.processes.tokens import checked_tokens, draw
 from tests.jumps.exact import GENERATORS, LOPSIDED, joint_matrix
 from tests.jumps.spaces import every_state
 
 NAMES = pytest.mark.parametrize("name", GENERATORS)
 NOISE = torch.tensor([0.0, 1e-6, 0.7, 5.0], dtype=torch.float64)
-UNEVEN = Custom(
+UNEVEN = DenseRates(
     torch.tensor([[-1.5, 1.0, 0.5, 0.0], [0, -2, 2, 0], [0.25, 0, -0.25, 0], [1, 1, 1, -3]])
 )
 
@@ -38,9 +38,9 @@ def test_sixty_terms_of_uniformization_are_the_kernel(name):
 
 def test_uniformization_at_its_ends():
     """Catches 0 / 0 where nothing jumps, and a first Poisson weight that underflows to 0."""
-    assert torch.equal(uniformized(Custom(torch.zeros(2, 2)), 5.0), torch.eye(2))
-    assert torch.equal(uniformized(Uniform(3), 0.0), torch.eye(3))
-    far = uniformized(Uniform(3), 1200.0, 1500)
+    assert torch.equal(uniformized(DenseRates(torch.zeros(2, 2)), 5.0), torch.eye(2))
+    assert torch.equal(uniformized(UniformRates(3), 0.0), torch.eye(3))
+    far = uniformized(UniformRates(3), 1200.0, 1500)
     torch.testing.assert_close(far, torch.full((3, 3), 1 / 3), rtol=0, atol=1e-12)
 
 
@@ -93,14 +93,14 @@ def test_the_stationary_law_stays_and_attracts(name):
 
 def test_answers_by_hand():
     """Catches 1/2 in place of 1/C, and the whole mass that leaves for its share of one state."""
-    p = Uniform(3).kernel(torch.tensor(0.7))[0, 1]
+    p = UniformRates(3).kernel(torch.tensor(0.7))[0, 1]
     assert float(p) == pytest.approx((1 - exp(-0.7)) / 3) == pytest.approx(0.167805, abs=1e-6)
-    masked = Absorbing(4, mask=1).rows(torch.tensor([[0, 1]]), torch.tensor(0.5))
+    masked = AbsorbingRates(4, mask=1).rows(torch.tensor([[0, 1]]), torch.tensor(0.5))
     truth = torch.tensor([[exp(-0.5), 1 - exp(-0.5), 0, 0], [0, 1, 0, 0]])
     torch.testing.assert_close(masked[0], truth)
-    assert Absorbing(4).mask == 3
+    assert AbsorbingRates(4).mask == 3
     # From the middle of three, the first jump goes either way.
-    step = Ordinal(3).kernel(torch.tensor(1e-6))[1]
+    step = OrdinalRates(3).kernel(torch.tensor(1e-6))[1]
     torch.testing.assert_close(step, torch.tensor([1e-6, 1 - 2e-6, 1e-6]), rtol=0, atol=1e-11)
 
 
@@ -135,18 +135,18 @@ def nudged(i: int, j: int, by: float) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("wrong", "error", "words"),
     [
-        (lambda: Custom(nudged(0, 0, 0.1)), ValueError, "sum to 0"),
-        (lambda: Custom(LOPSIDED.T), ValueError, "rows, not columns"),
-        (lambda: Custom(nudged(0, 1, -1.0)), ValueError, ">= 0"),
-        (lambda: Custom(LOPSIDED[:2]), ValueError, "square"),
-        (lambda: Custom(torch.full((2, 2), torch.nan)), ValueError, "finite"),
-        (lambda: Custom(torch.zeros(2, 2, dtype=torch.long)), TypeError, "floating"),
-        (lambda: Custom(torch.zeros(1, 1)), ValueError, "at least 2"),
-        (lambda: Custom(torch.zeros(2, 2)).stationary(), ValueError, "never meet"),
-        (lambda: Uniform(1), ValueError, "at least 2"),
-        (lambda: Ordinal(0), ValueError, "at least 1"),
-        (lambda: Absorbing(3, 3), ValueError, "0..2"),
-        (lambda: uniformized(Uniform(3), -0.1), ValueError, ">= 0"),
+        (lambda: DenseRates(nudged(0, 0, 0.1)), ValueError, "sum to 0"),
+        (lambda: DenseRates(LOPSIDED.T), ValueError, "rows, not columns"),
+        (lambda: DenseRates(nudged(0, 1, -1.0)), ValueError, ">= 0"),
+        (lambda: DenseRates(LOPSIDED[:2]), ValueError, "square"),
+        (lambda: DenseRates(torch.full((2, 2), torch.nan)), ValueError, "finite"),
+        (lambda: DenseRates(torch.zeros(2, 2, dtype=torch.long)), TypeError, "floating"),
+        (lambda: DenseRates(torch.zeros(1, 1)), ValueError, "at least 2"),
+        (lambda: DenseRates(torch.zeros(2, 2)).stationary(), ValueError, "never meet"),
+        (lambda: UniformRates(1), ValueError, "at least 2"),
+        (lambda: OrdinalRates(0), ValueError, "at least 1"),
+        (lambda: AbsorbingRates(3, 3), ValueError, "0..2"),
+        (lambda: uniformized(UniformRates(3), -0.1), ValueError, ">= 0"),
         (lambda: checked_tokens("x", torch.tensor([[0, 3]]), 3), ValueError, "0..2"),
         (lambda: checked_tokens("x", torch.tensor([[-1, 0]]), 3), ValueError, "0..2"),
         (lambda: checked_tokens("x", torch.zeros(2, 2), 3), TypeError, "int64"),

@@ -1,32 +1,38 @@
-"""Generators: at which rate one token turns into another.
+"""Rate matrices: at which rate one token turns into another.
 
     Q[x, y] = rate x -> y >= 0 for y != x,   every row of Q sums to 0,   kernel(b) = expm(b Q)
 
-Rows are where a jump starts, columns where it ends. A generator speaks of one token; the
+Rows are where a jump starts, columns where it ends. A rate matrix speaks of one token; the
 dimensions of a state jump independently of each other.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from math import pi
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import embedding, one_hot
 
 from gentoolkit.core import validate
-from gentoolkit.jumps.tokens import checked_mask, two_or_more
+from gentoolkit.processes.tokens import two_or_more
 
 
-class Generator(ABC):
-    """The generator of one token's jumps, in units of its schedule's rate.
+class RateMatrix(nn.Module, ABC):
+    """The rates (infinitesimal generator) of one token's jumps, in units of its schedule's rate.
 
-    Obligations: `matrix`, `kernel`, `rows`, `columns` and `stationary`, which agree. The amount
-    of noise `b` is a floating-point tensor and gives the results their dtype and device.
+    Obligations: `matrix`, `kernel` and `stationary`, which agree. The amount of noise `b` is a
+    floating-point tensor and gives the results their dtype and device.
+
+    Arguments:
+        size: number of tokens C.
+
+    Raises:
+        ValueError: `size` is below two.
     """
 
-    size: int
-    """How many tokens there are, C."""
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = two_or_more("size", size)
 
     @abstractmethod
     def matrix(self, like: Tensor | None = None) -> Tensor:
@@ -37,16 +43,19 @@ class Generator(ABC):
         """Return `expm(b Q)`, (..., C, C) for b (...)."""
 
     @abstractmethod
-    def rows(self, x: Tensor, b: Tensor) -> Tensor:
-        """Return `kernel(b)[x, :]`, where a token `x` goes: (..., C) for b that broadcasts to x."""
-
-    @abstractmethod
-    def columns(self, y: Tensor, b: Tensor) -> Tensor:
-        """Return `kernel(b)[:, y]`, whence a token `y` may come: (..., C)."""
-
-    @abstractmethod
     def stationary(self, like: Tensor | None = None) -> Tensor:
         """Return the law that stays, and to which every other tends, (C,)."""
+
+    def rows(self, x: Tensor, b: Tensor) -> Tensor:
+        """Return `kernel(b)[x, :]`, where a token `x` goes: (..., C) for b that broadcasts to x.
+
+        One kernel for each entry of `b`.
+        """
+        return _pick(self.kernel(b), x)
+
+    def columns(self, y: Tensor, b: Tensor) -> Tensor:
+        """Return `kernel(b)[:, y]`, whence a token `y` may come: (..., C)."""
+        return _pick(self.kernel(b).mT, y)
 
     def rates(self, x: Tensor, like: Tensor | None = None) -> Tensor:
         """Return the rates out of `x`, (..., C), with 0 in place of the diagonal."""
@@ -58,13 +67,30 @@ class Generator(ABC):
 
     def exit(self, x: Tensor, like: Tensor | None = None) -> Tensor:
         """Return the total rate out of `x`, (...)."""
-        return -self.matrix(like).diagonal()[x]
+        return self.matrix(like).diagonal().abs()[x]  # not minus: that leaves a rate of -0.0
 
 
-class _Refreshing(Generator):
+def _empty(like: Tensor | None) -> Tensor:
+    return torch.empty(0) if like is None else like
+
+
+def _no_diagonal(matrix: Tensor) -> Tensor:
+    return matrix - matrix.diagonal().diag()
+
+
+def _pick(kernel: Tensor, x: Tensor) -> Tensor:
+    """Return `kernel[..., x, :]` for kernels (*b, C, C) whose batch broadcasts to that of x."""
+    if kernel.ndim == 2:
+        return embedding(x, kernel)
+    batch = torch.broadcast_shapes(kernel.shape[:-2], x.shape)
+    which = torch.arange(kernel.shape[:-2].numel(), device=x.device).reshape(kernel.shape[:-2])
+    return kernel.flatten(0, -3)[which.expand(batch), x.expand(batch)]
+
+
+class _Refreshing(RateMatrix):
     """At rate 1 the token is drawn anew: `Q = 1 p^T - I`, `expm(b Q) = e^-b I + (1 - e^-b) 1 p^T`.
 
-    `p` is the stationary law.
+    `p` is the stationary law. Rows and columns need no matrix.
     """
 
     def matrix(self, like: Tensor | None = None) -> Tensor:
@@ -88,39 +114,21 @@ class _Refreshing(Generator):
         return (-b).exp() * one_hot(y, self.size).to(b) - torch.expm1(-b) * fresh
 
 
-def _empty(like: Tensor | None) -> Tensor:
-    return torch.empty(0) if like is None else like
-
-
-def _no_diagonal(matrix: Tensor) -> Tensor:
-    return matrix - matrix.diagonal().diag()
-
-
-@dataclass(frozen=True)
-class Uniform(_Refreshing):
+class UniformRates(_Refreshing):
     """Every token is drawn anew, uniformly, at rate 1: `Q = 1 1^T / C - I`.
 
     Arguments:
         size: number of tokens C.
 
-    Raises:
-        ValueError: `size` is below two.
-
     Reference: Austin et al. 2021 (arXiv 2107.03006).
     """
-
-    size: int
-
-    def __post_init__(self) -> None:
-        two_or_more("size", self.size)
 
     def stationary(self, like: Tensor | None = None) -> Tensor:
         """Return 1 / C, (C,)."""
         return _empty(like).new_full((self.size,), 1.0 / self.size)
 
 
-@dataclass(frozen=True)
-class Absorbing(_Refreshing):
+class AbsorbingRates(_Refreshing):
     """Every token turns into the mask at rate 1, and stays there.
 
     Arguments:
@@ -133,13 +141,14 @@ class Absorbing(_Refreshing):
     Reference: Austin et al. 2021 (arXiv 2107.03006).
     """
 
-    size: int
-    mask: int = -1
-
-    def __post_init__(self) -> None:
-        two_or_more("size", self.size)
-        checked_mask(self.mask, self.size)
-        object.__setattr__(self, "mask", self.mask % self.size)
+    def __init__(self, size: int, mask: int = -1) -> None:
+        super().__init__(size)
+        if not -1 <= mask < size:
+            raise ValueError(
+                f"mask must be a token in 0..{size - 1}; got {mask}; count the mask in size, or "
+                "leave it out to take the last token"
+            )
+        self.mask = mask % size
 
     def stationary(self, like: Tensor | None = None) -> Tensor:
         """Return 1 at the mask, 0 elsewhere, (C,)."""
@@ -148,40 +157,7 @@ class Absorbing(_Refreshing):
         return law
 
 
-class _Dense(Generator):
-    """A generator whose kernel is a full matrix: rows and columns are picked from it."""
-
-    def rows(self, x: Tensor, b: Tensor) -> Tensor:
-        """Return `kernel(b)[x, :]`; one kernel for each entry of `b`."""
-        return _pick(self.kernel(b), x)
-
-    def columns(self, y: Tensor, b: Tensor) -> Tensor:
-        """Return `kernel(b)[:, y]`; one kernel for each entry of `b`."""
-        return _pick(self.kernel(b).mT, y)
-
-
-def _pick(kernel: Tensor, x: Tensor) -> Tensor:
-    """Return `kernel[..., x, :]` for kernels (*b, C, C) whose batch broadcasts to that of x."""
-    if kernel.ndim == 2:
-        return kernel[x]
-    batch = torch.broadcast_shapes(kernel.shape[:-2], x.shape)
-    lead = [n.expand(batch) for n in _index(kernel.shape[:-2], len(batch), kernel.device)]
-    return kernel.reshape(-1, *kernel.shape[-2:])[sum(lead, x.new_zeros(batch)), x.expand(batch)]
-
-
-def _index(shape: torch.Size, ndim: int, device: torch.device) -> list[Tensor]:
-    """Return the parts of the flat index into a tensor of `shape`, aligned to `ndim` axes."""
-    parts, stride = [], 1
-    for back, n in enumerate(reversed(shape), start=1):
-        view = [1] * ndim
-        view[-back] = n
-        parts.append(stride * torch.arange(n, device=device).reshape(view))
-        stride *= n
-    return parts
-
-
-@dataclass(frozen=True)
-class Ordinal(_Dense):
+class OrdinalRates(RateMatrix):
     """Tokens in a row: each jumps to each of its neighbours at rate 1.
 
         expm(b Q) = V diag(exp(-b l)) V^T,   l_k = 2 - 2 cos(pi k / C)
@@ -191,15 +167,7 @@ class Ordinal(_Dense):
 
     Arguments:
         size: number of tokens C.
-
-    Raises:
-        ValueError: `size` is below two.
     """
-
-    size: int
-
-    def __post_init__(self) -> None:
-        two_or_more("size", self.size)
 
     def matrix(self, like: Tensor | None = None) -> Tensor:
         """Return 1 beside the diagonal, and minus the row's sum on it."""
@@ -226,12 +194,14 @@ def _stochastic(kernel: Tensor) -> Tensor:
     return kernel / kernel.sum(-1, keepdim=True)
 
 
-@dataclass(frozen=True, eq=False)
-class Custom(_Dense):
-    """The generator of a given matrix; its kernel is a matrix exponential.
+class DenseRates(RateMatrix):
+    """A given matrix, which is a buffer; its kernel is a matrix exponential.
+
+    >>> DenseRates(torch.tensor([[-1.0, 1.0], [3.0, -3.0]])).stationary().round(decimals=4)
+    tensor([0.7500, 0.2500])
 
     Arguments:
-        rate_matrix: Q, (C, C), floating point.
+        rates: Q, (C, C), floating point.
 
     Raises:
         TypeError: Q is not a floating-point tensor.
@@ -239,44 +209,44 @@ class Custom(_Dense):
             negative, or a row does not sum to 0.
     """
 
-    rate_matrix: Tensor
+    off_diagonal: Tensor
+    law: Tensor
 
-    def __post_init__(self) -> None:
-        q = validate.batch("rate_matrix", self.rate_matrix)
+    def __init__(self, rates: Tensor) -> None:
+        q = validate.batch("rates", rates)
         if not q.is_floating_point():
-            raise TypeError(
-                f"rate_matrix must be a floating-point tensor; got {q.dtype}; use q.double()"
-            )
+            raise TypeError(f"rates must be a floating-point tensor; got {q.dtype}; use q.double()")
         if q.ndim != 2 or q.shape[0] != q.shape[1]:
             raise ValueError(
-                f"rate_matrix must be square, (C, C); got shape {tuple(q.shape)}; give one row "
-                "and one column for each token"
+                f"rates must be square, (C, C); got shape {tuple(q.shape)}; give one row and one "
+                "column for each token"
             )
-        two_or_more("size", q.shape[0])
-        lowest = float(_no_diagonal(q).min())
-        if lowest < 0:
+        super().__init__(q.shape[0])
+        off_diagonal = _no_diagonal(q)
+        if validate.readable(q) and not bool((off_diagonal >= 0).all()):
             raise ValueError(
-                f"rates off the diagonal must be >= 0; got {lowest}; a rate counts jumps per time"
+                f"rates off the diagonal must be >= 0; got {float(off_diagonal.min())}; a rate "
+                "counts jumps per time"
             )
-        off = float(q.sum(1).abs().max())
-        if off > 100 * torch.finfo(q.dtype).eps * max(1.0, float(q.abs().max())):
+        slack = 100 * torch.finfo(q.dtype).eps * q.abs().max().clamp_min(1.0)
+        if validate.readable(q) and not bool((q.sum(1).abs() <= slack).all()):
             raise ValueError(
-                f"rows of rate_matrix must sum to 0; got a sum off by {off}; set the diagonal to "
-                "minus the sum of the other entries of its row (rows, not columns)"
+                f"rows of the rates must sum to 0; got a sum off by {float(q.sum(1).abs().max())}; "
+                "set the diagonal to minus the sum of the other entries of its row (rows, not "
+                "columns)"
             )
-
-    @property
-    def size(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Number of tokens C."""
-        return self.rate_matrix.shape[0]
+        # Without its diagonal, it stays a rate matrix when it is rounded to another type.
+        self.register_buffer("off_diagonal", off_diagonal)
+        self.register_buffer("law", self._stationary())
 
     def matrix(self, like: Tensor | None = None) -> Tensor:
         """Return Q."""
-        return self.rate_matrix.to(_empty(like))
+        rates = self.off_diagonal.to(_empty(like))
+        return rates - rates.sum(1).diag()
 
     def kernel(self, b: Tensor) -> Tensor:
         """Return the matrix exponential, in float64 inside."""
-        q = self.rate_matrix.to(b.device, torch.float64)
+        q = self.matrix(b.double())
         return _stochastic(torch.linalg.matrix_exp(b.double()[..., None, None] * q)).to(b.dtype)
 
     def stationary(self, like: Tensor | None = None) -> Tensor:
@@ -285,13 +255,20 @@ class Custom(_Dense):
         Raises:
             ValueError: more than one law is stationary.
         """
-        q = self.rate_matrix.double()
-        if int(torch.linalg.matrix_rank(q)) < self.size - 1:
+        if validate.readable(self.law) and bool(self.law.isnan().any()):
             raise ValueError(
                 "there must be one stationary law; got a rate matrix with parts that never meet; "
                 "add rates between them"
             )
-        ones = q.new_ones(1, self.size)
+        return _stochastic(self.law.to(_empty(like)))
+
+    def _stationary(self) -> Tensor:
+        """Return the stationary law, NaN if there are several: worked out once, to the last bit."""
+        q = self.matrix(self.off_diagonal.double())
+        if int(torch.linalg.matrix_rank(q)) < self.size - 1:
+            return self.off_diagonal.new_full((self.size,), torch.nan)
+        # The columns of Q sum to 0: one equation more fixes the sum of p.
+        equations = torch.cat([q.T, q.new_ones(1, self.size)])
         right = torch.cat([q.new_zeros(self.size), q.new_ones(1)])
-        law = torch.linalg.lstsq(torch.cat([q.T, ones]), right[:, None]).solution[:, 0]
-        return _stochastic(law).to(_empty(like))
+        law = torch.linalg.lstsq(equations, right[:, None]).solution[:, 0]
+        return _stochastic(law).to(self.off_diagonal)

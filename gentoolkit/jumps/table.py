@@ -1,81 +1,29 @@
-"""The reversal: a jump process whose rates need only ratios of probabilities of neighbours.
+"""Data whose law is a table of all states: everything about its noising is exact.
 
     R_t(x, y) = Q_t(y, x) q_t(y) / q_t(x)          for y that differs from x in one token
 
-Note the transpose: a jump x -> y of the reversal undoes a jump y -> x of the noising. With
-y = x but for token d, q_t(y) / q_t(x) = q_t(y^d | rest) / q_t(x^d | rest).
+With y = x but for token d, q_t(y) / q_t(x) = q_t(y^d | rest) / q_t(x^d | rest).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gentoolkit.core import validate
 from gentoolkit.core.laws import Categorical
-from gentoolkit.jumps.process import Process, Time, warn_of_gap
-from gentoolkit.jumps.tokens import checked_tokens, draw
+from gentoolkit.processes.grids import falling_times
+from gentoolkit.processes.jump import JumpProcess, warn_of_gap
+from gentoolkit.processes.process import Time
+from gentoolkit.processes.tokens import checked_tokens, draw, weigh
 
 
-def ratios_of(x: Tensor, log_conditionals: Tensor) -> Tensor:
-    """Return `q(x^d := c) / q(x)` from log q(x^d = c | rest), (B, D, C); 1 at the token itself.
+class Table(nn.Module):
+    """Data whose law is a table of all states, and its exact noising and reversal.
 
-    Arguments:
-        x: states, (B, D).
-        log_conditionals: up to a constant in each place, (B, D, C): logits will do.
-    """
-    here = log_conditionals.gather(-1, x[..., None])
-    return (log_conditionals - here).exp()
-
-
-def data_ratios(process: Process, x: Tensor, x0_probs: Tensor, t: Time) -> Tensor:
-    """Return the ratios by a guess of the data that has seen the whole state, (B, D, C).
-
-        q_t(y) / q_t(x) = sum_c p(x_0^d = c | x) q_{t|0}(y^d | c) / q_{t|0}(x^d | c)
-
-    Arguments:
-        process: the noising.
-        x: states at time `t`, (B, D).
-        x0_probs: `p(x_0^d = c | x)`, (B, D, C).
-        t: above 0.
-
-    Reference: Campbell et al. 2022 (arXiv 2205.14987).
-    """
-    spread = process.spread(process.unseen(x, x0_probs, t), t)
-    return spread / spread.gather(-1, x[..., None])
-
-
-def reverse_rates(process: Process, x: Tensor, ratios: Tensor, t: Time) -> Tensor:
-    """Return `R_t(x, y) = beta(t) Q(y^d, x^d) ratio`, (B, D, C), with 0 at the token itself.
-
-    Arguments:
-        process: the noising.
-        x: states at time `t`, (B, D).
-        ratios: `q_t(x^d := c) / q_t(x)`, (B, D, C).
-        t: a number, or (B,).
-
-    Raises:
-        ValueError: `ratios` has another shape.
-    """
-    x, time = checked_tokens("x", x, process.size), process.time(t, x)
-    if ratios.shape != (*x.shape, process.size):
-        raise ValueError(
-            f"ratios must have shape {(*x.shape, process.size)}; got {tuple(ratios.shape)}; give "
-            "one for each token in each place"
-        )
-    into = process.generator.into(x, ratios)
-    beta = process.beta.rate(time).to(ratios).reshape(-1, *[1] * x.ndim)
-    # An infinite ratio towards a state that the noising cannot come from counts for nothing.
-    return beta * torch.where(into > 0, into * ratios, 0.0)
-
-
-@dataclass(frozen=True, eq=False)
-class Table:
-    """Data whose law is a table of all states: everything about its noising is exact.
-
-    For small spaces only: it holds C^D numbers (never C^D x C^D).
+    For small spaces only: it holds C^D numbers (never C^D x C^D). As a density it is the law of
+    the data.
 
     Arguments:
         process: the noising.
@@ -85,17 +33,18 @@ class Table:
         ValueError: an axis is not C, or the entries are not probabilities.
     """
 
-    process: Process
     probs: Tensor
 
-    def __post_init__(self) -> None:
-        c = self.process.size
-        if self.probs.ndim < 1 or any(n != c for n in self.probs.shape):
+    def __init__(self, process: JumpProcess, probs: Tensor) -> None:
+        super().__init__()
+        if probs.ndim < 1 or any(n != process.size for n in probs.shape):
             raise ValueError(
-                f"probs must have one axis of {c} for each token; got {tuple(self.probs.shape)}; "
-                "reshape the table to (C,) * D"
+                f"probs must have one axis of {process.size} for each token; got "
+                f"{tuple(probs.shape)}; reshape the table to (C,) * D"
             )
-        Categorical.from_probs(self.probs.reshape(1, 1, -1))
+        Categorical.from_probs(probs.reshape(1, 1, -1))
+        self.process = process
+        self.register_buffer("probs", probs)
 
     @property
     def dims(self) -> int:
@@ -109,12 +58,11 @@ class Table:
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return the data's log-probability of each state, (B,)."""
-        x = self._checked(x)
-        return self.probs[tuple(x.T)].log()
+        return self.probs[tuple(self._checked(x).T)].log()
 
     def law(self, t: Time) -> Tensor:
         """Return the law q_t, (C, ..., C), or (B, C, ..., C) for times (B,)."""
-        time = self.process.time(t)
+        time = self.process.time(t, self.probs)
         law = self._noised(time, range(self.dims))
         return law.expand(len(time), *law.shape[1:]) if time.ndim else law[0]
 
@@ -148,11 +96,24 @@ class Table:
 
     def rates(self, x: Tensor, t: Time) -> Tensor:
         """Return the exact rates of the reversal, (B, D, C), with 0 at the token itself."""
-        return reverse_rates(self.process, x, ratios_of(x, self.conditionals(x, t).log()), t)
+        law = self.conditionals(x, t)
+        return self.process.reverse_rates(x, law / law.gather(-1, x[..., None]), t)
+
+    def transition(self, x: Tensor, s: Time, t: Time) -> Tensor:
+        """Return the exact law of each token at `s` given the state at `t`, (B, D, C).
+
+            p(x_s | x_t) ~ [sum_c p(x_0 = c | rest) q_{s|0}(x_s | c)] q_{t|s}(x_t | x_s)
+
+        Exact but for the other tokens, which are held still: the analytic step.
+
+        Reference: Sun et al. 2022 (arXiv 2211.16750).
+        """
+        law = self.process.spread(self.data_unseen(x, t), s)
+        return weigh(law, self.process.likelihood(x, s, t).to(law))
 
     def prior_gap(self) -> float:
         """Return the total variation of the law at the end from the source; warns above 0.05."""
-        stationary = self.process.generator.stationary(self.probs)
+        stationary = self.process.rate_matrix.stationary(self.probs)
         product = stationary
         for _ in range(self.dims - 1):
             product = product[..., None] * stationary
@@ -161,7 +122,7 @@ class Table:
         return gap
 
     def bounds(
-        self, times: Tensor, probes: int = 9, slack: float = 1.3
+        self, times: int | Tensor, probes: int = 9, slack: float = 1.3
     ) -> Callable[[Tensor], Tensor]:
         """Return a bound on the total rate of each state in each piece of a grid, for thinning.
 
@@ -177,7 +138,7 @@ class Table:
         every = torch.cartesian_prod(*[torch.arange(self.process.size)] * self.dims)
         every = every.reshape(-1, self.dims).to(self.probs.device)
         pieces = []
-        for t, s in pairwise(self.process.grid(times).tolist()):
+        for t, s in pairwise(falling_times(times, self.process.end).tolist()):
             near = torch.linspace(t, s, probes).tolist()
             rates = torch.stack([self.rates(every, u).sum((1, 2)) for u in near])
             if not bool(torch.isfinite(rates).all()):
@@ -193,8 +154,9 @@ class Table:
     def _noised(self, t: Tensor, dims: range | list[int]) -> Tensor:
         """Return the joint law of x_t in `dims` and of x_0 elsewhere, (B or 1, C, ..., C)."""
         b = self.process.noise(0.0, t).to(self.probs).reshape(-1)
-        b = b[:1] if bool((b == b[:1]).all()) else b  # a step of a grid: one time for all
-        kernel, c, n = self.process.generator.kernel(b), self.process.size, self.dims
+        if validate.readable(b) and bool((b == b[:1]).all()):
+            b = b[:1]  # a step of a grid: one time for all
+        kernel, c, n = self.process.rate_matrix.kernel(b), self.process.size, self.dims
         law = self.probs.expand(len(b), *self.probs.shape)
         for d in dims:
             folded = law.reshape(len(b), c**d, c, c ** (n - 1 - d))
@@ -202,13 +164,7 @@ class Table:
         return law
 
     def _checked(self, x: Tensor) -> Tensor:
-        checked_tokens("x", x, self.process.size)
-        if x.ndim != 2 or x.shape[1] != self.dims:
-            raise ValueError(
-                f"x must have shape (B, {self.dims}), one token for each axis of the table; got "
-                f"{tuple(x.shape)}; reshape x"
-            )
-        return x
+        return checked_tokens("x", x, self.process.size, self.dims)
 
 
 def _line(law: Tensor, x: Tensor, d: int) -> Tensor:

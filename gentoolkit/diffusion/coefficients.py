@@ -1,4 +1,4 @@
-"""The moves of a discrete diffusion: exact coefficients of every step of a grid.
+"""The steps of a discrete diffusion: exact coefficients of every step of a grid.
 
     noising    x_i | x_{i-1}      ~ N(keep x_{i-1}, noising_var)
     posterior  x_{i-1} | x_i, x_0 ~ N(of_state x_i + of_data x_0, posterior_var)
@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from gentoolkit.core import validate
-from gentoolkit.diffusion.coordinates import spread
-from gentoolkit.diffusion.levels import Schedule, checked_times, falling
+from gentoolkit.processes import Schedule
+from gentoolkit.processes.gaussian import checked_times, spread
 
 
 @dataclass(frozen=True)
-class Moves:
+class Coefficients:
     """Coefficients of T steps, each (T,), float64; entry 0 leads between the data and x_1.
 
     The data counts as free of noise, so the first posterior is a point: its variance is 0.
@@ -30,7 +30,7 @@ class Moves:
         times: times of the noisy states x_1, ..., x_T.
         signal: factor of the data in x_i.
         noise: deviation of the noise in x_i.
-        log_snr: of x_i.
+        log_snr: of x_i; `-inf` at x_T if no signal is left there.
         keep: factor of x_{i-1} in x_i.
         noising_var: variance of x_i given x_{i-1}.
         of_state: factor of x_i in the posterior mean.
@@ -54,39 +54,47 @@ class Moves:
         return (-self.log_snr[0]).exp()
 
 
-def moves_of(schedule: Schedule, times: Tensor) -> Moves:
-    """Return the coefficients of the steps whose noisy states are at `times` (T,), increasing.
+def coefficients(schedule: Schedule, times: Tensor) -> Coefficients:
+    """Return the coefficients of the steps whose noisy states are at the falling `times` (T,).
 
     Raises:
         TypeError: `times` is not a floating-point tensor.
-        ValueError: times are out of [0, 1] or do not increase, or the schedule does not fall
-            there, or reaches pure data or pure noise.
+        ValueError: times are out of [0, 1] or do not fall, or the schedule does not fall there,
+            or some state holds no noise, or one before the last no signal.
     """
     t = checked_times(times).double()
-    if t.ndim != 1 or not bool((t.diff() > 0).all()):
+    seen = validate.readable(t)
+    if t.ndim != 1 or (seen and not bool((t.diff() < 0).all())):
         raise ValueError(
-            f"times must be a row that increases strictly; got shape {tuple(t.shape)}, starting "
+            f"times must be a row that falls strictly; got shape {tuple(t.shape)}, starting "
             f"{t.flatten().tolist()[:4]}; sort them, and give each once"
         )
+    t = t.flip(0)
     signal, noise = (level.double() for level in schedule.levels(t))
-    log_snr = falling("log_snr at the times", schedule.log_snr(t).double())
-    if not bool(torch.isfinite(log_snr[0])):
+    log_snr = schedule.log_snr(t).double()
+    values = log_snr.detach()
+    if seen and not bool(torch.isfinite(values[:-1]).all() and values[-1] < torch.inf):
         raise ValueError(
-            f"every noisy state must hold noise; got log_snr {float(log_snr[0])} at time "
-            f"{float(t[0])}; leave out the time of the data itself"
+            "every noisy state must hold noise, and all but the last signal; got log-SNR "
+            f"{values.tolist()[:4]}...; leave out the time of the data itself, or cut the schedule"
         )
-    ratio = torch.cat([log_snr.new_zeros(1), log_snr.diff().exp()])
+    if seen and not bool((values.diff() < 0).all()):
+        raise ValueError(
+            f"log-SNR must fall strictly with time; got {values.tolist()[:4]}... at the times; "
+            "turn the schedule round"
+        )
     gap = torch.cat([log_snr.new_ones(1), -torch.expm1(log_snr.diff())])
     before = torch.cat([signal.new_ones(1), signal[:-1]])
     noise_before = torch.cat([noise.new_zeros(1), noise[:-1]])
-    return Moves(
+    return Coefficients(
         times=t,
         signal=signal,
         noise=noise,
         log_snr=log_snr,
         keep=signal / before,
         noising_var=noise.square() * gap,
-        of_state=ratio * before / signal,
+        # r signal_{i-1} / signal_i, written so that no signal need be left at the last.
+        of_state=signal * noise_before.square() / (before * noise.square()),
         of_data=before * gap,
         posterior_var=noise_before.square() * gap,
     )
@@ -99,13 +107,13 @@ class ReverseVariance(ABC):
     """
 
     @abstractmethod
-    def of(self, m: Moves, i: Tensor, x: Tensor) -> Tensor:
-        """Return the variance of x_{i-1} given x_i = `x`, for entries `i` (B,) of the moves."""
+    def of(self, c: Coefficients, i: Tensor, x: Tensor) -> Tensor:
+        """Return the variance of x_{i-1} given x_i = `x`, for entries `i` (B,) of the steps."""
 
 
-def _floor(m: Moves) -> Tensor:
+def _floor(c: Coefficients) -> Tensor:
     """Return the posterior variances, with the decoder's in place of the first, which is 0."""
-    return torch.cat([m.decoder_var[None], m.posterior_var[1:]])
+    return torch.cat([c.decoder_var[None], c.posterior_var[1:]])
 
 
 @dataclass(frozen=True)
@@ -115,22 +123,21 @@ class PosteriorVariance(ReverseVariance):
     The first entry is the decoder's variance, `(noise_1 / signal_1)^2`.
     """
 
-    def of(self, m: Moves, i: Tensor, x: Tensor) -> Tensor:
+    def of(self, c: Coefficients, i: Tensor, x: Tensor) -> Tensor:
         """Return `posterior_var`, and the decoder's variance at entry 0."""
-        return spread(_floor(m)[i].to(x.dtype), x)
+        return spread(_floor(c)[i].to(x.dtype), x)
 
 
 @dataclass(frozen=True)
 class NoisingVariance(ReverseVariance):
     """That of the noising step: exact if the data were standard normal."""
 
-    def of(self, m: Moves, i: Tensor, x: Tensor) -> Tensor:
+    def of(self, c: Coefficients, i: Tensor, x: Tensor) -> Tensor:
         """Return `noising_var`."""
-        return spread(m.noising_var[i].to(x.dtype), x)
+        return spread(c.noising_var[i].to(x.dtype), x)
 
 
-@dataclass(frozen=True)
-class GivenVariance(ReverseVariance):
+class GivenVariance(nn.Module, ReverseVariance):
     """Variances that are known: measured, or computed for data in closed form.
 
     Arguments:
@@ -144,18 +151,20 @@ class GivenVariance(ReverseVariance):
 
     values: Tensor
 
-    def __post_init__(self) -> None:
-        validate.positive("values", self.values)
+    def __init__(self, values: Tensor) -> None:
+        super().__init__()
+        validate.positive("values", values)
+        self.register_buffer("values", values)
 
-    def of(self, m: Moves, i: Tensor, x: Tensor) -> Tensor:
+    def of(self, c: Coefficients, i: Tensor, x: Tensor) -> Tensor:
         """Return `values[i]`.
 
         Raises:
             ValueError: there is another number of values than steps.
         """
-        if self.values.shape != m.times.shape:
+        if self.values.shape != c.times.shape:
             raise ValueError(
-                f"values must have shape {tuple(m.times.shape)}, one variance for each step; got "
+                f"values must have shape {tuple(c.times.shape)}, one variance for each step; got "
                 f"{tuple(self.values.shape)}; measure them on this grid"
             )
         return spread(self.values.to(x)[i], x)
@@ -179,8 +188,8 @@ class LearnedVariance(nn.Module, ReverseVariance):
         super().__init__()
         self.weight = weight
 
-    def of(self, m: Moves, i: Tensor, x: Tensor) -> Tensor:
+    def of(self, c: Coefficients, i: Tensor, x: Tensor) -> Tensor:
         """Return the interpolated variance, shaped as `x`."""
-        low, high = (v.log()[i].to(x.dtype) for v in (_floor(m), m.noising_var))
-        u = self.weight(x, m.times[i].to(x.dtype))
+        low, high = (v.log()[i].to(x.dtype) for v in (_floor(c), c.noising_var))
+        u = self.weight(x, c.times[i].to(x.dtype))
         return torch.lerp(spread(low, x).expand_as(x), spread(high, x).expand_as(x), u).exp()

@@ -1,8 +1,7 @@
-"""Schedules: how fast the noise comes in."""
+"""Schedules of rates: how fast the jumps come in."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from math import isfinite, log
 
 import torch
 from torch import Tensor
@@ -10,11 +9,12 @@ from torch import Tensor
 from gentoolkit.core import validate
 
 
-class Beta(ABC):
-    """The rate of noising as a function of time.
+class RateSchedule(ABC):
+    """The rate of noising beta as a function of time.
 
     Obligations: `rate` is positive and monotone, `integral` its exact integral from 0 and
-    `time_of` the inverse of that, all elementwise.
+    `time_of` the inverse of that, all elementwise. An integral that is never reached, infinity
+    among them, may give any time past the end.
     """
 
     @abstractmethod
@@ -35,7 +35,7 @@ class Beta(ABC):
 
 
 @dataclass(frozen=True)
-class Constant(Beta):
+class ConstantRate(RateSchedule):
     """`beta(t) = speed`.
 
     Raises:
@@ -61,7 +61,7 @@ class Constant(Beta):
 
 
 @dataclass(frozen=True)
-class Linear(Beta):
+class LinearRate(RateSchedule):
     """`beta(t) = low + slope t`, so `B_t = low t + slope t^2 / 2`.
 
     Arguments:
@@ -89,51 +89,18 @@ class Linear(Beta):
 
     def time_of(self, b: Tensor) -> Tensor:
         """Return the positive root, without a difference of near equals."""
-        return 2.0 * b / (self.low + (self.low**2 + 2.0 * self.slope * b).sqrt())
+        # Divided by b, or infinity would be divided by infinity.
+        part = self.low / b
+        return 2.0 / (part + (part.square() + 2.0 * self.slope / b).sqrt())
 
 
 @dataclass(frozen=True)
-class Geometric(Beta):
-    """`B_t = scale (base^t - 1)`, so `beta(t) = scale log(base) base^t`: slow, then fast.
-
-    Arguments:
-        scale: amount of noise at the time where `base^t` is 2.
-        base: growth of the rate by unit of time, above 1.
-
-    Raises:
-        ValueError: `scale` is not positive, or `base` not above 1.
-
-    Reference: Campbell et al. 2022 (arXiv 2205.14987).
-    """
-
-    scale: float = 0.1
-    base: float = 100.0
-
-    def __post_init__(self) -> None:
-        validate.positive("scale", self.scale)
-        if not (self.base > 1.0 and isfinite(self.base)):
-            raise ValueError(f"base must be above 1; got {self.base}; use for example 100.0")
-
-    def rate(self, t: Tensor) -> Tensor:
-        """Return `scale log(base) base^t`."""
-        return self.scale * log(self.base) * (log(self.base) * t).exp()
-
-    def integral(self, t: Tensor) -> Tensor:
-        """Return `scale (base^t - 1)`."""
-        return self.scale * torch.expm1(log(self.base) * t)
-
-    def time_of(self, b: Tensor) -> Tensor:
-        """Return `log(1 + b / scale) / log(base)`."""
-        return (b / self.scale).log1p() / log(self.base)
-
-
-@dataclass(frozen=True)
-class Masking(Beta):
+class LogLinearRate(RateSchedule):
     """Tokens are lost evenly in time: of those at time 0, `1 - (1 - left) t` are left at time t.
 
         beta(t) = (1 - left) / (1 - (1 - left) t),   B_t = -log(1 - (1 - left) t)
 
-    Made for the absorbing generator and `end` = 1.
+    Made for masks and `end` = 1.
 
     Arguments:
         left: share of tokens that are not masked at time 1.
