@@ -41,7 +41,7 @@ class FlowDistribution(Distribution):
             )
         self.flow, self.context = flow, context
         batch = () if context is None else validate.batch("context", context).shape[:-1]
-        super().__init__(torch.Size(batch), torch.Size([flow.features]), validate_args)
+        super().__init__(torch.Size(batch), flow.event_shape, validate_args)
 
     @property
     def support(self) -> constraints.Constraint:
