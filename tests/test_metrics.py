@@ -69,3 +69,17 @@ def test_a_bad_bandwidth_is_refused():
         mmd(torch.randn(3, 1), torch.randn(3, 1), bandwidth=0.0)
     with pytest.raises(ValueError, match="bandwidth"):
         mmd(torch.zeros(3, 1), torch.zeros(3, 1))
+
+
+@pytest.mark.parametrize("offset", [0.0, 3e3, 1e4, 1e5, -1e5])
+@pytest.mark.parametrize("metric", [energy_distance, mmd])
+def test_float32_far_from_zero(metric, offset):
+    """Catches distances by inner products: .0566, .033, .016 for .0494, and a bandwidth of zero."""
+    # Multiples of 1/64, so that every shift is exact in float32.
+    x, y = ((torch.randn(500, 2) * 64).round() / 64 for _ in range(2))
+    y = y + 0.25
+    truth = float(metric(x, y))
+    shifted = metric(x.float() + offset, y.float() + offset)
+    assert float(shifted) == pytest.approx(truth, rel=2e-5, abs=2e-6)
+    far = torch.cdist(x.float() + 1e4, y.float() + 1e4) - torch.cdist(x, y)
+    assert float(far.abs().max()) > 0.1  # the control

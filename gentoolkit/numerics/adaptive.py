@@ -72,7 +72,7 @@ class Adaptive:
             f: the slopes of all parts of the state at a time () and a state.
             state: at `t0`.
             t0: where to start; may lie after `t1`.
-            t1: where to end.
+            t1: where to end; if it is `t0`, the state is returned as it is.
             parameters: all that the field depends on, for the adjoint's gradient.
 
         Raises:
@@ -80,6 +80,8 @@ class Adaptive:
             ValueError: no step is small enough, or there are too many; the error names the
                 residual and the tolerance.
         """
+        if t0 == t1:
+            return state
         like = state[0]
         times = torch.tensor([t0, t1], dtype=like.dtype, device=like.device)
         watched = _Watched(f, self, t0, t1)

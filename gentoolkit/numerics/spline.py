@@ -5,6 +5,9 @@
 
 for bin k of width w_k and height h_k with slopes d_k, d_{k+1} at its ends.
 
+Knots and log-slopes are float32 at least: half precision would lose whole bins. Values come back
+in the precision they had.
+
 Reference: Gregory and Delbourgo 1982; Durkan et al. 2019 (arXiv 1906.04032).
 """
 
@@ -12,7 +15,7 @@ from math import expm1, log
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import pad, softplus
 
 from gentoolkit.core import validate
 
@@ -34,7 +37,7 @@ def spline_knots(raw: Tensor, bound: float) -> Tensor:
         bound: half the side of the box.
 
     Returns:
-        K + 1 places on the x axis, on the y axis, and slopes, (..., 3, K + 1).
+        K + 1 places on the x axis, on the y axis, and slopes, (..., 3, K + 1), float32 or float64.
 
     Raises:
         ValueError: the numbers do not make K >= 2 bins, or K is too large for the floor, or
@@ -47,11 +50,9 @@ def spline_knots(raw: Tensor, bound: float) -> Tensor:
             f"{raw.shape[-1]}; give the net, for example, {3 * 8 - 1} outputs for 8 bins"
         )
     validate.positive("bound", bound)
-    logits = raw[..., : 2 * bins].unflatten(-1, (2, bins))
-    # A softmax and its running sums in one small matrix product, which is faster than two calls.
-    grown = (logits - logits.detach().amax(-1, keepdim=True)).exp()
-    before = torch.ones(bins, bins + 1, dtype=raw.dtype, device=raw.device).triu(1)
-    sums = grown @ before
+    raw = _wide(raw)
+    shares = raw[..., : 2 * bins].unflatten(-1, (2, bins)).softmax(-1)
+    sums = pad(shares.cumsum(-1), (1, 0))
     floor = torch.linspace(
         -bound, 2.0 * bound * FLOOR * bins - bound, bins + 1, dtype=raw.dtype, device=raw.device
     )
@@ -61,6 +62,10 @@ def spline_knots(raw: Tensor, bound: float) -> Tensor:
     slopes = softplus(raw[..., 2 * bins :] + _UNIT_SLOPE) + FLOOR
     one = torch.ones_like(slopes[..., :1])
     return torch.cat([places.flatten(-2), one, slopes, one], -1).unflatten(-1, (3, bins + 1))
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def _bins(value: Tensor, knots: Tensor, axis: int) -> tuple[Tensor, ...]:
@@ -89,8 +94,9 @@ def spline(x: Tensor, knots: Tensor) -> tuple[Tensor, Tensor]:
         knots: from `spline_knots`, (..., 3, K + 1).
 
     Returns:
-        y and log dy/dx, both (...).
+        y, in the dtype of x, and log dy/dx, both (...).
     """
+    narrow, x = x.dtype, _wide(x)
     x0, x1, y0, y1, d0, d1 = _bins(x, knots, 0)
     width, height = x1 - x0, y1 - y0
     place = (x - x0) / width
@@ -101,7 +107,7 @@ def spline(x: Tensor, knots: Tensor) -> tuple[Tensor, Tensor]:
     below = mean + (d0 + d1 - 2.0 * mean) * both
     y = y0 + height * (mean * share * share + d0 * both) / below
     log_slope = _log_slope(below, share, both, d0, d1, mean)
-    return torch.where(inside, y, x), torch.where(inside, log_slope, 0.0)
+    return torch.where(inside, y, x).to(narrow), torch.where(inside, log_slope, 0.0)
 
 
 def spline_inverse(y: Tensor, knots: Tensor) -> tuple[Tensor, Tensor]:
@@ -117,8 +123,10 @@ def spline_inverse(y: Tensor, knots: Tensor) -> tuple[Tensor, Tensor]:
         knots: from `spline_knots`, (..., 3, K + 1).
 
     Returns:
-        x and log dy/dx at that x, both (...): the number that `spline(x)` gives, no sign flip.
+        x, in the dtype of y, and log dy/dx at that x, both (...): the number that `spline(x)`
+        gives, no sign flip.
     """
+    narrow, y = y.dtype, _wide(y)
     x0, x1, y0, y1, d0, d1 = _bins(y, knots, 1)
     width, height = x1 - x0, y1 - y0
     place = (y - y0) / height
@@ -136,4 +144,4 @@ def spline_inverse(y: Tensor, knots: Tensor) -> tuple[Tensor, Tensor]:
     below = mean + (d0 + d1 - 2.0 * mean) * both
     x = x0 + width * share
     log_slope = _log_slope(below, share, both, d0, d1, mean)
-    return torch.where(inside, x, y), torch.where(inside, log_slope, 0.0)
+    return torch.where(inside, x, y).to(narrow), torch.where(inside, log_slope, 0.0)

@@ -53,3 +53,13 @@ def test_a_solution_that_leaves_every_bound_is_refused():
     """Catches infinity handed on as a number: x(t) = 1 / (1 - t) at t = 2."""
     with pytest.raises(ValueError, match="the ODE has not converged"):
         Adaptive(max_steps=200).solve(lambda t, s: (s[0] ** 2,), (torch.ones(1),), 0.0, 2.0)
+
+
+@pytest.mark.parametrize("solver", [Adaptive(), Adaptive(adjoint=True), FixedStep()])
+def test_no_time_changes_nothing(solver):
+    """Catches an assertion of the package below for equal end times."""
+    x = torch.randn(3, 2, requires_grad=True)
+    (end,) = solver.solve(lambda t, state: (-state[0],), (x,), 0.5, 0.5)
+    assert torch.equal(end, x)
+    (gradient,) = torch.autograd.grad(end.sum(), x)
+    assert torch.equal(gradient, torch.ones_like(x))

@@ -173,3 +173,30 @@ def test_other_bad_input_is_refused():
     for bound in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="bound"):
             spline_knots(torch.zeros(1, 23), bound)
+
+
+@pytest.mark.parametrize("narrow", [torch.float16, torch.bfloat16])
+def test_half_precision_keeps_every_bin(narrow):
+    """Catches knots in half precision: bins of no width, and 34 % of the log-slopes NaN."""
+    raw = (5.0 * torch.randn(400, 23)).to(narrow)
+    x = torch.empty(400).uniform_(-BOUND, BOUND).to(narrow)
+    knots = spline_knots(raw, BOUND)
+    assert knots.dtype == torch.float32
+    wide = spline_knots(raw.double(), BOUND)
+    for move in (spline, spline_inverse):
+        y, log_slope = move(x, knots)
+        truth, slope = move(x.double(), wide)
+        assert (y.dtype, log_slope.dtype) == (narrow, torch.float32)
+        spacing = float(torch.finfo(narrow).eps) * BOUND
+        torch.testing.assert_close(y.double(), truth, rtol=0, atol=spacing)
+        torch.testing.assert_close(log_slope.double(), slope, rtol=0, atol=2e-3)
+
+
+def test_autocast_changes_nothing():
+    """Catches a product that autocast casts down: values off by .2, log-slopes by .8."""
+    raw, x = 2.0 * torch.randn(400, 23, dtype=torch.float32), torch.randn(400, dtype=torch.float32)
+    for move in (spline, spline_inverse):
+        expected = move(x, spline_knots(raw, BOUND))
+        with torch.autocast("cpu", torch.bfloat16):
+            result = move(x, spline_knots(raw, BOUND))
+        assert torch.equal(result[0], expected[0]) and torch.equal(result[1], expected[1])
