@@ -1,5 +1,4 @@
-"""Elementary layers with few parameters: planar, radial, an elementwise activation.
-"""
+"""Elementary layers with few parameters: planar, radial, an elementwise activation."""
 
 import torch
 from torch import Tensor, nn

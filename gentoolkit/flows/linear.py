@@ -1,5 +1,4 @@
-"""Linear layers: permutations, LU-parametrised matrices, 1x1 convolutions, act-norm.
-"""
+"""Linear layers: permutations, LU-parametrised matrices, 1x1 convolutions, act-norm."""
 
 from collections.abc import Sequence
 
@@ -138,7 +137,7 @@ def _pixels(x: Tensor, channels: int, pixels: int) -> Tensor:
     if (
         x.ndim < 2
         or x.shape[1] not in (channels, channels * pixels)
-        or (x[0].numel() != channels * pixels)
+        or x.shape[1:].numel() != channels * pixels
     ):
         raise ValueError(
             f"this layer takes (B, {channels * pixels}) or (B, {channels}, ...) with {pixels} "

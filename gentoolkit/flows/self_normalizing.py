@@ -144,7 +144,7 @@ class SelfNormal(Layer):
 
 
 def _invertible(log_det: Tensor) -> None:
-    if not bool(torch.isfinite(log_det)):
+    if validate.readable(log_det) and not bool(torch.isfinite(log_det)):
         raise ValueError(
             f"weight must be invertible; got log |det W| of absolute value {float(log_det.abs())}; "
             "start near the identity, and raise the penalty if training made it so"

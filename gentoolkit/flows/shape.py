@@ -33,6 +33,8 @@ class Split(Layer):
                 f"some coordinates must leave; got width {width} of {features} features; "
                 "pass a smaller width, or use the layers as they are"
             )
+        if not layers:
+            raise ValueError("a split needs a layer or more; got none; leave it out instead")
         self.features, self.width = features, width
         self.layers = nn.ModuleList(layers)
         self.context = max(layer.context for layer in layers)
