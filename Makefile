@@ -24,7 +24,7 @@ define install
 	touch $@
 endef
 
-.PHONY: help lab check types quick test notebooks claims bench weights format constraints clean
+.PHONY: help lab check types quick test js notebooks claims bench weights format constraints clean
 
 help:
 	@echo "make lab          install what the lessons need and open the first one in JupyterLab"
@@ -32,6 +32,7 @@ help:
 	@echo "make check        lint, types, laws, examples, and the tests of what changed: three minutes"
 	@echo "                  (make types, make quick: its two halves; SINCE=COMMIT: changed since)"
 	@echo "make test         install what the checks need and run them all"
+	@echo "make js           bundle the widgets' JavaScript after a change of gentoolkit/widgets/js"
 	@echo "make notebooks    build notebooks/ from course/ (ARGS='--only 01' for one lesson)"
 	@echo "make claims       repeat the experiments behind the papers' claims, as a table"
 	@echo "make bench        measure against other libraries"
@@ -60,6 +61,11 @@ $(VENV)/.bench: $(VENV)/.made pyproject.toml constraints.txt
 
 comma := ,
 
+# The type checker and the bundler of the widgets' JavaScript, for those who develop it.
+$(VENV)/.js: package-lock.json $(VENV)/.test
+	$(BIN)/python -m tools.javascript install
+	touch $@
+
 # Text lessons open as notebooks, for this environment only.
 $(VENV)/.settings: binder/overrides.json $(VENV)/.lab
 	mkdir -p $(VENV)/share/jupyter/lab/settings
@@ -80,15 +86,16 @@ check: $(VENV)/.test
 	$(BIN)/ruff check .
 	+$(MAKE) --no-print-directory -j 2 types quick
 
-types: $(VENV)/.test
+types: $(VENV)/.js
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
+	$(BIN)/python -m tools.javascript check
 
 quick: $(VENV)/.test
 	chosen="$$($(BIN)/python -m tools.changed $(SINCE))" && \
 		$(BIN)/python -m pytest -n 2 -m "not browser and not slow" $$chosen $(ARGS)
 
 # The browser comes last: without one, the last line says what was left out.
-test: $(VENV)/.test
+test: $(VENV)/.js
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser" $(ARGS)
@@ -96,6 +103,9 @@ test: $(VENV)/.test
 		--nbval-lax --nbval-current-env --nbval-cell-timeout=900 \
 		--nbval-sanitize-with=tests/nbval_sanitize.cfg notebooks $(ARGS)
 	$(BIN)/python -m pytest -n 2 -m browser $(ARGS)
+
+js: $(VENV)/.js
+	$(BIN)/python -m tools.javascript build
 
 notebooks: $(VENV)/.test
 	$(BIN)/python -m tools.build_notebooks $(ARGS)

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import nn
+from torch.amp.grad_scaler import GradScaler
+from torch.utils.data import DataLoader, TensorDataset
 
-from gentoolkit.train import fit, load_checkpoint, save_checkpoint
+from gentoolkit.flows import Flow, Permute, real_nvp
+from gentoolkit.train import Player, ema, fit, load_checkpoint, save_checkpoint
 from gentoolkit.vi import VAE
 
 
@@ -136,6 +140,177 @@ def test_checkpoint_round_trip_and_mismatch(tmp_path):
         load_checkpoint(nn.Linear(3, 1), path)
 
 
+class Slope(nn.Module):
+    """A loss with a slope of 4 - w, in a precision where 65,536 times it still fits."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor(0.0))
+
+    def loss(self, batch):
+        return -4.0 * self.w + 0.5 * self.w.square() + 0.0 * batch.sum()
+
+
+def scaled(scale):
+    """Two ways to scale a loss: a scaler, and an accelerator that brings one."""
+    accelerator = Accelerator(cpu=True)
+    accelerator.scaler = GradScaler("cpu", init_scale=scale)
+    return {"scaler": GradScaler("cpu", init_scale=scale)}, {"accelerator": accelerator}
+
+
+@pytest.mark.parametrize("way", [0, 1])
+def test_a_scaled_loss_trains_and_is_recorded_as_if_it_were_not(way):
+    """Catches clipping, and a norm, that see the scale: w = 2.3e-6 for .15, norm 262,144 for 4."""
+    model = Slope()
+    sgd = torch.optim.SGD(model.parameters(), lr=0.05)
+    given = scaled(65536.0)[way]
+    records = list(fit(model, [torch.zeros(2)] * 3, optimizer=sgd, clip=1.0, **given))
+    assert model.w.item() == pytest.approx(0.15, rel=1e-5)
+    assert [r.gradient_norm for r in records] == pytest.approx([4.0, 3.95, 3.9], rel=1e-5)
+
+
+class Overflowing(nn.Module):
+    """Two gradients that overflow half precision while the scale is above 1,000, or for ever."""
+
+    def __init__(self, hopeless=False):
+        super().__init__()
+        self.w, self.hopeless = nn.Parameter(torch.tensor(0.0)), hopeless
+
+    def loss(self, batch):
+        (wide := self.w + 0.0).register_hook(
+            lambda g: torch.full_like(g, torch.inf) if self.hopeless or g.abs() > 4e3 else g
+        )
+        return -4.0 * wide
+
+
+@pytest.mark.parametrize("way", [0, 1])
+def test_a_step_that_overflows_is_left_out(way):
+    """Catches an overflow that a scaler mends called a divergence, and one it cannot mend."""
+    model = Overflowing()
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+    rate = torch.optim.lr_scheduler.StepLR(sgd, 1, 0.5)
+    given = scaled(4096.0)[way]
+    records = list(
+        fit(model, [torch.zeros(2)] * 5, optimizer=sgd, schedule=rate, progress=False, **given)
+    )
+    # Scales 4096, 2048, 1024 make slopes above 4,000; the rate halves after each step that counts.
+    assert [r.gradient_norm for r in records] == [torch.inf] * 3 + [4.0] * 2
+    assert model.w.item() == pytest.approx(0.4 + 0.2)
+    with pytest.raises(FloatingPointError, match=r"step 14: loss .* gradient norm inf"):
+        list(fit(Overflowing(True), [torch.zeros(2)] * 50, progress=False, **scaled(4096.0)[way]))
+
+
+def test_a_batch_may_bring_its_context():
+    """Catches a DataLoader refused for its lists, and a context that never reaches the loss."""
+    seen = []
+
+    class Told(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.zeros(()))
+
+        def loss(self, batch, *, context=None, generator=None):
+            seen.append((batch, context, generator))
+            return self.w.square() + batch.mean()
+
+    x, c, g = torch.randn(4, 2), torch.randn(4, 3), torch.Generator()
+    flow = [x, [x], (x, c), *DataLoader(TensorDataset(x, c), batch_size=4)]
+    list(fit(Told(), flow, generator=g, progress=False))
+    assert [torch.equal(b, x) for b, _, _ in seen] == [True] * 4
+    assert [c is None or c.shape for _, c, _ in seen] == [True, True, (4, 3), (4, 3)]
+    assert all(drawn is g for _, _, drawn in seen)
+    with pytest.raises(TypeError, match="x and a context; got 3 parts"):
+        list(fit(Told(), [(x, c, c)], progress=False))
+    list(fit(real_nvp(2), DataLoader(TensorDataset(x), batch_size=2), progress=False))
+
+
+@pytest.mark.parametrize("function", [True, False])
+def test_a_schedule_sets_the_rate(function):
+    """Catches a schedule that lags by a step, and one that is never moved on."""
+    model = Slope()
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+    rate = (lambda step: 0.1 * 0.5 ** (step - 1)) if function else None
+    rate = rate or torch.optim.lr_scheduler.ExponentialLR(sgd, 0.5)
+    list(fit(model, [torch.zeros(1)] * 3, optimizer=sgd, schedule=rate, progress=False))
+    w = 0.0
+    for lr in (0.1, 0.05, 0.025):
+        w += lr * (4.0 - w)
+    assert model.w.item() == pytest.approx(w, rel=1e-12)
+
+
+def test_the_average_follows_the_weights():
+    """Catches a mean that starts at zero, is a step late, or trains along."""
+    model, weights = Slope(), []
+    average = ema(model, 0.9)
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in fit(model, [torch.zeros(1)] * 4, optimizer=sgd, average=average, progress=False):
+        weights.append(model.w.item())
+    mean = weights[0]
+    for w in weights[1:]:
+        mean = 0.9 * mean + 0.1 * w
+    assert average.module.w.item() == pytest.approx(mean, rel=1e-12)
+    model.load_state_dict(average.module.state_dict())
+    assert model.w.item() == pytest.approx(mean, rel=1e-12)
+    with pytest.raises(ValueError, match="decay"):
+        ema(model, 1.0)
+
+
+@pytest.mark.parametrize("scaler", [None, GradScaler("cpu", init_scale=256.0)])
+def test_players_take_turns(scaler):
+    """Catches a player that moves another's weights, out of turn, or on stale values.
+
+    min over a, max over b of a b + (a^2 - b^2) / 2, by hand: b moves at every step, a at every
+    second one, after b.
+    """
+    both = nn.ParameterList([torch.tensor(1.0), torch.tensor(-0.5)])
+    a, b = both
+    ascent = Player(lambda _: -(a * b - 0.5 * b * b), torch.optim.SGD([b], 0.1))
+    descent = Player(lambda _: a * b + 0.5 * a * a, torch.optim.SGD([a], 0.2), every=2)
+    batch = torch.zeros(1)
+    records = list(fit(both, [batch] * 5, players=[ascent, descent], scaler=scaler, progress=False))
+    x, y, losses = 1.0, -0.5, []
+    for step in range(1, 6):
+        losses.append(-(x * y - 0.5 * y * y))
+        y += 0.1 * (x - y)
+        if step % 2 == 0:
+            descended = x * y + 0.5 * x * x
+            x -= 0.2 * (y + x)
+    assert a.item() == pytest.approx(x, rel=1e-6) and b.item() == pytest.approx(y, rel=1e-6)
+    assert [r.losses[0] for r in records] == pytest.approx(losses, rel=1e-6)
+    assert torch.isnan(torch.tensor(records[0].losses[1]))
+    assert records[3].loss == records[4].losses[1] == pytest.approx(descended, rel=1e-6)
+    for given in ({"loss": lambda b: b.sum()}, {"schedule": lambda step: 0.1}):
+        with pytest.raises(ValueError, match="players bring their own"):
+            fit(both, [batch], players=[ascent], **given)
+    with pytest.raises(ValueError, match="every"):
+        Player(ascent.loss, ascent.optimizer, 0)
+
+
+def test_tied_weights_and_repeated_layers_are_saved(tmp_path):
+    """Catches a format that refuses shared memory, noticed at the first checkpoint only."""
+    path = tmp_path / "tied.safetensors"
+    coupling = real_nvp(2, 1).layers[0]
+    model, again = (Flow([c, Permute.reverse(2), c], 2) for c in (coupling, real_nvp(2).layers[0]))
+    with torch.no_grad():
+        for p in coupling.parameters():
+            p.add_(torch.randn_like(p))
+    list(fit(model, [torch.randn(8, 2)] * 2, checkpoint=path, progress=False))
+    load_checkpoint(again, path)
+    x = torch.randn(4, 2)
+    assert torch.equal(again.log_prob(x), model.log_prob(x))
+
+
+def test_a_refused_checkpoint_changes_nothing(tmp_path):
+    """Catches the tensors that fitted, already overwritten when the rest is refused."""
+    path = tmp_path / "wide.safetensors"
+    save_checkpoint(real_nvp(2, 3), path)
+    for model in (real_nvp(2, 2), real_nvp(2, 3, hidden=(8, 8))):
+        before = {k: v.clone() for k, v in model.state_dict().items()}
+        with pytest.raises(ValueError, match="must fit the model"):
+            load_checkpoint(model, path)
+        assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
@@ -205,7 +380,7 @@ def test_two_processes_give_the_losses_of_one_with_the_doubled_batch(tmp_path):
         env=os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     two = json.loads((tmp_path / "losses.json").read_text())

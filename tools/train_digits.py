@@ -3,7 +3,6 @@
 The same seed on the same machine and version of torch writes the same file again.
 """
 
-from collections.abc import Iterator
 from hashlib import sha256
 
 import torch
@@ -13,16 +12,14 @@ from gentoolkit.data import Digits, batches, digits
 from gentoolkit.diffusion import (
     DDPM,
     ClassifierFree,
+    Coefficients,
     Cosine,
+    Denoiser,
     DPMSolverPlusPlus2M,
-    Moves,
     PredictsVelocity,
     UNet,
-    even_times,
-    hide,
+    drop_context,
 )
-from gentoolkit.diffusion.samplers import last
-from gentoolkit.train import fit
 from tools.training import Judge, averaged, options, write
 
 NAME = "digits_diffusion"
@@ -35,13 +32,13 @@ def images(ink: Tensor) -> Tensor:
     return 2.0 * ink.reshape(-1, 1, 8, 8) - 1.0
 
 
-def velocity(m: Moves) -> Tensor:
+def velocity(c: Coefficients) -> Tensor:
     """Weigh the error of the noise so that it becomes that of the velocity, (T,)."""
-    return m.signal.square().reciprocal()
+    return c.signal.square().reciprocal()
 
 
-def train(net: UNet, data: Digits, steps: int, seed: int = SEED) -> Iterator[UNet]:
-    """Train `net` and yield, after each step, the running mean of its weights.
+def train(net: UNet, data: Digits, steps: int, seed: int = SEED) -> UNet:
+    """Train `net` and return it with the running mean of its weights.
 
     Arguments:
         net: with ten classes.
@@ -50,24 +47,24 @@ def train(net: UNet, data: Digits, steps: int, seed: int = SEED) -> Iterator[UNe
         seed: of the batches, times, noises and hidden labels.
     """
     generator = torch.Generator().manual_seed(seed)
-    model = DDPM(net, (1, 8, 8), Cosine(), 1000, PredictsVelocity)
+    model = DDPM(net, (1, 8, 8), Cosine(), 1000, parametrisation=PredictsVelocity())
     x, label = images(data.train).to(next(net.parameters())), data.train_labels
     optimizer = torch.optim.Adam(net.parameters(), LR)
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
 
     def loss(rows: Tensor) -> Tensor:
-        seen = hide(label[rows], net.classes, HIDDEN, generator)
-        return model.loss(x[rows], velocity, generator, seen)
+        seen = drop_context(label[rows], net.classes, HIDDEN, generator)
+        return model.loss(x[rows], context=seen, generator=generator, weight=velocity)
 
-    chosen = batches(torch.arange(len(x)), BATCH, steps, generator)
-    yield from averaged(net, fit(model, chosen, loss=loss, optimizer=optimizer), rate, DECAY)
+    chosen = batches(torch.arange(len(x)), BATCH, steps, generator=generator)
+    return averaged(net, chosen, loss, rate, DECAY)
 
 
 def made(steps: int, width: int, seed: int, data: Digits) -> dict[str, str]:
     """Return what the file says about itself."""
     return {
         "net": f"UNet(1, width={width}, classes=10)",
-        "reads": "PredictsVelocity",
+        "reads": "PredictsVelocity",  # as the shipped file has it
         "schedule": "Cosine()",
         "pixels": "2 * ink - 1, of shape (1, 8, 8)",
         "weights": f"mean with decay {DECAY}",
@@ -85,19 +82,17 @@ def drawn(net: UNet, label: Tensor, scale: float, steps: int, generator: torch.G
     """Return one sample for each label, ink in [0, 1], (B, 64)."""
     like = next(net.parameters())
     noise = torch.randn(len(label), 1, 8, 8, generator=generator, dtype=torch.float64).to(like)
-    schedule = Cosine()
     guided = ClassifierFree(net, label, net.null, scale)
-    states = DPMSolverPlusPlus2M()(
-        guided, schedule, PredictsVelocity(schedule), noise, even_times(steps)
-    )
-    return (0.5 * last(states).x.flatten(1) + 0.5).clamp(0.0, 1.0)
+    denoiser = Denoiser(guided, Cosine(), PredictsVelocity())
+    images = DPMSolverPlusPlus2M().sample(denoiser, noise, steps)
+    return (0.5 * images.flatten(1) + 0.5).clamp(0.0, 1.0)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Train, write the file, and print how often samples are seen as what was asked for."""
     asked = options("train_digits", __doc__, NAME, STEPS, WIDTH, SEED, arguments)
     data = digits(binary=False)
-    *_, net = train(UNet(1, asked.width, classes=10), data, asked.steps, asked.seed)
+    net = train(UNet(1, asked.width, classes=10), data, asked.steps, asked.seed)
     write(net, asked.out, made(asked.steps, asked.width, asked.seed, data))
     print(f"{asked.out}: {asked.out.stat().st_size / 1000:.0f} kB")
     judge = Judge(data)

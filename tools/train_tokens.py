@@ -4,24 +4,14 @@ A digit is 64 tokens of 16 levels of ink and one more token, its class: so a cla
 giving that token. The same seed on the same machine and version of torch writes the same file.
 """
 
-from collections.abc import Iterator
 from hashlib import sha256
 
 import torch
 from torch import Tensor
 
 from gentoolkit.data import Digits, batches, digits
-from gentoolkit.jumps import (
-    Absorbing,
-    MaskedDiffusion,
-    Masking,
-    Process,
-    TokenMixer,
-    falling_times,
-    walk,
-)
-from gentoolkit.jumps.samplers import last
-from gentoolkit.train import fit
+from gentoolkit.jumps import MaskedDiffusion, TokenMixer
+from gentoolkit.processes import AbsorbingRates, JumpProcess, LogLinearRate
 from tools.training import Judge, averaged, options, write
 
 NAME = "digits_tokens"
@@ -47,11 +37,11 @@ def net(width: int = WIDTH) -> TokenMixer:
 
 def model(told: TokenMixer) -> MaskedDiffusion:
     """Return the reversal of the masking by a net."""
-    return MaskedDiffusion(told, Process(Absorbing(LEVELS + 1), Masking()), DIMS)
+    return MaskedDiffusion(told, JumpProcess(AbsorbingRates(LEVELS + 1), LogLinearRate()), DIMS)
 
 
-def train(told: TokenMixer, data: Digits, steps: int, seed: int = SEED) -> Iterator[TokenMixer]:
-    """Train `told` and yield, after each step, the running mean of its weights.
+def train(told: TokenMixer, data: Digits, steps: int, seed: int = SEED) -> TokenMixer:
+    """Train `told` and return it with the running mean of its weights.
 
     Arguments:
         told: the net.
@@ -67,18 +57,18 @@ def train(told: TokenMixer, data: Digits, steps: int, seed: int = SEED) -> Itera
     def loss(rows: Tensor) -> Tensor:
         known = torch.zeros(len(rows), DIMS, dtype=torch.bool)
         known[:, -1] = torch.rand(len(rows), generator=generator) < GIVEN
-        return masked.loss(x[rows], generator, known)
+        context = torch.where(known, x[rows], LEVELS)
+        return masked.loss(x[rows], context=context, generator=generator)
 
-    chosen = batches(torch.arange(len(x)), BATCH, steps, generator)
-    training = fit(told, chosen, loss=loss, optimizer=optimizer, clip=20.0)
-    yield from averaged(told, training, rate, DECAY)
+    chosen = batches(torch.arange(len(x)), BATCH, steps, generator=generator)
+    return averaged(told, chosen, loss, rate, DECAY, clip=20.0)
 
 
 def made(steps: int, width: int, seed: int, data: Digits) -> dict[str, str]:
     """Return what the file says about itself."""
     return {
         "net": f"TokenMixer({LEVELS + 1}, {DIMS}, width={width})",
-        "process": f"Process(Absorbing({LEVELS + 1}), Masking())",
+        "process": f"JumpProcess(AbsorbingRates({LEVELS + 1}), LogLinearRate())",
         "tokens": "(15 * ink).round() of 64 pixels, then the class",
         "weights": f"mean with decay {DECAY}",
         "given classes": str(GIVEN),
@@ -93,17 +83,16 @@ def made(steps: int, width: int, seed: int, data: Digits) -> dict[str, str]:
 
 def drawn(masked: MaskedDiffusion, label: Tensor, steps: int, generator: torch.Generator) -> Tensor:
     """Return one digit for each class asked for, ink in [0, 1], (B, 64)."""
-    x = torch.full((len(label), DIMS), LEVELS)
-    x[:, -1] = label  # a token that is known stays
-    times = falling_times(steps, masked.process.end)
-    return ink(last(walk(masked.process, masked.transition, x, times, generator)).x)
+    context = torch.full((len(label), DIMS), LEVELS)
+    context[:, -1] = label  # a token that is known stays
+    return ink(masked.sample(len(label), context=context, steps=steps, generator=generator))
 
 
 def bound(masked: MaskedDiffusion, x: Tensor, repeats: int, generator: torch.Generator) -> float:
     """Return the mean bound of -log p(pixels | class) over data `x`, in nats an image."""
-    given = torch.arange(DIMS) == DIMS - 1
+    context = torch.where(torch.arange(DIMS) == DIMS - 1, x, LEVELS)
     with torch.no_grad():
-        told = [masked.loss(x, generator, given) for _ in range(repeats)]
+        told = [masked.loss(x, context=context, generator=generator) for _ in range(repeats)]
     return float(torch.stack(told).mean())
 
 
@@ -111,7 +100,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Train, write the file, and print how good it is on data that it has not seen."""
     asked = options("train_tokens", __doc__, NAME, STEPS, WIDTH, SEED, arguments)
     data = digits(binary=False)
-    *_, told = train(net(asked.width), data, asked.steps, asked.seed)
+    told = train(net(asked.width), data, asked.steps, asked.seed)
     write(told, asked.out, made(asked.steps, asked.width, asked.seed, data))
     print(f"{asked.out}: {asked.out.stat().st_size / 1000:.0f} kB")
     masked, generator = model(told), torch.Generator().manual_seed(1)

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,12 +11,11 @@ from safetensors.torch import save_file
 from sklearn.svm import SVC
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from gentoolkit.core import validate
 from gentoolkit.data import Digits
 from gentoolkit.teach.weights import FOLDER
-from gentoolkit.train import Record
+from gentoolkit.train import ema, fit
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -44,23 +43,32 @@ def options(
 
 
 def averaged(
-    net: Net, training: Iterable[Record], rate: LRScheduler, decay: float
-) -> Iterator[Net]:
-    """Run a training and yield, after each step, the running mean of the weights of `net`.
+    net: Net,
+    batches: Iterable[Tensor],
+    loss: Callable[[Tensor], Tensor],
+    schedule: LRScheduler,
+    decay: float,
+    clip: float | None = None,
+) -> Net:
+    """Train `net` on a loss of batches and return it with the running mean of its weights.
 
     Arguments:
         net: what is trained.
-        training: the records of its steps.
-        rate: is moved on after each step.
+        batches: what `loss` takes, one a step.
+        loss: from a batch to ().
+        schedule: of the learning rate; it knows the optimizer.
         decay: of the mean, in one step.
+        clip: largest norm of the gradient.
     """
-    mean = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(decay))
+    mean, optimizer = ema(net, decay), schedule.optimizer
+    training = fit(
+        net, batches, loss=loss, optimizer=optimizer, schedule=schedule, clip=clip, average=mean
+    )
     for _ in training:
-        rate.step()
-        mean.update_parameters(net)
-        average = mean.module
-        assert isinstance(average, type(net))
-        yield average
+        pass
+    average = mean.module
+    assert isinstance(average, type(net))
+    return average
 
 
 def write(net: nn.Module, path: Path, about: dict[str, str]) -> None:

@@ -53,6 +53,8 @@ def draw(source: Source, n: int, generator: Generator | None = None) -> Tensor:
 def log_density(density: Target, x: Tensor) -> Tensor:
     """Return the log-density of each row of `x` under a density or a plain function, (B,).
 
+    A `torch.distributions.Distribution` has a support, outside of which this is minus infinity.
+
     Raises:
         TypeError: `density` is neither a function nor an object with `log_prob`.
         ValueError: it does not return one number per sample.
@@ -63,11 +65,27 @@ def log_density(density: Target, x: Tensor) -> Tensor:
             f"a density must be a function or offer log_prob; got {type(density).__name__}; "
             "pass lambda x: ... of shape (B,), or an object with log_prob"
         )
-    value = log_prob(x)
+    if isinstance(density, Distribution) and density.batch_shape == ():
+        value = _supported(density, x)
+    else:
+        value = log_prob(x)
     if value.shape == x.shape[:1]:
         return value
     name = getattr(log_prob, "__qualname__", type(density).__name__)
     return validate.per_sample(name, value, x.shape[0])
+
+
+def _supported(density: Distribution, x: Tensor) -> Tensor:
+    """Return the log-density of rows, minus infinity where torch refuses to evaluate it."""
+    try:
+        return density.log_prob(x)
+    except ValueError:
+        inside = density.support.check(x)  # pyright: ignore[reportOptionalMemberAccess]
+        if inside.shape != x.shape[:1] or bool(inside.all()):
+            raise
+        # Only rows inside are evaluated, so that the others have no part in a gradient.
+        value = density.log_prob(x[inside])
+        return value.new_full(inside.shape, -torch.inf).index_put((inside,), value)
 
 
 @dataclass(frozen=True)

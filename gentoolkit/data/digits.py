@@ -5,6 +5,7 @@ scikit-learn is loaded with the first digits: it takes longer to load than many 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -29,7 +30,7 @@ class Digits:
     test_labels: Tensor
 
 
-def digits(binary: bool = True, seed: int = 0) -> Digits:
+def digits(*, binary: bool = True, seed: int = 0) -> Digits:
     """Load the digits from scikit-learn's own copy; nothing is downloaded.
 
     Arguments:
@@ -54,29 +55,46 @@ def digits(binary: bool = True, seed: int = 0) -> Digits:
 
 
 def batches(
-    x: Tensor, size: int, steps: int, generator: Generator | None = None
-) -> Iterator[Tensor]:
+    x: Tensor,
+    size: int,
+    steps: int,
+    *,
+    context: Tensor | None = None,
+    generator: Generator | None = None,
+) -> Iterator[Any]:
     """Yield `steps` batches of `size` rows of `x`, reshuffled each time the data runs out.
 
     Arguments:
         x: data, (N, *event).
         size: rows of a batch, at most N.
         steps: how many batches.
+        context: what each row is conditioned on, (N, ...): batches are then pairs.
         generator: source of randomness.
 
     Raises:
-        ValueError: the data is empty or not finite, or `size` exceeds N.
+        ValueError: the data is empty or not finite, `size` exceeds N, or `context` has another
+            number of rows.
+
+    >>> [tuple(batch.shape) for batch in batches(torch.zeros(10, 3), 4, 2)]
+    [(4, 3), (4, 3)]
     """
     n = validate.batch("x", x).shape[0]
     if validate.positive_count("size", size) > n:
         raise ValueError(f"a batch cannot exceed the data; got size {size} of {n} rows; lower it")
-    return _batches(x, size, validate.positive_count("steps", steps), generator)
+    if context is not None and len(context) != n:
+        raise ValueError(
+            f"context needs one row for each of the {n} data; got {len(context)}; pass both whole"
+        )
+    return _batches(x, size, validate.positive_count("steps", steps), context, generator)
 
 
-def _batches(x: Tensor, size: int, steps: int, generator: Generator | None) -> Iterator[Tensor]:
+def _batches(
+    x: Tensor, size: int, steps: int, context: Tensor | None, generator: Generator | None
+) -> Iterator[Any]:
     order, used = torch.empty(0, dtype=torch.long), 0
     for _ in range(steps):
         if used + size > len(order):
             order, used = torch.randperm(len(x), generator=generator), 0
-        yield x[order[used : used + size]]
+        rows = order[used : used + size]
+        yield x[rows] if context is None else (x[rows], context[rows])
         used += size

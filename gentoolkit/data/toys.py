@@ -17,7 +17,7 @@ def _seed(generator: Generator | None) -> int:
     return int(torch.randint(2**31 - 1, (), generator=generator))
 
 
-def two_moons(n: int, noise: float = 0.08, generator: Generator | None = None) -> Tensor:
+def two_moons(n: int, *, noise: float = 0.08, generator: Generator | None = None) -> Tensor:
     """Draw two interleaved half circles, (n, 2), centred near the origin.
 
     Arguments:
@@ -29,10 +29,10 @@ def two_moons(n: int, noise: float = 0.08, generator: Generator | None = None) -
     from sklearn.datasets import make_moons
 
     points, _ = make_moons(n, noise=noise, random_state=_seed(generator))
-    return 2.0 * (torch.as_tensor(points, dtype=torch.get_default_dtype()) - _point(0.5, 0.25))
+    return 2.0 * torch.as_tensor(points - [0.5, 0.25], dtype=torch.get_default_dtype())
 
 
-def two_circles(n: int, noise: float = 0.05, generator: Generator | None = None) -> Tensor:
+def two_circles(n: int, *, noise: float = 0.05, generator: Generator | None = None) -> Tensor:
     """Draw two concentric circles of radius 1 and 2, (n, 2)."""
     validate.positive_count("n", n)
     from sklearn.datasets import make_circles
@@ -41,7 +41,7 @@ def two_circles(n: int, noise: float = 0.05, generator: Generator | None = None)
     return 2.0 * torch.as_tensor(points, dtype=torch.get_default_dtype())
 
 
-def checkerboard(n: int, generator: Generator | None = None) -> Tensor:
+def checkerboard(n: int, *, generator: Generator | None = None) -> Tensor:
     """Draw uniform points on the dark squares of a 4 x 4 board over [-2, 2]^2, (n, 2)."""
     validate.positive_count("n", n)
     column = torch.randint(4, (n,), generator=generator)
@@ -50,7 +50,7 @@ def checkerboard(n: int, generator: Generator | None = None) -> Tensor:
     return inside + torch.stack([column, row], -1) - 2.0
 
 
-def pinwheel(n: int, arms: int = 5, generator: Generator | None = None) -> Tensor:
+def pinwheel(n: int, *, arms: int = 5, generator: Generator | None = None) -> Tensor:
     """Draw a wheel of curved arms, (n, 2): blobs sheared by a rotation that grows with radius.
 
     Arguments:
@@ -69,7 +69,7 @@ def pinwheel(n: int, arms: int = 5, generator: Generator | None = None) -> Tenso
     )
 
 
-def spirals(n: int, noise: float = 0.08, generator: Generator | None = None) -> Tensor:
+def spirals(n: int, *, noise: float = 0.08, generator: Generator | None = None) -> Tensor:
     """Draw two spiral arms of one and a half turns, (n, 2)."""
     validate.positive_count("n", n)
     # The square root spreads the points evenly along the arm.
@@ -80,17 +80,13 @@ def spirals(n: int, noise: float = 0.08, generator: Generator | None = None) -> 
 
 
 def ring(
-    n: int, radius: float = 2.0, noise: float = 0.1, generator: Generator | None = None
+    n: int, *, radius: float = 2.0, noise: float = 0.1, generator: Generator | None = None
 ) -> Tensor:
     """Draw a blurred circle, (n, 2)."""
     validate.positive_count("n", n)
     angle = 2 * pi * torch.rand(n, generator=generator)
     circle = radius * torch.stack([angle.cos(), angle.sin()], -1)
     return circle + noise * torch.randn(n, 2, generator=generator)
-
-
-def _point(x: float, y: float) -> Tensor:
-    return torch.tensor([x, y], dtype=torch.get_default_dtype())
 
 
 TOYS: dict[str, Callable[..., Tensor]] = {

@@ -1,26 +1,19 @@
 """Diffusion: noise goes in along a schedule, and a network takes it out."""
 
-from gentoolkit.diffusion.coordinates import (
-    Parametrisation,
-    PredictsData,
-    PredictsNoise,
-    PredictsScore,
-    PredictsVelocity,
-    perturb,
+from gentoolkit.diffusion.coefficients import (
+    Coefficients,
+    GivenVariance,
+    LearnedVariance,
+    NoisingVariance,
+    PosteriorVariance,
+    ReverseVariance,
+    coefficients,
 )
-from gentoolkit.diffusion.ddim import DDIM, encode, slerp
-from gentoolkit.diffusion.ddpm import DDPM, exact_weights, simple
-from gentoolkit.diffusion.denoiser import Denoiser
-from gentoolkit.diffusion.grids import (
-    even_log_snr,
-    even_times,
-    karras_times,
-    noisy_times,
-    sub_grid,
-)
-from gentoolkit.diffusion.guidance import ClassifierFree, ClassifierGuided
-from gentoolkit.diffusion.learned import Betas, LearnedLogSnr
-from gentoolkit.diffusion.likelihood import ProbabilityFlowMap, prior
+from gentoolkit.diffusion.ddim import encode, slerp
+from gentoolkit.diffusion.ddpm import DDPM, exact_weights
+from gentoolkit.diffusion.denoiser import Denoiser, NoiseLevel
+from gentoolkit.diffusion.guidance import ClassifierFree, ClassifierGuided, drop_context
+from gentoolkit.diffusion.likelihood import ProbabilityFlowMap
 from gentoolkit.diffusion.matching import (
     denoising_matching,
     estimated_matching,
@@ -29,30 +22,28 @@ from gentoolkit.diffusion.matching import (
     sliced_matching,
     tweedie,
 )
-from gentoolkit.diffusion.moves import (
-    GivenVariance,
-    LearnedVariance,
-    Moves,
-    NoisingVariance,
-    PosteriorVariance,
-    ReverseVariance,
-    moves_of,
+from gentoolkit.diffusion.parametrisations import (
+    Parametrisation,
+    PredictsData,
+    PredictsNoise,
+    PredictsScore,
+    PredictsVelocity,
 )
 from gentoolkit.diffusion.samplers import (
-    Ancestral,
+    DDIM,
     EulerMaruyama,
     PredictorCorrector,
     Sampler,
-    State,
+    ancestral,
 )
-from gentoolkit.diffusion.schedule import (
+from gentoolkit.diffusion.schedules import (
+    Betas,
     Cosine,
+    LearnedLogSnr,
     LinearBeta,
     LogSnrLinear,
-    Schedule,
     SubVP,
     VarianceExploding,
-    VariancePreserving,
 )
 from gentoolkit.diffusion.solvers import (
     EDM,
@@ -61,15 +52,23 @@ from gentoolkit.diffusion.solvers import (
     DPMSolverPlusPlus2M,
     ProbabilityFlow,
 )
-from gentoolkit.diffusion.unet import UNet, hide
-from gentoolkit.diffusion.vdm import VDM, antithetic_times
+from gentoolkit.diffusion.unet import UNet
+from gentoolkit.processes import (
+    Schedule,
+    State,
+    VariancePreserving,
+    even_log_snr,
+    even_times,
+    karras_times,
+    sub_grid,
+)
 
 __all__ = [
     "AdaptiveFlow",
-    "Ancestral",
     "Betas",
     "ClassifierFree",
     "ClassifierGuided",
+    "Coefficients",
     "Cosine",
     "DDIM",
     "DDPM",
@@ -83,7 +82,7 @@ __all__ = [
     "LearnedVariance",
     "LinearBeta",
     "LogSnrLinear",
-    "Moves",
+    "NoiseLevel",
     "NoisingVariance",
     "Parametrisation",
     "PosteriorVariance",
@@ -100,25 +99,20 @@ __all__ = [
     "State",
     "SubVP",
     "UNet",
-    "VDM",
     "VarianceExploding",
     "VariancePreserving",
-    "antithetic_times",
+    "ancestral",
+    "coefficients",
     "denoising_matching",
+    "drop_context",
     "encode",
     "estimated_matching",
     "even_log_snr",
     "even_times",
     "exact_weights",
     "explicit_matching",
-    "hide",
     "implicit_matching",
     "karras_times",
-    "moves_of",
-    "noisy_times",
-    "perturb",
-    "prior",
-    "simple",
     "slerp",
     "sliced_matching",
     "sub_grid",

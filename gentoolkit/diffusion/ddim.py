@@ -1,111 +1,53 @@
-"""DDIM: one trained net, a family of chains with the same marginals, and a latent code."""
+"""DDIM upwards: a latent code for data, and the way between two codes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from math import sqrt
+from dataclasses import replace
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from gentoolkit.core import validate
-from gentoolkit.diffusion.coordinates import Parametrisation
-from gentoolkit.diffusion.denoiser import Denoiser, Level, Net, checked_path, checked_start
-from gentoolkit.diffusion.samplers import (
-    Advance,
-    Counted,
-    Sampler,
-    State,
-    mix,
-    posterior_std,
-    standard_noise,
-    walk,
-)
-from gentoolkit.diffusion.schedule import Schedule
+from gentoolkit.diffusion.denoiser import Denoiser
+from gentoolkit.diffusion.samplers import mix
+from gentoolkit.processes import Counted, State, falling_times, walk
 
 
-def _direction(there: Level, std: float) -> float:
-    """Return `sqrt(noise^2 - std^2)`: what is left of the noise along the old direction."""
-    return sqrt(max(0.0, there.noise**2 - std**2))  # rounding may leave -1e-17
-
-
-@dataclass(frozen=True)
-class DDIM(Sampler):
-    """Steps of any length along the family of chains that share DDPM's marginals.
-
-        x_s = signal_s x0 + sqrt(noise_s^2 - std^2) e + std z
-        std = eta noise_s sqrt(1 - SNR_t / SNR_s)
-
-    with x0 and e the net's estimates. At `eta = 0` nothing is drawn: a first-order solver of the
-    probability-flow ODE, exact where the estimate of the noise stays the same. At `eta = 1` it is
-    `Ancestral()`.
-
-    Arguments:
-        eta: share of the posterior's deviation that is drawn anew, in [0, 1].
-
-    Raises:
-        ValueError: `eta` lies outside [0, 1].
-
-    Reference: Song, Meng, Ermon 2021 (arXiv 2010.02502).
-    """
-
-    eta: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.eta <= 1.0:
-            raise ValueError(
-                f"eta must lie in [0, 1]; got {self.eta}; 0 draws nothing, 1 is DDPM, and beyond "
-                "it the marginals cannot be kept"
-            )
-
-    def begin(self, model: Denoiser, steps: int, generator: Generator | None) -> Advance:
-        """Return the step."""
-
-        def advance(x: Tensor, here: Level, there: Level) -> tuple[Tensor, Tensor]:
-            data = model.data(x, here)
-            std = self.eta * posterior_std(here, there)
-            x = mix(x, data, here, there, _direction(there, std))
-            return data, x + std * standard_noise(x, generator) if std > 0.0 else x
-
-        return advance
-
-
-def encode(
-    net: Net,
-    schedule: Schedule,
-    parametrisation: Parametrisation,
-    x: Tensor,
-    times: Tensor,
-) -> Iterator[State]:
+def encode(denoiser: Denoiser, x: Tensor, steps: int | Tensor = 100) -> Iterator[State]:
     """Yield the states from data to noise by DDIM's step taken upwards: a latent code.
 
-    `DDIM()` over `times.flip(0)` decodes; the round trip closes to first order in the step. At a
-    first time without noise the estimate of the noise is read at the second time.
+    `DDIM().sample(denoiser, code, steps)` decodes; the round trip closes to first order in the
+    step. At a time without noise the estimate of the noise is read at the next one, and into a
+    time without signal there is no way back: end before it.
 
     Arguments:
-        net: a denoiser, from states (B, *event) and times (B,) to (B, *event).
-        schedule: signal and noise.
-        parametrisation: what the net's output means.
-        x: states at the first time, (B, *event): data.
-        times: rising, (T+1,).
+        denoiser: tells the data.
+        x: data, states at the last of the times, (B, *event).
+        steps: number of even steps, or falling times (T+1,): those of the way down.
 
     Raises:
-        TypeError: `x` or `times` holds integers.
-        ValueError: `x` is not finite, the times leave [0, 1] or do not rise, or the states leave
-            the real numbers on the way.
+        TypeError: states or times are integers.
+        ValueError: the states are not finite, the times leave [0, 1] or do not fall, or the states
+            leave the real numbers on the way.
     """
-    counted = Counted(net)
-    model = Denoiser(counted, schedule, parametrisation)
-    points = model.levels(checked_path(times, falling=False))
+    levels = denoiser.levels(falling_times(steps).flip(0))
+    if levels[-1].signal == 0.0:
+        raise ValueError(
+            f"a code must keep some signal; got none at time {levels[-1].time:g}, where all data "
+            "have one code; start the times below it, for example at 0.999"
+        )
+    counted = Counted(denoiser.net)
+    model = replace(denoiser, net=counted)
 
-    def advance(x: Tensor, here: Level, there: Level) -> tuple[Tensor, Tensor]:
+    def advance(x: Tensor, i: int) -> tuple[Tensor, Tensor]:
+        here, there = levels[i], levels[i + 1]
         if here.noise > 0.0:
-            data = model.data(x, here)
+            data = model.estimate(x, here)
             return data, mix(x, data, here, there, there.noise)
         end = (there.signal / here.signal) * x
         # signal x_0 + noise e, with e read at that place; the data is the state itself.
-        return x, 2.0 * end - there.signal * model.data(end, there)
+        return x, 2.0 * end - there.signal * model.estimate(end, there)
 
-    return walk(advance, checked_start(x), points, counted)
+    return walk(advance, denoiser.start(x), [level.time for level in levels], counted)
 
 
 def slerp(start: Tensor, end: Tensor, weight: float) -> Tensor:

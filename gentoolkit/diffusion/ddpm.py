@@ -4,65 +4,70 @@ push   x_{i-1} | x_i ~ N(of_state x_i + of_data data^(x_i), var_i)     removes n
 pull   x_i | x_{i-1} ~ N(keep x_{i-1}, noising_var)                    adds noise, untrained
 """
 
-from collections.abc import Callable
-from math import pi
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from inspect import signature
+from math import log, pi
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.nn.functional import mse_loss
 
-from gentoolkit.core import Chain, FunctionKernel, Gaussian, validate
-from gentoolkit.diffusion.coordinates import (
-    Parametrisation,
-    PredictsNoise,
-    perturb,
-    spread,
-)
-from gentoolkit.diffusion.forms import Form, Guess, by_data, checked_data, prior_cost
-from gentoolkit.diffusion.grids import noisy_times, thin
-from gentoolkit.diffusion.levels import Schedule
-from gentoolkit.diffusion.moves import (
-    Moves,
+from gentoolkit.core import Chain, Gaussian, Kernel, validate
+from gentoolkit.diffusion.coefficients import (
+    Coefficients,
     PosteriorVariance,
     ReverseVariance,
-    moves_of,
+    coefficients,
 )
+from gentoolkit.diffusion.denoiser import Denoiser, readable
+from gentoolkit.diffusion.parametrisations import Parametrisation, PredictsData, PredictsNoise
+from gentoolkit.processes import Schedule
+from gentoolkit.processes.gaussian import spread
+from gentoolkit.processes.grids import chosen, noisy_times
 
-Weighting = Callable[[Moves], Tensor]
-"""What the squared error of the noise counts at each step: moves -> (T,)."""
+Weighting = Callable[[Coefficients], Tensor]
+"""What the squared error of the noise counts at each step: coefficients -> (T,)."""
 
 
-def simple(m: Moves) -> Tensor:
-    """Return 1 for every step: the usual training loss, which is no bound of log p."""
-    return torch.ones_like(m.times)
-
-
-def exact_weights(m: Moves) -> Tensor:
+def exact_weights(c: Coefficients) -> Tensor:
     """Return the weights of the bound under the posterior's variance, (T,).
 
         T (exp(l_{i-1} - l_i) - 1) / 2,   and T / 2 for the decoder at entry 0
 
     With them the mean of `DDPM.loss` is the negative bound but for terms without parameters.
     """
-    gaps = torch.expm1(-m.log_snr.diff())
-    return 0.5 * len(m.times) * torch.cat([gaps.new_ones(1), gaps])
+    gaps = torch.expm1(-c.log_snr.diff())
+    return 0.5 * len(c.times) * torch.cat([gaps.new_ones(1), gaps])
 
 
 class DDPM(nn.Module):
     """A denoising diffusion model on a grid of T steps.
 
+        >>> from gentoolkit.diffusion import DDIM, LogSnrLinear
+        >>> from gentoolkit.nets import TimeMLP
+        >>> model = DDPM(TimeMLP(2, 2), (2,), LogSnrLinear(), 100)
+        >>> model.loss(torch.zeros(5, 2)).shape, model.sample(3).shape
+        (torch.Size([]), torch.Size([3, 2]))
+        >>> DDIM().sample(model.denoiser(), 3, steps=10).shape
+        torch.Size([3, 2])
+
+    States, schedule and losses are in float32 or better whatever the net is in.
+
     Arguments:
-        net: maps states (B, *event) and times (B,) to (B, *event); a class-conditional one takes
-            labels (B,) as a third argument.
-        event: shape of a datum, such as `(2,)` or `(1, 8, 8)`.
+        net: maps states (B, *event) and times (B,) to (B, *event); a conditional one takes the
+            context, a row for each state, as a third argument.
+        event_shape: shape of a datum, such as `(2,)` or `(1, 8, 8)`.
         schedule: signal and noise at each time.
-        steps: the number T, for even times, or the increasing times (T,) of the noisy states.
-        reads: what the net's output means, a Parametrisation class.
-        variance: of the denoising steps.
+        steps: the number T, for even times, or the falling times (T,) of the noisy states
+            x_T, ..., x_1. A schedule that starts with some noise is read from time 0 on.
+        parametrisation: what the net's output means, the noise if left out.
+        variance: of the denoising steps, the posterior's if left out.
 
     Raises:
-        TypeError: `event` or `steps` is of another type.
+        TypeError: `event_shape` or `steps` is of another type.
         ValueError: T is below one, or the schedule does not fall strictly at the times, or reaches
-            pure data or pure noise there.
+            pure data there, or pure noise from which the output does not tell the data.
 
     Reference: Sohl-Dickstein et al. 2015 (arXiv 1503.03585); Ho, Jain, Abbeel 2020
         (arXiv 2006.11239).
@@ -71,39 +76,56 @@ class DDPM(nn.Module):
     def __init__(
         self,
         net: Callable[..., Tensor],
-        event: tuple[int, ...],
+        event_shape: int | Sequence[int],
         schedule: Schedule,
         steps: int | Tensor = 100,
-        reads: Callable[[Schedule], Parametrisation] = PredictsNoise,
+        *,
+        parametrisation: Parametrisation | None = None,
         variance: ReverseVariance | None = None,
     ) -> None:
         super().__init__()
-        if not isinstance(event, tuple) or not event:
-            raise TypeError(f"event must be a shape; got {event!r}; pass a tuple such as (2,)")
-        for size in event:
-            validate.positive_count("event size", size)
-        self.event = event
+        self.event_shape = validate.event_shape(event_shape)
         self.net = net
         self.schedule = schedule
-        self.reads = reads(schedule)
+        self.parametrisation = PredictsNoise() if parametrisation is None else parametrisation
         self.variance = PosteriorVariance() if variance is None else variance
-        self.times = steps if isinstance(steps, Tensor) else noisy_times(schedule, steps)
-        self._known: Moves | None = None
-        self.moves()  # raises at once, not at the first loss
+        self._grid = steps if isinstance(steps, Tensor) else noisy_times(schedule, steps)
+        self._trained = schedule.trained
+        self._conditional = _takes_context(net)
+        self._place()
+        readable(self.parametrisation, self._known.signal, self._known.noise)
+
+    def _place(self) -> None:
+        """Bring the grid and the tables to where the parameters are."""
+        first = next(self.parameters(), None)
+        self._first = None if first is None else first.detach().new_empty(0)
+        self._grid = self._grid.to(self._like().device)
+        self._known, self._table = self._tables()
+
+    @torch.no_grad()
+    def _tables(self) -> tuple[Coefficients, Tensor]:
+        """Return the coefficients where the parameters are, and those of the loss in one table."""
+        c = coefficients(self.schedule, self._grid)
+        return c, torch.stack([c.times, c.signal, c.noise]).to(_working(self._like().dtype))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "DDPM":
+        super()._apply(fn, recurse)
+        self._place()
+        return self
 
     @property
     def steps(self) -> int:
         """The number T of steps."""
-        return len(self.times)
+        return len(self._grid)
 
-    def moves(self) -> Moves:
-        """Return the coefficients of the steps; those of a learned schedule follow its gradient."""
-        device = self._like().device
-        if isinstance(self.schedule, nn.Module):
-            return moves_of(self.schedule, self.times.to(device))
-        if self._known is None or self._known.times.device != device:
-            self._known = moves_of(self.schedule, self.times.to(device))
-        return self._known
+    @property
+    def times(self) -> Tensor:
+        """Times of the noisy states x_1, ..., x_T, float64: rising with their number."""
+        return self._known.times
+
+    def coefficients(self) -> Coefficients:
+        """Return the coefficients of the steps; those of a trained schedule carry its gradient."""
+        return coefficients(self.schedule, self._grid) if self._trained else self._known
 
     def coarser(self, steps: int) -> "DDPM":
         """Return the same model, parameters shared, on `steps` of its times, evenly.
@@ -111,182 +133,285 @@ class DDPM(nn.Module):
         Raises:
             ValueError: `steps` is below one or above T.
         """
-        sub = thin(self.times, steps)
-        return DDPM(self.net, self.event, self.schedule, sub, type(self.reads), self.variance)
+        sub = self._grid[[self.steps - i for i in chosen(steps, self.steps)]]
+        return DDPM(
+            self.net,
+            self.event_shape,
+            self.schedule,
+            sub,
+            parametrisation=self.parametrisation,
+            variance=self.variance,
+        )
 
-    def chain(self, label: Tensor | None = None) -> Chain:
+    def denoiser(self, context: Tensor | None = None) -> Denoiser:
+        """Return what a sampler reads: the net under `context`, its schedule and source.
+
+        Arguments:
+            context: a row for each state, or None.
+        """
+        self._asked(context)
+
+        def net(x: Tensor, t: Tensor) -> Tensor:
+            return self._output(x, t, context)
+
+        return Denoiser(net, self.schedule, self.parametrisation, self._source())
+
+    def chain(self, context: Tensor | None = None) -> Chain:
         """Return the chain from noise to data, T kernels.
 
         Arguments:
-            label: classes (B,) for a class-conditional net, one for each path.
+            context: a row for each path, or None.
         """
-        m = self.moves()
-        kernels = [self._kernel(m, i, label) for i in reversed(range(self.steps))]
-        return Chain(self._source(), kernels)
+        self._asked(context)
+        c = self.coefficients()
+        steps = [DenoisingStep(self, c, i, context) for i in reversed(range(self.steps))]
+        return Chain(self._source(), steps)
 
-    def _kernel(self, m: Moves, i: int, label: Tensor | None) -> FunctionKernel:
-        def denoise(x: Tensor) -> Gaussian:
-            at = torch.full((x.shape[0],), i, device=x.device)
-            return self._denoised(m, at, x, label)
-
-        keep, std = m.keep[i], m.noising_var[i].sqrt()
-        return FunctionKernel(denoise, lambda y: Gaussian(keep.to(y) * y, std.to(y)))
-
+    @torch.no_grad()
     def sample(
-        self, n: int, generator: Generator | None = None, label: Tensor | None = None
+        self, n: int, *, context: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
         """Draw `n` data by the ancestral chain, (n, *event): the means of the last step.
 
         The decoder's own noise is left out, as usual for looking at; `chain().push` keeps it.
+
+        Arguments:
+            n: how many.
+            context: a row for each, or None.
+            generator: source of randomness.
         """
-        m = self.moves()
+        c = self.coefficients()
         x = self._source().sample(validate.positive_count("n", n), generator)
         for i in reversed(range(self.steps)):
-            law = self._denoised(m, torch.full((n,), i, device=x.device), x, label)
+            law = self._denoised(c, torch.full((n,), i, device=x.device), x, context)
             x = law.sample(generator=generator) if i else law.mean
-        return x
+        return x.to(self._like().dtype)
 
     def loss(
         self,
-        x: Tensor,
-        weight: Weighting = simple,
+        batch: Tensor,
+        *,
+        context: Tensor | None = None,
         generator: Generator | None = None,
-        label: Tensor | None = None,
+        weight: Weighting | None = None,
     ) -> Tensor:
         """Return the mean of `weight_i |noise^ - e|^2` at one random step a datum, shape ().
 
-        It reaches the net alone: a trained variance or schedule needs `bound`.
+        With a weight of 1, if it is left out, this is the usual training loss, which is no bound
+        of log p. It reaches the net alone: a trained variance or schedule needs `elbo`.
 
         Arguments:
-            x: data, (B, *event).
-            weight: how much each step counts; `exact_weights` for those of the bound.
+            batch: data, (B, *event).
+            context: a row for each datum, or None.
             generator: source of randomness.
-            label: classes (B,), or None.
+            weight: how much each step counts; `exact_weights` for those of the bound.
 
         Raises:
-            TypeError: `x` is not of the model's dtype (pixels are often integers).
-            ValueError: `x` has another shape, is empty or not finite.
+            TypeError: `batch` is not of the model's dtype (pixels are often integers).
+            ValueError: `batch` has another shape, is empty or not finite.
         """
-        self._checked(x)
-        m = self.moves()
+        x = self._checked(batch)
+        c, table = self._tables() if self._trained else (self._known, self._table)
         i = torch.randint(self.steps, (x.shape[0],), generator=generator, device=x.device)
         e = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
-        t = m.times[i].to(x.dtype)
-        noisy = perturb(self.schedule, x, e, t)
-        error = self.reads.to_noise(noisy, t, self._output(noisy, t, label)) - e
-        return (weight(m)[i].to(x.dtype) * error.square().flatten(1).sum(1)).mean()
+        t, a, s = table[:, i].unbind()
+        a, s = spread(a, x), spread(s, x)
+        noisy = torch.addcmul(a * x, s, e)
+        noise = self.parametrisation.to_noise(noisy, self._output(noisy, t, context), a, s)
+        if weight is None:
+            return mse_loss(noise, e, reduction="sum") / x.shape[0]
+        weights = weight(c)[i].to(x.dtype)
+        return (weights * (noise - e).square().flatten(1).sum(1)).mean()
 
     def terms(
         self,
-        x: Tensor,
-        form: Form = by_data,
+        batch: Tensor,
+        *,
+        context: Tensor | None = None,
         generator: Generator | None = None,
-        label: Tensor | None = None,
+        coordinate: Parametrisation | None = None,
     ) -> Tensor:
         """Return what the negative bound is made of, (T+1, B), in nats.
 
         Row 0 is `-log p(x | x_1)`, row i (for 0 < i < T) the divergence of the posterior from the
         denoising step that ends in x_i, row T that of the noised datum from the source. Each row
-        is an unbiased estimate from one draw of its own state; row T is exact.
+        is an unbiased estimate from one draw of its own state; row T is exact. In the means
+
+            |mean_q - mean_p|^2 / (2 var) = of_data^2 / (2 var) |data^ - x_0|^2
+
+        and the error of the data is that of any other coordinate times a known factor.
 
         Arguments:
-            x: data, (B, *event).
-            form: in which coordinates the errors are measured; all give one number.
+            batch: data, (B, *event).
+            context: a row for each datum, or None.
             generator: source of randomness.
-            label: classes (B,), or None.
+            coordinate: in which the errors are measured, the data if left out; all give one
+                number.
         """
-        self._checked(x)
-        m = self.moves()
+        x, c = self._checked(batch), self.coefficients()
+        form = PredictsData() if coordinate is None else coordinate
         rows = []
         for step in range(self.steps):
             i = torch.full((x.shape[0],), step, device=x.device)
-            rows.append(self._term(m, i, x, form, generator, label, False))
-        prior = prior_cost(x, m.signal[-1], m.noise[-1], self.schedule.prior_std)
-        return torch.stack([*rows, prior])
+            rows.append(self._term(c, i, x, context, generator, form, False))
+        return torch.stack([*rows, self._prior(c, x)])
 
     def elbo(
-        self,
-        x: Tensor,
-        form: Form = by_data,
-        generator: Generator | None = None,
-        label: Tensor | None = None,
+        self, batch: Tensor, *, context: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
-        """Return an unbiased estimate of the lower bound of log p(x), all constants in, (B,)."""
-        return -self.terms(x, form, generator, label).sum(0)
+        """Return an unbiased estimate of the lower bound of log p(x), all constants in, (B,).
 
-    def bound(
-        self,
-        x: Tensor,
-        generator: Generator | None = None,
-        label: Tensor | None = None,
-        mean_fixed: bool = False,
-    ) -> Tensor:
-        """Return an unbiased estimate of `-elbo` from one random step a datum, (B,).
+        Every step is looked at once: T calls of the net.
 
         Arguments:
-            x: data, (B, *event).
+            batch: data, (B, *event).
+            context: a row for each datum, or None.
             generator: source of randomness.
-            label: classes (B,), or None.
-            mean_fixed: let no gradient reach the net, only a trained variance: add a small
-                multiple of this to `loss` to train both (Nichol and Dhariwal's hybrid).
         """
-        self._checked(x)
-        m = self.moves()
+        return -self.terms(batch, context=context, generator=generator).sum(0)
+
+    def one_step_elbo(
+        self,
+        batch: Tensor,
+        *,
+        context: Tensor | None = None,
+        generator: Generator | None = None,
+        mean_fixed: bool = False,
+    ) -> Tensor:
+        """Return an unbiased estimate of `elbo` from one random step a datum, (B,).
+
+        Arguments:
+            batch: data, (B, *event).
+            context: a row for each datum, or None.
+            generator: source of randomness.
+            mean_fixed: let no gradient reach the net, only a trained variance: take a small
+                multiple of this from `loss` to train both (Nichol and Dhariwal's hybrid).
+        """
+        x, c = self._checked(batch), self.coefficients()
         i = torch.randint(self.steps, (x.shape[0],), generator=generator, device=x.device)
-        term = self._term(m, i, x, by_data, generator, label, mean_fixed)
-        prior = prior_cost(x, m.signal[-1], m.noise[-1], self.schedule.prior_std)
-        return self.steps * term + prior
+        term = self._term(c, i, x, context, generator, PredictsData(), mean_fixed)
+        return -self.steps * term - self._prior(c, x)
 
     def _term(
         self,
-        m: Moves,
+        c: Coefficients,
         i: Tensor,
         x: Tensor,
-        form: Form,
+        context: Tensor | None,
         generator: Generator | None,
-        label: Tensor | None,
+        form: Parametrisation,
         mean_fixed: bool,
     ) -> Tensor:
         e = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
-        a, s, posterior = (
-            spread(v[i].to(x.dtype), x) for v in (m.signal, m.noise, m.posterior_var)
+        a, s, of_data, posterior = (
+            spread(v[i].to(x.dtype), x) for v in (c.signal, c.noise, c.of_data, c.posterior_var)
         )
         noisy = a * x + s * e
-        output = self._output(noisy, m.times[i].to(x.dtype), label)
-        var = self.variance.of(m, i, noisy)
-        guess = Guess(m, i, self.reads, noisy, output.detach() if mean_fixed else output, x, e, var)
+        output = self._output(noisy, c.times[i].to(x.dtype), context)
+        output = output.detach() if mean_fixed else output
+        var = self.variance.of(c, i, noisy)
+        data = self.parametrisation.to_data(noisy, output, a, s)
+        if isinstance(form, PredictsData):
+            error = data - x
+        else:
+            noise = self.parametrisation.to_noise(noisy, output, a, s)
+            # The data goes with each coordinate in a straight line, whose slope is the factor.
+            slope = form.to_data(torch.zeros_like(a), torch.ones_like(a), a, s)
+            error = slope * (form.target(data, noise, a, s) - form.target(x, e, a, s))
+        cost = of_data.square() / (2.0 * var) * error.square()
         # Entry 0 is a likelihood, its posterior a point; the others compare two normal laws.
         first = spread(i == 0, x)
         ratio = torch.where(first, 1.0, posterior / var)
         constants = torch.where(
             first, 0.5 * (2.0 * pi * var).log(), 0.5 * (ratio - 1.0 - ratio.log())
         )
-        return form(guess) + constants.expand_as(x).flatten(1).sum(1)
+        return (cost + constants).flatten(1).sum(1)
 
-    def _denoised(self, m: Moves, i: Tensor, x: Tensor, label: Tensor | None) -> Gaussian:
-        t = m.times[i].to(x.dtype)
-        data = self.reads.to_data(x, t, self._output(x, t, label))
-        of_state, of_data = (spread(v[i].to(x.dtype), x) for v in (m.of_state, m.of_data))
-        std = self.variance.of(m, i, x).sqrt()
+    def _prior(self, c: Coefficients, x: Tensor) -> Tensor:
+        """Return KL(N(signal_T x, noise_T^2 I) || source), (B,)."""
+        a, s, std = c.signal[-1].to(x), c.noise[-1].to(x), self.schedule.prior_std
+        each = ((a * x).square() + s.square()) / std**2 - 1.0 - 2.0 * (s.log() - log(std))
+        return 0.5 * each.flatten(1).sum(1)
+
+    def _denoised(self, c: Coefficients, i: Tensor, x: Tensor, context: Tensor | None) -> Gaussian:
+        a, s, of_state, of_data = (
+            spread(v[i].to(x.dtype), x) for v in (c.signal, c.noise, c.of_state, c.of_data)
+        )
+        output = self._output(x, c.times[i].to(x.dtype), context)
+        data = self.parametrisation.to_data(x, output, a, s)
+        std = self.variance.of(c, i, x).sqrt()
         return Gaussian(of_state * x + of_data * data, std.expand_as(x))
 
-    def _output(self, x: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
-        output = self.net(x, t) if label is None else self.net(x, t, label)
+    def _output(self, x: Tensor, t: Tensor, context: Tensor | None) -> Tensor:
+        dtype = self._like().dtype
+        rows = x.to(dtype), t.to(dtype)
+        self._asked(context)
+        output = self.net(*rows) if context is None else self.net(*rows, context)
         if output.shape != x.shape:
             raise ValueError(
                 f"the net must return the shape of its input, {tuple(x.shape)}; got "
                 f"{tuple(output.shape)}; mend its last layer"
             )
-        return output
+        return output.to(x.dtype)
+
+    def _asked(self, context: Tensor | None) -> None:
+        if not self._conditional:
+            validate.no_context(context, "the net of this DDPM")
 
     def _like(self) -> Tensor:
         """Return a tensor of the model's dtype and device: torch's defaults without parameters."""
-        return next(self.parameters(), torch.empty(0))
+        return torch.empty(0) if self._first is None else self._first
 
     def _source(self) -> Gaussian:
         like = self._like()
-        mean = torch.zeros(1, *self.event, dtype=like.dtype, device=like.device)
-        return Gaussian(mean, self.schedule.prior_std)
+        like = like.new_empty(0, dtype=_working(like.dtype))
+        return self.schedule.source(self.event_shape, like)
 
-    def _checked(self, x: Tensor) -> None:
-        checked_data(x, self.event, self._like().dtype)
+    def _checked(self, x: Tensor) -> Tensor:
+        """Return `x` in float32 or better, if it is data of this model."""
+        dtype = self._like().dtype
+        if isinstance(x, Tensor) and x.dtype != dtype:
+            raise TypeError(
+                f"data must have the dtype of the model, {dtype}; got {x.dtype}; use "
+                f"x.to({dtype}), and bring pixels to about [-1, 1]"
+            )
+        x = validate.batch("x", x, self.event_shape)
+        return x.to(_working(dtype))
+
+
+@dataclass(frozen=True, eq=False)
+class DenoisingStep(Kernel):
+    """One step of a DDPM: the net takes the noise of entry `i` out, the schedule puts it in.
+
+    Arguments:
+        model: of the step.
+        c: its coefficients.
+        i: which step.
+        context: a row for each path, or None.
+    """
+
+    model: DDPM
+    c: Coefficients
+    i: int
+    context: Tensor | None = None
+
+    def push_law(self, x: Tensor) -> Gaussian:
+        """Return `N(of_state x + of_data data^(x), var)`."""
+        at = torch.full((x.shape[0],), self.i, device=x.device)
+        return self.model._denoised(self.c, at, x, self.context)
+
+    def pull_law(self, y: Tensor) -> Gaussian:
+        """Return `N(keep y, noising_var)`."""
+        keep, var = self.c.keep[self.i].to(y), self.c.noising_var[self.i].to(y)
+        return Gaussian(keep * y, var.sqrt())
+
+
+def _working(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype of states and losses: that of the net, in float32 or better."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def _takes_context(net: Callable[..., Tensor]) -> bool:
+    """Whether a net takes a third argument."""
+    given = signature(net.forward if isinstance(net, nn.Module) else net).parameters.values()
+    return len(given) > 2 or any(p.kind is p.VAR_POSITIONAL for p in given)

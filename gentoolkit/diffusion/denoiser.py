@@ -1,24 +1,25 @@
-"""What every sampler reads: a net as an estimate of the data, and levels as plain numbers."""
+"""A net with its schedule and parametrisation: the estimate of the data that samplers read."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, log
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from gentoolkit.core import validate
-from gentoolkit.diffusion.coordinates import Parametrisation
-from gentoolkit.diffusion.schedule import Schedule
+from gentoolkit.core.chain import Source, draw
+from gentoolkit.diffusion.parametrisations import Parametrisation, present
+from gentoolkit.processes import Schedule
+from gentoolkit.processes.gaussian import spread
 
 Net = Callable[[Tensor, Tensor], Tensor]
+"""From states (B, *event) and times (B,) to (B, *event)."""
 
 
 @dataclass(frozen=True)
-class Level:
-    """A time with its coefficients as plain numbers.
-
-        x_t = signal x_0 + noise e,   data estimate = of_state x_t + of_output output
+class NoiseLevel:
+    """A time with its signal and noise as plain numbers: `x_t = signal x_0 + noise e`.
 
     Plain numbers, made for all times at once, cost a step nothing and keep the states' dtype.
     """
@@ -26,17 +27,17 @@ class Level:
     time: float
     signal: float
     noise: float
-    of_state: float
-    of_output: float
 
     @property
     def ratio(self) -> float:
         """The noise over the signal: the noise level of `x / signal`."""
-        return self.noise / self.signal
+        return self.noise / self.signal if self.signal > 0.0 else inf
 
     @property
     def half_log_snr(self) -> float:
-        """`log(signal / noise)`, infinite where there is no noise."""
+        """`log(signal / noise)`, infinite where either is missing."""
+        if self.signal == 0.0:
+            return -inf
         return log(self.signal / self.noise) if self.noise > 0.0 else inf
 
 
@@ -44,110 +45,116 @@ class Level:
 class Denoiser:
     """A net, read through its parametrisation, as an estimate of the data.
 
+        >>> from gentoolkit.diffusion import DDIM, LogSnrLinear, PredictsNoise
+        >>> schedule = LogSnrLinear()
+        >>> denoiser = Denoiser(lambda x, t: x, schedule, PredictsNoise(), schedule.source((2,)))
+        >>> DDIM().sample(denoiser, 5, steps=10).shape
+        torch.Size([5, 2])
+
     Arguments:
         net: from states (B, *event) and times (B,) to (B, *event).
         schedule: signal and noise.
-        parametrisation: what the net's output means; its schedule is this one.
+        parametrisation: what the net's output means.
+        source: the law of the noise that a sampler starts from; without it a sampler must be
+            handed its first states.
     """
 
     net: Net
     schedule: Schedule
     parametrisation: Parametrisation
+    source: Source | None = None
 
-    def levels(self, times: Tensor) -> list[Level]:
-        """Return the coefficients at each of `times` (T,), computed together in float64.
+    def _read(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        a, s = (spread(level, x) for level in self.schedule.levels(t))
+        return x, self.output(x, t.expand(x.shape[0])), a, s
+
+    def data(self, x: Tensor, t: Tensor) -> Tensor:
+        """Return the estimate of the data at states `x` (B, *event) and times `t` (B,) or ()."""
+        return self.parametrisation.to_data(*self._read(x, t))
+
+    def noise(self, x: Tensor, t: Tensor) -> Tensor:
+        """Return the estimate of the noise e, (B, *event)."""
+        return self.parametrisation.to_noise(*self._read(x, t))
+
+    def score(self, x: Tensor, t: Tensor) -> Tensor:
+        """Return the estimate of the score `grad log p_t(x) = -e / noise`, (B, *event).
 
         Raises:
-            ValueError: the parametrisation reads another schedule.
+            ValueError: there is no noise at some time.
         """
-        t = times.detach().to(torch.float64)
-        one, zero = torch.ones_like(t), torch.zeros_like(t)
-        with torch.no_grad():
-            signal, noise = self.schedule.levels(t)
-            if self.parametrisation.schedule is not self.schedule:
-                _same(signal, self.parametrisation.schedule.levels(t)[0])
-            # Every parametrisation is linear in the state and the output.
-            of_state = self.parametrisation.to_data(one, t, zero)
-            of_output = self.parametrisation.to_data(zero, t, one)
-        columns = (t, signal, noise, of_state, of_output)
-        return [Level(*row) for row in zip(*(c.tolist() for c in columns), strict=True)]
+        read = self._read(x, t)
+        return -self.parametrisation.to_noise(*read) / present(read[-1])
 
-    def level_at(self, half_log_snr: float) -> Level:
-        """Return the level where `log(signal / noise)` has this value."""
-        with torch.no_grad():
-            time = self.schedule.time_of(torch.tensor([2.0 * half_log_snr], dtype=torch.float64))
-        return self.levels(time)[0]
+    def estimate(self, x: Tensor, at: NoiseLevel) -> Tensor:
+        """Return the estimate of the data at one level, (B, *event)."""
+        output = self.output(x, x.new_full((x.shape[0],), at.time))
+        return self.parametrisation.to_data(x, output, at.signal, at.noise)
 
-    def data(self, x: Tensor, at: Level) -> Tensor:
-        """Return the estimate of the data from `x` at one level, (B, *event), without gradient.
+    def output(self, x: Tensor, t: Tensor) -> Tensor:
+        """Return the net's output, (B, *event).
 
         Raises:
             ValueError: the net returns another shape.
         """
-        with torch.no_grad():
-            output = self.net(x, x.new_full((x.shape[0],), at.time))
+        output = self.net(x, t)
         if output.shape != x.shape:
             raise ValueError(
                 f"a denoiser must return the shape of its input {tuple(x.shape)}; got "
-                f"{tuple(output.shape)}; reshape the net's output"
+                f"{tuple(output.shape)}; mend its last layer"
             )
-        if at.of_state == 0.0 and at.of_output == 1.0:
-            return output
-        return at.of_state * x + at.of_output * output
+        return output
+
+    def levels(self, times: Tensor) -> list[NoiseLevel]:
+        """Return signal and noise at each of `times` (T,), computed together in float64.
+
+        Raises:
+            ValueError: no signal is left somewhere, and the net's output does not tell the data
+                there.
+        """
+        t = times.detach().to(self.schedule.device, torch.float64)
+        with torch.no_grad():
+            signal, noise = self.schedule.levels(t)
+        readable(self.parametrisation, signal, noise)
+        rows = zip(t.tolist(), signal.tolist(), noise.tolist(), strict=True)
+        return [NoiseLevel(*row) for row in rows]
+
+    def level_at(self, half_log_snr: float) -> NoiseLevel:
+        """Return the level where `log(signal / noise)` has this value."""
+        value = torch.tensor([2.0 * half_log_snr], dtype=torch.float64, device=self.schedule.device)
+        with torch.no_grad():
+            return self.levels(self.schedule.time_of(value))[0]
+
+    def start(self, start: int | Tensor, generator: Generator | None = None) -> Tensor:
+        """Return the first states of a run: so many draws of the source, or those given.
+
+        Raises:
+            TypeError: they are integers.
+            ValueError: they are empty, NaN or infinite, or there is no source to draw from.
+        """
+        if not isinstance(start, Tensor):
+            if self.source is None:
+                raise ValueError(
+                    f"this denoiser has no source to draw {start} states from; got source=None; "
+                    "hand over states (B, *event), or build it with schedule.source(event_shape)"
+                )
+            start = draw(self.source, validate.positive_count("n", start), generator)
+        if not validate.batch("the first states", start).is_floating_point():
+            raise TypeError(
+                f"the first states must hold floating-point numbers; got {start.dtype}; use "
+                "x.float(), and scale images to about unit deviation"
+            )
+        return start.detach()
 
 
-def _same(signal: Tensor, other: Tensor) -> None:
-    if not torch.allclose(signal, other, rtol=1e-9, atol=1e-12):
+def readable(parametrisation: Parametrisation, signal: Tensor, noise: Tensor) -> None:
+    """Raise a ValueError where no signal is left and the output does not tell the data."""
+    one = torch.ones_like(signal)
+    if bool((signal == 0).any()) and not bool(
+        torch.isfinite(parametrisation.to_data(one, one, signal, noise)).all()
+    ):
         raise ValueError(
-            "the parametrisation must read the sampler's schedule; got one whose signal differs "
-            f"by up to {float((signal - other).abs().max()):.3g}; build both from one schedule"
+            "where no signal is left the data cannot be read from the noise or the score; got a "
+            f"time of signal 0 and a net that {type(parametrisation).__name__}; start below it, "
+            "for example with even_times(steps, start=0.999), or train a net for PredictsData or "
+            "PredictsVelocity"
         )
-
-
-def checked_start(x: Tensor) -> Tensor:
-    """Return `x` without its graph if it is a batch of finite floating-point states.
-
-    Raises:
-        TypeError: it holds integers.
-        ValueError: it is empty, NaN or infinite.
-    """
-    validate.batch("x", x)
-    if not x.is_floating_point():
-        raise TypeError(
-            f"x must hold floating-point states; got {x.dtype}; use x.float(), and scale images "
-            "to about unit deviation"
-        )
-    return x.detach()
-
-
-def checked_path(times: Tensor, falling: bool) -> Tensor:
-    """Return `times` (T+1,) if they lie in [0, 1] and fall, or rise, strictly.
-
-    Raises:
-        TypeError: they are no floating-point tensor.
-        ValueError: fewer than two, outside [0, 1], or not in order.
-    """
-    way, turned = ("fall", "noise at 1 first") if falling else ("rise", "data at 0 first")
-    if not isinstance(times, Tensor) or not times.is_floating_point():
-        raise TypeError(
-            "times must be a floating-point tensor; got "
-            f"{getattr(times, 'dtype', type(times).__name__)}; use even_times(steps)"
-        )
-    if times.ndim != 1 or times.shape[0] < 2:
-        raise ValueError(
-            f"times must have shape (T+1,) with one step or more; got {tuple(times.shape)}; "
-            "use even_times(steps) with steps >= 1"
-        )
-    low, high = (float(v) for v in torch.aminmax(times))
-    if not (low >= 0.0 and high <= 1.0):
-        raise ValueError(
-            f"times must lie in [0, 1]; got {low} to {high}; divide the number of a step by the "
-            "number of steps"
-        )
-    steps = times.diff()
-    if not bool(((steps < 0) if falling else (steps > 0)).all()):
-        raise ValueError(
-            f"times must {way} strictly, {turned}; got {times.tolist()[:5]}...; turn them round "
-            "with times.flip(0), and drop repeated ones"
-        )
-    return times

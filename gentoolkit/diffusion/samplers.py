@@ -1,43 +1,25 @@
 """Samplers: from noise to data along falling times, one state after another.
 
-A sampler is called as `sampler(net, schedule, parametrisation, x, times, generator)` and yields
-T+1 states for T+1 times, so an animation or a path costs nothing. No gradient is kept.
+    x = sampler.sample(model.denoiser(context), n, steps)
+    for state in sampler.walk(model.denoiser(context), n, steps): ...
+
+No gradient is kept.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from math import expm1, sqrt
 
 import torch
 from torch import Generator, Tensor
 
 from gentoolkit.core import validate
-from gentoolkit.diffusion.coordinates import Parametrisation
-from gentoolkit.diffusion.denoiser import Denoiser, Level, Net, checked_path, checked_start
-from gentoolkit.diffusion.schedule import Schedule
+from gentoolkit.diffusion.denoiser import Denoiser, NoiseLevel
+from gentoolkit.processes import Counted, State, falling_times, walk
 
-Advance = Callable[[Tensor, Level, Level], tuple[Tensor, Tensor]]
+Advance = Callable[[Tensor, NoiseLevel, NoiseLevel], tuple[Tensor, Tensor]]
 """One step, (x, here, there) -> the estimate of the data read at `here`, the state at `there`."""
-
-
-@dataclass(frozen=True)
-class State:
-    """What a sampler yields at each time.
-
-    Arguments:
-        time: in [0, 1], data at 0.
-        x: (B, *event).
-        data: the net's estimate of the data from `x`, (B, *event); at the last time, where the
-            net is not asked again, the estimate that led there.
-        calls: how often the net was asked to reach `x`, whatever the size of the batch.
-    """
-
-    time: float
-    x: Tensor
-    data: Tensor
-    calls: int = 0
 
 
 class Sampler(ABC):
@@ -47,75 +29,59 @@ class Sampler(ABC):
     run, so a step may remember the ones before it.
     """
 
-    def __call__(
+    def walk(
         self,
-        net: Net,
-        schedule: Schedule,
-        parametrisation: Parametrisation,
-        x: Tensor,
-        times: Tensor,
+        denoiser: Denoiser,
+        start: int | Tensor,
+        steps: int | Tensor = 100,
         generator: Generator | None = None,
     ) -> Iterator[State]:
-        """Yield the states at `times`, from the noise `x` towards data.
+        """Yield the T+1 states of a run, from noise towards data; `estimate` is of the data.
+
+        Where no signal is left at the first time every sampler begins with DDIM's step: there the
+        equations are singular, but the state is noise alone and the step is plain.
 
         Arguments:
-            net: a denoiser, from states (B, *event) and times (B,) to (B, *event).
-            schedule: signal and noise.
-            parametrisation: what the net's output means.
-            x: states at the first time, (B, *event): at time 1, noise of the schedule's
-                `prior_std`.
-            times: falling, (T+1,).
-            generator: source of randomness; not used by a deterministic sampler.
+            denoiser: tells the data.
+            start: how many states to draw from the denoiser's source, or the states at the first
+                time, (B, *event).
+            steps: number of even steps from 1 to 0, or falling times (T+1,).
+            generator: source of randomness.
 
         Raises:
-            TypeError: `x` or `times` holds integers.
-            ValueError: `x` is not finite, the times leave [0, 1] or do not fall, or the states
-                leave the real numbers on the way.
+            TypeError: states or times are integers.
+            ValueError: the states are not finite, the times leave [0, 1] or do not fall, there is
+                no signal to read the data from, or the states leave the real numbers on the way.
         """
-        counted = Counted(net)
-        model = Denoiser(counted, schedule, parametrisation)
-        points = model.levels(checked_path(times, falling=True))
-        advance = self.begin(model, len(points) - 1, generator)
-        return walk(advance, checked_start(x), points, counted)
+        levels = denoiser.levels(falling_times(steps))
+        x = denoiser.start(start, generator)
+        counted = Counted(denoiser.net)
+        model = replace(denoiser, net=counted)
+        advance = self.begin(model, len(levels) - 1, generator)
+
+        def step(x: Tensor, i: int) -> tuple[Tensor, Tensor]:
+            here, there = levels[i], levels[i + 1]
+            if here.signal > 0.0:
+                return advance(x, here, there)
+            data = model.estimate(x, here)
+            return data, mix(x, data, here, there, there.noise)
+
+        return walk(step, x, [level.time for level in levels], counted)
+
+    def sample(
+        self,
+        denoiser: Denoiser,
+        start: int | Tensor,
+        steps: int | Tensor = 100,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Return the states at the last time, (B, *event): see `walk` for the arguments."""
+        *_, end = self.walk(denoiser, start, steps, generator)
+        return end.x
 
     @abstractmethod
     def begin(self, model: Denoiser, steps: int, generator: Generator | None) -> Advance:
         """Return the step of a run of `steps` steps."""
-
-
-class Counted:
-    """A net that counts how often it is asked."""
-
-    def __init__(self, net: Net) -> None:
-        self.net = net
-        self.calls = 0
-
-    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        """Return the net's output."""
-        self.calls += 1
-        return self.net(x, t)
-
-
-def walk(advance: Advance, x: Tensor, points: list[Level], net: Counted) -> Iterator[State]:
-    """Yield the state at each of `points`, the first of which holds `x`.
-
-    A state comes with the estimate that its step reads, so it is yielded once that step is made.
-
-    Raises:
-        ValueError: the last state is not finite.
-    """
-    data, calls = x, net.calls
-    for here, there in pairwise(points):
-        data, following = advance(x, here, there)
-        yield State(here.time, x, data, calls)
-        x, calls = following, net.calls
-    yield State(points[-1].time, validate.batch("the last state", x), data, calls)
-
-
-def last(states: Iterator[State]) -> State:
-    """Run a sampler to its end and return the last state."""
-    *_, end = states
-    return end
 
 
 def standard_noise(like: Tensor, generator: Generator | None) -> Tensor:
@@ -123,7 +89,7 @@ def standard_noise(like: Tensor, generator: Generator | None) -> Tensor:
     return torch.randn(like.shape, dtype=like.dtype, device=like.device, generator=generator)
 
 
-def posterior_std(here: Level, there: Level) -> float:
+def posterior_std(here: NoiseLevel, there: NoiseLevel) -> float:
     """Return the deviation of `q(x_there | x_here, x_0)`, with `there` nearer to the data.
 
     variance = noise_there^2 (1 - SNR_here / SNR_there)
@@ -131,55 +97,66 @@ def posterior_std(here: Level, there: Level) -> float:
     return there.noise * sqrt(-expm1(2.0 * (here.half_log_snr - there.half_log_snr)))
 
 
-def mix(x: Tensor, data: Tensor, here: Level, there: Level, direction: float) -> Tensor:
+def mix(x: Tensor, data: Tensor, here: NoiseLevel, there: NoiseLevel, direction: float) -> Tensor:
     """Return `signal_there data + direction e`, with `e = (x - signal_here data) / noise_here`."""
     slope = direction / here.noise
     return slope * x + (there.signal - slope * here.signal) * data
 
 
 @dataclass(frozen=True)
-class Ancestral(Sampler):
-    """The generative chain of DDPM: each state is drawn from the posterior of the noising chain.
+class DDIM(Sampler):
+    """Steps of any length along the family of chains that share DDPM's marginals.
 
-        x_s ~ q(x_s | x_t, x_0 = data estimate)
+        x_s = signal_s x0 + sqrt(noise_s^2 - std^2) e + std z
+        std = eta noise_s sqrt(1 - SNR_t / SNR_s)
+
+    with x0 and e the net's estimates. At `eta = 0` nothing is drawn: a first-order solver of the
+    probability-flow ODE, exact where the estimate of the noise stays the same. At `eta = 1` it is
+    DDPM's `ancestral()`: each state is drawn from the posterior of the noising chain.
 
     Arguments:
-        wide: add the noise of the noising kernel q(x_t|x_s) rather than the posterior's: the
-            larger variance; nothing is then added in a step that ends without noise.
+        eta: share of the posterior's deviation that is drawn anew, in [0, 1].
+        wide: draw z with the deviation of the noising kernel q(x_t|x_s), std noise_t / noise_s,
+            in place of the posterior's; nothing is then drawn in a step that ends without noise.
 
-    Reference: Ho, Jain, Abbeel 2020 (arXiv 2006.11239).
+    Raises:
+        ValueError: `eta` lies outside [0, 1].
+
+    Reference: Song, Meng, Ermon 2021 (arXiv 2010.02502).
     """
 
+    eta: float = 0.0
     wide: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.eta <= 1.0:
+            raise ValueError(
+                f"eta must lie in [0, 1]; got {self.eta}; 0 draws nothing, 1 is DDPM, and beyond "
+                "it the marginals cannot be kept"
+            )
 
     def begin(self, model: Denoiser, steps: int, generator: Generator | None) -> Advance:
         """Return the step."""
 
-        def advance(x: Tensor, here: Level, there: Level) -> tuple[Tensor, Tensor]:
-            data = model.data(x, here)
-            std = posterior_std(here, there)
-            mean = mix(x, data, here, there, sqrt(max(0.0, there.noise**2 - std**2)))
-            if there.noise == 0.0:
-                return data, mean
-            # The noising kernel has the posterior's deviation times noise_t / noise_s.
-            spread = std * here.noise / there.noise if self.wide else std
-            return data, mean + spread * standard_noise(x, generator)
+        def advance(x: Tensor, here: NoiseLevel, there: NoiseLevel) -> tuple[Tensor, Tensor]:
+            data = model.estimate(x, here)
+            std = self.eta * posterior_std(here, there)
+            rest = sqrt(max(0.0, there.noise**2 - std**2))  # rounding may leave -1e-17
+            x = mix(x, data, here, there, rest)
+            if std == 0.0:
+                return data, x
+            drawn = std * here.noise / there.noise if self.wide else std
+            return data, x + drawn * standard_noise(x, generator)
 
         return advance
 
 
-def _reverse_step(
-    model: Denoiser, x: Tensor, data: Tensor, here: Level, there: Level
-) -> tuple[Tensor, float]:
-    """Return the mean and the deviation of one Euler step of the reverse SDE."""
-    t = torch.tensor([here.time], dtype=torch.float64)
-    with torch.no_grad():
-        drift, fall = (float(v) for v in model.schedule.rates(t))
-    h = here.time - there.time
-    squared = -(here.noise**2) * fall  # g^2
-    gain = h * squared / here.noise**2
-    mean = (1.0 - h * drift - gain) * x + gain * here.signal * data
-    return mean, sqrt(squared * h)
+def ancestral(wide: bool = False) -> DDIM:
+    """Return the generative chain of DDPM, `DDIM(1)`.
+
+    Reference: Ho, Jain, Abbeel 2020 (arXiv 2006.11239).
+    """
+    return DDIM(1.0, wide)
 
 
 @dataclass(frozen=True)
@@ -194,12 +171,22 @@ class EulerMaruyama(Sampler):
     def begin(self, model: Denoiser, steps: int, generator: Generator | None) -> Advance:
         """Return the step."""
 
-        def advance(x: Tensor, here: Level, there: Level) -> tuple[Tensor, Tensor]:
-            data = model.data(x, here)
-            mean, std = _reverse_step(model, x, data, here, there)
-            return data, mean + std * standard_noise(x, generator)
+        def advance(x: Tensor, here: NoiseLevel, there: NoiseLevel) -> tuple[Tensor, Tensor]:
+            data = model.estimate(x, here)
+            drift, fall = rates_at(model, here.time)
+            h = here.time - there.time
+            gain = -h * fall  # h g^2 / noise^2
+            mean = (1.0 - h * drift - gain) * x + gain * here.signal * data
+            return data, mean + here.noise * sqrt(gain) * standard_noise(x, generator)
 
         return advance
+
+
+def rates_at(model: Denoiser, time: float) -> tuple[float, float]:
+    """Return the derivatives of log signal and log-SNR at one time, as plain numbers."""
+    t = torch.tensor([time], dtype=torch.float64, device=model.schedule.device)
+    drift, fall = model.schedule.rates(t)
+    return float(drift), float(fall)
 
 
 @dataclass(frozen=True)
@@ -209,7 +196,7 @@ class PredictorCorrector(Sampler):
         x <- x + e score + sqrt(2 e) z,   e = 2 (ratio |z| / |score|)^2
 
     The norms are means over the batch, so rows share one step size. Where no noise is left there
-    is no score, and no correction.
+    is no score, and where the score is zero in all rows the rule has no step: no correction.
 
     Arguments:
         ratio: signal-to-noise ratio of a Langevin step.
@@ -232,7 +219,7 @@ class PredictorCorrector(Sampler):
         """Return the step to a corrected state; the first is taken as it is."""
         predict = EulerMaruyama().begin(model, steps, generator)
 
-        def advance(x: Tensor, here: Level, there: Level) -> tuple[Tensor, Tensor]:
+        def advance(x: Tensor, here: NoiseLevel, there: NoiseLevel) -> tuple[Tensor, Tensor]:
             data, x = predict(x, here, there)
             for _ in range(self.corrections if there.noise > 0.0 else 0):
                 x = self._correct(model, x, there, generator)
@@ -241,13 +228,14 @@ class PredictorCorrector(Sampler):
         return advance
 
     def _correct(
-        self, model: Denoiser, x: Tensor, at: Level, generator: Generator | None
+        self, model: Denoiser, x: Tensor, at: NoiseLevel, generator: Generator | None
     ) -> Tensor:
-        score = (at.signal * model.data(x, at) - x) / at.noise**2
+        score = (at.signal * model.estimate(x, at) - x) / at.noise**2
         z = standard_noise(x, generator)
-        step = 2.0 * (self.ratio * _mean_norm(z) / _mean_norm(score)) ** 2
-        return x + step * score + sqrt(2.0 * step) * z
+        step = 2.0 * (self.ratio * _mean_norm(z) / _mean_norm(score)).square()
+        step = torch.where(torch.isfinite(step), step, 0.0)
+        return x + step * score + (2.0 * step).sqrt() * z
 
 
-def _mean_norm(x: Tensor) -> float:
-    return float(x.flatten(1).norm(dim=1).mean())
+def _mean_norm(x: Tensor) -> Tensor:
+    return x.flatten(1).norm(dim=1).mean()

@@ -13,8 +13,8 @@ import torch
 from torch import Generator, Tensor
 
 from gentoolkit.core import validate
-from gentoolkit.diffusion.denoiser import Denoiser, Level
-from gentoolkit.diffusion.samplers import Advance, Sampler, mix, standard_noise
+from gentoolkit.diffusion.denoiser import Denoiser, NoiseLevel
+from gentoolkit.diffusion.samplers import Advance, Sampler, mix, rates_at, standard_noise
 from gentoolkit.numerics import Adaptive, heun
 from gentoolkit.numerics.ode import Field, Rule
 
@@ -34,8 +34,8 @@ class ProbabilityFlow(Sampler):
     def begin(self, model: Denoiser, steps: int, generator: Generator | None) -> Advance:
         """Return the step."""
 
-        def advance(x: Tensor, here: Level, there: Level) -> tuple[Tensor, Tensor]:
-            data = model.data(x, here)
+        def advance(x: Tensor, here: NoiseLevel, there: NoiseLevel) -> tuple[Tensor, Tensor]:
+            data = model.estimate(x, here)
             if there.noise == 0.0:
                 return data, there.signal * data
             t = torch.tensor(here.time, dtype=torch.float64)
@@ -45,24 +45,23 @@ class ProbabilityFlow(Sampler):
         return advance
 
 
-def _slope(model: Denoiser, here: Level, data: Tensor) -> Field:
+def _slope(model: Denoiser, here: NoiseLevel, data: Tensor) -> Field:
     """Return the right side of the ODE; its first call, at `here`, asks the net no second time."""
     known = [(here, data)]
 
     def slope(t: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor]:
         (point,) = state
         at, estimate = known.pop() if known else _estimate(model, point, t)
-        with torch.no_grad():
-            drift, fall = (float(v) for v in model.schedule.rates(t[None]))
+        drift, fall = rates_at(model, float(t))
         # -g^2 score / 2 = fall (signal data - x) / 2, for g^2 = -noise^2 fall.
         return ((drift - 0.5 * fall) * point + (0.5 * fall * at.signal) * estimate,)
 
     return slope
 
 
-def _estimate(model: Denoiser, x: Tensor, t: Tensor) -> tuple[Level, Tensor]:
+def _estimate(model: Denoiser, x: Tensor, t: Tensor) -> tuple[NoiseLevel, Tensor]:
     (at,) = model.levels(t[None])
-    return at, model.data(x, at)
+    return at, model.estimate(x, at)
 
 
 @dataclass(frozen=True)
@@ -99,8 +98,8 @@ class AdaptiveFlow(Sampler):
         """Return the solution from one time to the next."""
         solver = self._solver()
 
-        def advance(x: Tensor, here: Level, there: Level) -> tuple[Tensor, Tensor]:
-            data = model.data(x, here)
+        def advance(x: Tensor, here: NoiseLevel, there: NoiseLevel) -> tuple[Tensor, Tensor]:
+            data = model.estimate(x, here)
             if there.noise == 0.0:
                 return data, there.signal * data
             slope = _slope(model, here, data)
@@ -122,10 +121,10 @@ class EDM(Sampler):
         churn: how much noise is renewed over all T steps; 0 draws nothing.
         low: least level u that is churned.
         high: greatest level u that is churned.
-        inflation: deviation of the fresh noise, near 1.
+        noise_scale: deviation of the fresh noise, near 1 (S_noise).
 
     Raises:
-        ValueError: `churn` is negative, `inflation` not positive, or not `0 <= low <= high`.
+        ValueError: `churn` is negative, `noise_scale` not positive, or not `0 <= low <= high`.
 
     Reference: Karras et al. 2022 (arXiv 2206.00364).
     """
@@ -133,7 +132,7 @@ class EDM(Sampler):
     churn: float = 0.0
     low: float = 0.0
     high: float = inf
-    inflation: float = 1.0
+    noise_scale: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.churn < inf:
@@ -142,39 +141,39 @@ class EDM(Sampler):
             raise ValueError(
                 f"churn needs 0 <= low <= high; got low={self.low}, high={self.high}; exchange them"
             )
-        validate.positive("inflation", self.inflation)
+        validate.positive("noise_scale", self.noise_scale)
 
     def begin(self, model: Denoiser, steps: int, generator: Generator | None) -> Advance:
         """Return the step; its estimate is read after the churn."""
         gamma = min(self.churn / steps, sqrt(2.0) - 1.0)
         (top,) = model.levels(torch.ones(1))
 
-        def advance(x: Tensor, here: Level, there: Level) -> tuple[Tensor, Tensor]:
+        def advance(x: Tensor, here: NoiseLevel, there: NoiseLevel) -> tuple[Tensor, Tensor]:
             if gamma > 0.0 and self.low <= here.ratio <= self.high:
                 start = self._lifted(model, here, top, gamma)
                 added = sqrt(max(0.0, start.ratio**2 - here.ratio**2))
                 noise = standard_noise(x, generator)
-                x = (x / here.signal + added * self.inflation * noise) * start.signal
+                x = (x / here.signal + added * self.noise_scale * noise) * start.signal
                 here = start
-            data = model.data(x, here)
+            data = model.estimate(x, here)
             return data, _heun(model, x, data, here, there)
 
         return advance
 
     @staticmethod
-    def _lifted(model: Denoiser, here: Level, top: Level, gamma: float) -> Level:
+    def _lifted(model: Denoiser, here: NoiseLevel, top: NoiseLevel, gamma: float) -> NoiseLevel:
         if here.ratio * (1.0 + gamma) >= top.ratio:
             return top
         return model.level_at(here.half_log_snr - log(1.0 + gamma))
 
 
-def _heun(model: Denoiser, x: Tensor, data: Tensor, here: Level, there: Level) -> Tensor:
+def _heun(model: Denoiser, x: Tensor, data: Tensor, here: NoiseLevel, there: NoiseLevel) -> Tensor:
     end = mix(x, data, here, there, there.noise)  # Euler's rule in u is DDIM's step
     if there.noise == 0.0:
         return end
     y = x / here.signal
     first = (y - data) / here.ratio
-    second = (end / there.signal - model.data(end, there)) / there.ratio
+    second = (end / there.signal - model.estimate(end, there)) / there.ratio
     return there.signal * (y + (there.ratio - here.ratio) / 2.0 * (first + second))
 
 
@@ -193,13 +192,13 @@ class DPMSolver2(Sampler):
     def begin(self, model: Denoiser, steps: int, generator: Generator | None) -> Advance:
         """Return the step."""
 
-        def advance(x: Tensor, here: Level, there: Level) -> tuple[Tensor, Tensor]:
-            data = model.data(x, here)
+        def advance(x: Tensor, here: NoiseLevel, there: NoiseLevel) -> tuple[Tensor, Tensor]:
+            data = model.estimate(x, here)
             if there.noise == 0.0:
                 return data, there.signal * data
             middle = model.level_at(0.5 * (here.half_log_snr + there.half_log_snr))
             u = mix(x, data, here, middle, middle.noise)  # DDIM's step is the first-order rule
-            noise = (u - middle.signal * model.data(u, middle)) / middle.noise
+            noise = (u - middle.signal * model.estimate(u, middle)) / middle.noise
             grown = expm1(there.half_log_snr - here.half_log_snr)
             return data, (there.signal / here.signal) * x - there.noise * grown * noise
 
@@ -222,9 +221,9 @@ class DPMSolverPlusPlus2M(Sampler):
         """Return the step, which remembers the last one of its run."""
         before: tuple[Tensor, float] | None = None
 
-        def advance(x: Tensor, here: Level, there: Level) -> tuple[Tensor, Tensor]:
+        def advance(x: Tensor, here: NoiseLevel, there: NoiseLevel) -> tuple[Tensor, Tensor]:
             nonlocal before
-            data = model.data(x, here)
+            data = model.estimate(x, here)
             h = there.half_log_snr - here.half_log_snr
             slope = data
             if before is not None and there.noise > 0.0:

@@ -29,16 +29,16 @@ class _Block(nn.Module):
 
 
 class UNet(nn.Module):
-    """A denoiser of images, (B, channels, H, W), (B,) and perhaps labels (B,) -> the same shape.
+    """A denoiser of images, (B, channels, H, W), (B,) and perhaps a context, classes (B,).
 
     One block at full and two at half resolution, and one back at full that also sees the first.
-    With classes, number `classes` is the null class: call it, or leave the label out, for a net
+    With classes, number `classes` is the null class: call it, or leave the context out, for a net
     that does not know the class.
 
     Arguments:
         channels: of an image.
         width: channels inside, a multiple of 8; twice as many at half resolution.
-        classes: number of classes, 0 for a net without labels.
+        classes: number of classes, 0 for a net without a context.
         time_features: width of the embedding of time.
 
     Raises:
@@ -73,15 +73,15 @@ class UNet(nn.Module):
 
     @property
     def null(self) -> int | None:
-        """The number of the null class, or None for a net without labels."""
+        """The number of the null class, or None for a net without a context."""
         return self.classes or None
 
-    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
-        """Return the output at images `x`, times `t` (B,) or () and labels (B,) int64.
+    def forward(self, x: Tensor, t: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return the output at images `x`, times `t` (B,) or () and classes (B,) int64.
 
         Raises:
-            ValueError: `x` is not of shape (B, channels, H, W) with even sides, a label is given
-                to a net without classes, or one is outside 0..classes.
+            ValueError: `x` is not of shape (B, channels, H, W) with even sides, a context is
+                given to a net without classes, or one is outside 0..classes.
         """
         if x.ndim != 4 or x.shape[1] != self.channels or x.shape[2] % 2 or x.shape[3] % 2:
             raise ValueError(
@@ -90,51 +90,28 @@ class UNet(nn.Module):
             )
         condition = self.time(t.expand(x.shape[0]))
         if self.label is not None:
-            condition = condition + self.label(self._labels(x, label))
-        elif label is not None:
-            raise ValueError(
-                f"this net knows no classes; got labels of shape {tuple(label.shape)}; build it "
-                "with classes=10, or leave the label out"
-            )
+            condition = condition + self.label(self._classes(x, context))
+        else:
+            validate.no_context(context, "a UNet without classes")
         fine = self.fine(self.enter(x), condition)
         coarse = self.down(fine)
         for block in self.coarse:
             coarse = block(coarse, condition)
         return self.leave(self.back(torch.cat([self.up(coarse), fine], 1), condition))
 
-    def _labels(self, x: Tensor, label: Tensor | None) -> Tensor:
-        if label is None:
+    def _classes(self, x: Tensor, context: Tensor | None) -> Tensor:
+        if context is None:
             return torch.full((x.shape[0],), self.classes, device=x.device)
-        if label.shape != x.shape[:1] or label.dtype != torch.int64:
+        if context.shape != x.shape[:1] or context.dtype != torch.int64:
             raise ValueError(
-                f"label must have shape ({x.shape[0]},) and dtype int64; got "
-                f"{tuple(label.shape)}, {label.dtype}; use label.long().expand(B)"
+                f"context must have shape ({x.shape[0]},) and dtype int64; got "
+                f"{tuple(context.shape)}, {context.dtype}; use context.long().expand(B)"
             )
-        if bool((label < 0).any()) or bool((label > self.classes).any()):
-            raise ValueError(
-                f"labels must lie in 0..{self.classes}, the last for none; got "
-                f"{int(label.min())} to {int(label.max())}; check the number of classes"
-            )
-        return label
-
-
-def hide(
-    label: Tensor, null: int, share: float = 0.1, generator: torch.Generator | None = None
-) -> Tensor:
-    """Return the labels with a random share replaced by the null class, for training, (B,).
-
-    Arguments:
-        label: (B,) int64.
-        null: number of the null class.
-        share: chance that a label is hidden, in [0, 1].
-        generator: source of randomness.
-
-    Raises:
-        ValueError: `share` is outside [0, 1].
-
-    Reference: Ho and Salimans 2022 (arXiv 2207.12598).
-    """
-    if not 0.0 <= share <= 1.0:
-        raise ValueError(f"share must lie in [0, 1]; got {share}; for example 0.1")
-    hidden = torch.rand(label.shape, generator=generator, device=label.device) < share
-    return torch.where(hidden, null, label)
+        if validate.readable(context):
+            low, high = (int(v) for v in torch.aminmax(context))
+            if low < 0 or high > self.classes:
+                raise ValueError(
+                    f"classes must lie in 0..{self.classes}, the last for none; got {low} to "
+                    f"{high}; check the number of classes"
+                )
+        return context

@@ -83,7 +83,7 @@ class AffineAutoregressive(MaskedAutoregressive):
         bound: float = 3.0,
     ) -> None:
         validate.positive("bound", bound)
-        super().__init__(MADE(features, 2, hidden, context, order))
+        super().__init__(MADE(features, 2, hidden, context=context, order=order))
         self.bound = bound
 
     def _shift_and_log_scale(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
@@ -131,7 +131,7 @@ class SplineAutoregressive(MaskedAutoregressive):
     ) -> None:
         outputs = 3 * validate.positive_count("bins", bins) - 1
         spline_knots(torch.zeros(outputs), bound)  # refuses a bad number of bins and a bad box
-        super().__init__(MADE(features, outputs, hidden, context, order))
+        super().__init__(MADE(features, outputs, hidden, context=context, order=order))
         self.bound = bound
 
     def score(self, y: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:

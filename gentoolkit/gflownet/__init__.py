@@ -1,9 +1,9 @@
 """GFlowNets: objects built move by move, in proportion to a reward."""
 
-from gentoolkit.gflownet.build import Build, chain
+from gentoolkit.gflownet.build import Build, Finish
 from gentoolkit.gflownet.continuous import GaussianFlowNet
 from gentoolkit.gflownet.environment import Environment, masked_log_softmax
-from gentoolkit.gflownet.environments import Hypergrid, Slots, Strings, Subsets
+from gentoolkit.gflownet.environments import Hypergrid, Slots, Subsets
 from gentoolkit.gflownet.exact import (
     Flows,
     count_paths,
@@ -12,9 +12,8 @@ from gentoolkit.gflownet.exact import (
     law,
     leaks,
     reach,
-    settle,
-    settle_softly,
-    stop_residuals,
+    soft_values,
+    solve_flows,
     uniform_pull,
 )
 from gentoolkit.gflownet.graph import Graph
@@ -27,17 +26,16 @@ from gentoolkit.gflownet.objectives import (
     Objective,
     SubTrajectoryBalance,
     TrajectoryBalance,
-    stretches,
+    sub_trajectory_loss,
 )
 from gentoolkit.gflownet.paths import Paths, join, pull_paths, push_paths
 from gentoolkit.gflownet.policy import Heads, Policy, TablePolicy
 from gentoolkit.gflownet.replay import ReplayBuffer
 from gentoolkit.gflownet.rewards import Corners, LogOf, WeightedEnergies
 from gentoolkit.gflownet.space import Space
-from gentoolkit.gflownet.stochastic import Shortfall, Slippery, shortfall
-from gentoolkit.gflownet.unify import IWAE_SIGN, consistency, penalised_bound
+from gentoolkit.gflownet.stochastic import Slippery, shortfall
+from gentoolkit.gflownet.unify import consistency, penalised_loss
 from gentoolkit.gflownet.uses import (
-    cone,
     cones,
     entropy,
     free_energy,
@@ -46,9 +44,9 @@ from gentoolkit.gflownet.uses import (
 )
 
 __all__ = [
-    "IWAE_SIGN",
     "Account",
     "Build",
+    "Finish",
     "Corners",
     "DetailedBalance",
     "Environment",
@@ -65,18 +63,14 @@ __all__ = [
     "Paths",
     "Policy",
     "ReplayBuffer",
-    "Shortfall",
     "Slippery",
     "Slots",
     "Space",
-    "Strings",
     "SubTrajectoryBalance",
     "Subsets",
     "TablePolicy",
     "TrajectoryBalance",
     "WeightedEnergies",
-    "chain",
-    "cone",
     "cones",
     "consistency",
     "count_paths",
@@ -89,16 +83,15 @@ __all__ = [
     "leaks",
     "masked_log_softmax",
     "mutual_information",
-    "penalised_bound",
+    "penalised_loss",
     "pull_paths",
     "push_paths",
     "reach",
     "restarted",
     "rollouts",
-    "settle",
-    "settle_softly",
     "shortfall",
-    "stop_residuals",
-    "stretches",
+    "soft_values",
+    "solve_flows",
+    "sub_trajectory_loss",
     "uniform_pull",
 ]

@@ -9,18 +9,10 @@ from collections.abc import Callable, Sequence
 from math import isfinite
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Size, Tensor, nn
 
-from gentoolkit.core import (
-    Chain,
-    FunctionKernel,
-    Gaussian,
-    Trajectory,
-    log_variance,
-    residuals,
-    trajectory_balance,
-    validate,
-)
+from gentoolkit.core import Chain, FunctionKernel, Gaussian, Unsupported, validate
+from gentoolkit.gflownet.objectives import Account, Objective, TrajectoryBalance
 from gentoolkit.nets import MLP
 
 
@@ -34,24 +26,33 @@ class GaussianFlowNet(nn.Module):
 
     Arguments:
         log_reward: log R of points (B, D), shape (B,).
-        dims: number D of dimensions.
+        features: number D of dimensions.
         moves: number T of moves, two or more.
         spread: deviation of the uncontrolled walk after all moves.
         hidden: widths of the hidden layers.
+        objective: trajectory balance if left out.
 
     Raises:
         ValueError: a size is out of range.
 
     Reference: Lahlou et al. 2023 (arXiv 2301.12594).
+
+    >>> _ = torch.manual_seed(0)
+    >>> model = GaussianFlowNet(lambda x: -x.square().sum(1), 2)
+    >>> model.loss(model.paths(16)).backward()
+    >>> model.sample(5).shape
+    torch.Size([5, 2])
     """
 
     def __init__(
         self,
         log_reward: Callable[[Tensor], Tensor],
-        dims: int,
+        features: int,
+        *,
         moves: int = 8,
         spread: float = 2.0,
         hidden: Sequence[int] = (64, 64),
+        objective: Objective | None = None,
     ) -> None:
         super().__init__()
         if validate.positive_count("moves", moves) < 2:
@@ -59,10 +60,11 @@ class GaussianFlowNet(nn.Module):
         if not (isfinite(spread) and spread > 0):
             raise ValueError(f"spread must be positive; got {spread}; pass a deviation")
         self.log_reward, self.moves, self.spread = log_reward, moves, spread
-        self.dims = validate.positive_count("dims", dims)
-        self.net = MLP(dims + 1, 2 * dims, hidden)
-        self.flow_net = MLP(dims + 1, 1, hidden)
+        self.event_shape = Size((validate.positive_count("features", features),))
+        self.net = MLP(features + 1, 2 * features, hidden)
+        self.flow_net = MLP(features + 1, 1, hidden)
         self.log_z = nn.Parameter(torch.zeros(()))
+        self.objective = TrajectoryBalance() if objective is None else objective
 
     def _with_time(self, x: Tensor, t: int) -> Tensor:
         return torch.cat([x, torch.full_like(x[:, :1], t / self.moves)], 1)
@@ -75,10 +77,10 @@ class GaussianFlowNet(nn.Module):
     def _pull(self, y: Tensor, t: int) -> Gaussian:
         return Gaussian(y * (t / (t + 1)), self.spread * (t / (self.moves * (t + 1))) ** 0.5)
 
-    def chain(self) -> Chain:
+    def chain(self, context: Tensor | None = None) -> Chain:
         """Return the chain from the first move on: T - 1 kernels."""
-        like = self.log_z
-        origin = torch.zeros(1, self.dims, dtype=like.dtype, device=like.device)
+        validate.no_context(context, "GaussianFlowNet")
+        origin = self.log_z.new_zeros(1, *self.event_shape)
         steps = [
             FunctionKernel(lambda x, t=t: self._push(x, t), lambda y, t=t: self._pull(y, t))
             for t in range(1, self.moves)
@@ -86,41 +88,69 @@ class GaussianFlowNet(nn.Module):
         return Chain(self._push(origin, 0), steps)
 
     @torch.no_grad()
-    def paths(self, n: int, generator: Generator | None = None) -> tuple[Tensor, ...]:
-        """Draw the states of `n` paths, T tensors (n, D); nothing is differentiated."""
-        return self.chain().push(n, generator).states
+    def paths(self, n: int, *, generator: Generator | None = None) -> Tensor:
+        """Draw the states of `n` paths, (T, n, D); nothing is differentiated."""
+        return torch.stack(self.chain().push(n, generator).states)
 
-    def log_flow(self, trajectory: Trajectory) -> Tensor:
-        """Return log F at the states, (T, B): log Z at the source, log R at the end."""
-        source = self.log_z + trajectory.log_source
-        between = [
-            self.flow_net(self._with_time(x, t))[:, 0]
-            for t, x in enumerate(trajectory.states[1:-1], 2)
-        ]
-        return torch.stack([source, *between, self.log_reward(trajectory.states[-1])])
+    def account(self, paths: Tensor) -> Account:
+        """Score the states x_1, ..., x_T of paths (T, B, D), whoever drew them.
 
-    def residuals(self, states: Sequence[Tensor]) -> Tensor:
-        """Return the imbalance of every kernel along given states, (T - 1, B)."""
-        trajectory = self.chain().replay(states)
-        return residuals(trajectory, self.log_flow(trajectory))
+        The source and its first move count as one step without a pull.
+        """
+        trajectory = self.chain().replay(paths.unbind())
+        ratio, source = trajectory.log_ratio, trajectory.log_source[None]
+        between = [self.flow_net(self._with_time(x, t))[:, 0] for t, x in enumerate(paths[1:-1], 2)]
+        start = self.log_z.expand_as(source)
+        end = validate.per_sample("log_reward", self.log_reward(paths[-1]), len(paths[-1]))
+        flow = torch.cat([start, start + source, torch.stack([*between, end])])
+        log_push = torch.cat([source, -ratio])  # only the difference of push and pull is asked for
+        return Account(log_push, torch.zeros_like(log_push), flow, torch.ones_like(log_push) > 0)
 
-    def trajectory_balance(self, states: Sequence[Tensor]) -> Tensor:
-        """Return the mean square of `log w - log Z` on given states, shape ()."""
-        log_w = self.chain().replay(states).log_weight(self.log_reward)
-        return trajectory_balance(log_w, self.log_z)
+    def inflow(self, paths: Tensor) -> Tensor:
+        """Refuse: the flow into a point is an integral over all that may come before.
 
-    def detailed_balance(self, states: Sequence[Tensor]) -> Tensor:
-        """Return the mean square of the imbalance of the kernels on given states, shape ()."""
-        return self.residuals(states).square().mean()
+        Raises:
+            Unsupported: always; balance the moves instead, by another objective.
+        """
+        raise Unsupported(
+            "the flow into a point is an integral; got FlowMatching on continuous moves; use "
+            "DetailedBalance, SubTrajectoryBalance, TrajectoryBalance or LogVariance"
+        )
 
-    def log_variance(self, states: Sequence[Tensor]) -> Tensor:
-        """Return the variance of log w on given states, shape ()."""
-        return log_variance(self.chain().replay(states).log_weight(self.log_reward))
+    def elbo(
+        self, batch: Tensor, *, context: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        """Return the log-evidence of one pulled path to each point (B, D), shape (B,)."""
+        chain = self.chain(context)
+        return chain.pull(
+            validate.batch("batch", batch, self.event_shape), generator
+        ).log_evidence()
 
-    def loss(self, batch: Sequence[Tensor]) -> Tensor:
-        """Return trajectory balance on the states of paths, however drawn, shape ()."""
-        return self.trajectory_balance(batch)
+    def loss(
+        self,
+        batch: Tensor,
+        *,
+        context: Tensor | None = None,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Return the objective on a batch, shape ().
 
-    def sample(self, n: int, generator: Generator | None = None) -> Tensor:
+        Arguments:
+            batch: states of paths (T, B, D), however drawn; or points (B, D), to each of which a
+                path is drawn from the pull.
+            context: None; this model has none.
+            generator: source of randomness.
+        """
+        validate.no_context(context, "GaussianFlowNet")
+        if batch.ndim == 2:
+            validate.batch("batch", batch, self.event_shape)
+            with torch.no_grad():
+                batch = torch.stack(self.chain().pull(batch, generator).states)
+        return self.objective(self, batch)
+
+    def sample(
+        self, n: int, *, context: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
         """Draw `n` points, (n, D)."""
-        return self.paths(n, generator)[-1]
+        validate.no_context(context, "GaussianFlowNet")
+        return self.paths(n, generator=generator)[-1]

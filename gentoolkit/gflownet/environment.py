@@ -3,19 +3,22 @@
 from abc import ABC, abstractmethod
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor, nn
+
+from gentoolkit.core import validate
 
 
-class Environment(ABC):
-    """A directed acyclic graph of states, walked by a batch of paths at once.
+class Environment(nn.Module, ABC):
+    """A directed acyclic graph of states, walked by a batch of paths at once; a module.
 
     A path starts at `start`, makes build moves `0 ... moves - 1`, and ends with the stop, whose
     number is `moves`. One number names an edge from both of its ends: `undo(step(s, m), m) = s`.
 
-    Obligations: states are rows of whole numbers `0 <= states[:, d] < sizes[d]`. `step` and `undo`
-    leave a row where it is when its move is the stop or the padding -1; they may take a move that
-    is not allowed for granted. Every state allows some move or the stop. No state comes twice on
-    a path. `encode` follows torch's default dtype.
+    Obligations: a subclass calls `super().__init__()`. States are rows of whole numbers
+    `0 <= states[:, d] < sizes[d]`. `step` and `undo` leave a row where it is when its move is the
+    stop or the padding -1; they may take a move that is not allowed for granted. Every state allows
+    some move or the stop. No state comes twice on a path. Tables are buffers, so that they follow
+    the model that holds the environment.
 
     Arguments:
         moves: number A of build moves.
@@ -33,9 +36,11 @@ class Environment(ABC):
         """Return `n` copies of the source state: all zeros, (n, D)."""
         return torch.zeros(n, len(self.sizes), dtype=torch.long, device=device)
 
-    @abstractmethod
     def encode(self, states: Tensor) -> Tensor:
-        """Return what a network sees of the states, (B, features)."""
+        """Return what a network sees of the states, (B, features): each entry one-hot."""
+        offsets = torch.tensor([0, *self.sizes[:-1]], device=states.device).cumsum(0)
+        out = torch.zeros(len(states), sum(self.sizes), device=states.device)
+        return out.scatter_(1, states + offsets, 1.0)
 
     @abstractmethod
     def allowed(self, states: Tensor) -> Tensor:
@@ -53,16 +58,18 @@ class Environment(ABC):
     def undo(self, states: Tensor, move: Tensor) -> Tensor:
         """Return the states before `move` (B,)."""
 
+    @property
+    def event_shape(self) -> Size:
+        """Shape of an object, (D,)."""
+        return Size((len(self.sizes),))
+
     def objects(self, states: Tensor) -> Tensor:
         """Return what a reward is asked about: the rows of the states, (B, D)."""
         return states
 
-
-def one_hot_rows(states: Tensor, sizes: tuple[int, ...]) -> Tensor:
-    """Return every entry as a one-hot block, (B, sum of sizes), in torch's default dtype."""
-    offsets = torch.tensor([0, *sizes[:-1]], device=states.device).cumsum(0)
-    out = torch.zeros(len(states), sum(sizes), device=states.device)
-    return out.scatter_(1, states + offsets, 1.0)
+    def states_of(self, objects: Tensor) -> Tensor:
+        """Return the states that hold the given objects (B, D)."""
+        return objects
 
 
 def masked_log_softmax(logits: Tensor, mask: Tensor) -> Tensor:
@@ -78,7 +85,7 @@ def masked_log_softmax(logits: Tensor, mask: Tensor) -> Tensor:
     Raises:
         ValueError: a row allows nothing.
     """
-    if not bool(mask.any(-1).all()):
+    if validate.readable(mask) and not bool(mask.any(-1).all()):
         row = int((~mask.any(-1)).nonzero()[0])
         raise ValueError(
             f"every state must allow a move or the stop; got row {row} of {len(mask)} with all "

@@ -1,10 +1,10 @@
-"""Small state spaces: a grid, strings built in order or in any order, and sets."""
+"""Small state spaces: a grid, strings filled in any order, and sets."""
 
 import torch
 from torch import Tensor
 
 from gentoolkit.core import validate
-from gentoolkit.gflownet.environment import Environment, one_hot_rows
+from gentoolkit.gflownet.environment import Environment
 
 
 class _Counts(Environment):
@@ -30,19 +30,20 @@ class Hypergrid(_Counts):
         dims: number of coordinates.
 
     Reference: Bengio et al. 2021 (arXiv 2106.04399).
+
+    >>> grid = Hypergrid(side=4, dims=2)
+    >>> grid.step(grid.start(1), torch.tensor([1]))
+    tensor([[0, 1]])
     """
 
     def __init__(self, side: int = 8, dims: int = 2) -> None:
+        super().__init__()
         self.side = validate.positive_count("side", side)
         self.dims = validate.positive_count("dims", dims)
         if side < 2:
             raise ValueError(f"side must be at least 2; got {side}; a grid of one point is no grid")
         self.moves, self.sizes = dims, (side,) * dims
         self.features, self.longest = side * dims, (side - 1) * dims
-
-    def encode(self, states: Tensor) -> Tensor:
-        """Return each coordinate one-hot, (B, side * dims)."""
-        return one_hot_rows(states, self.sizes)
 
     def allowed(self, states: Tensor) -> Tensor:
         """Return which coordinates are below their last value; the stop is always allowed."""
@@ -52,52 +53,6 @@ class Hypergrid(_Counts):
     def undoable(self, states: Tensor) -> Tensor:
         """Return which coordinates are above zero."""
         return states > 0
-
-
-class Strings(Environment):
-    """Strings of one length, built from left to right: a tree, so there is one path to each.
-
-    A state holds 0 in an empty place and `token + 1` in a filled one; only full strings stop.
-
-    Arguments:
-        length: number of places.
-        tokens: number of letters; move m appends letter m.
-    """
-
-    def __init__(self, length: int, tokens: int = 2) -> None:
-        self.length = validate.positive_count("length", length)
-        self.tokens = validate.positive_count("tokens", tokens)
-        self.moves, self.sizes = tokens, (tokens + 1,) * length
-        self.features, self.longest = (tokens + 1) * length, length
-
-    def encode(self, states: Tensor) -> Tensor:
-        """Return each place one-hot, empty included, (B, length * (tokens + 1))."""
-        return one_hot_rows(states, self.sizes)
-
-    def allowed(self, states: Tensor) -> Tensor:
-        """Return every letter while there is room, and the stop when there is none."""
-        full = (states > 0).all(1, keepdim=True)
-        return torch.cat([(~full).expand(-1, self.tokens), full], 1)
-
-    def undoable(self, states: Tensor) -> Tensor:
-        """Return the last letter alone."""
-        last = (states * self._place(states, -1)).sum(1, keepdim=True)
-        return last == torch.arange(1, self.tokens + 1, device=states.device)
-
-    def step(self, states: Tensor, move: Tensor) -> Tensor:
-        """Write the letter in the first empty place."""
-        letter = torch.where(move < self.tokens, move + 1, 0)
-        return states + self._place(states, 0) * letter[:, None]
-
-    def undo(self, states: Tensor, move: Tensor) -> Tensor:
-        """Erase the last letter."""
-        letter = torch.where(move < self.tokens, move + 1, 0)
-        return states - self._place(states, -1) * letter[:, None]
-
-    def _place(self, states: Tensor, shift: int) -> Tensor:
-        """Mark the first empty place, or the last filled one if `shift` is -1."""
-        at = (states > 0).sum(1, keepdim=True) + shift
-        return (at == torch.arange(self.length, device=states.device)).long()
 
 
 class Slots(Environment):
@@ -111,14 +66,11 @@ class Slots(Environment):
     """
 
     def __init__(self, length: int, tokens: int = 2) -> None:
+        super().__init__()
         self.length = validate.positive_count("length", length)
         self.tokens = validate.positive_count("tokens", tokens)
         self.moves, self.sizes = tokens * length, (tokens + 1,) * length
         self.features, self.longest = (tokens + 1) * length, length
-
-    def encode(self, states: Tensor) -> Tensor:
-        """Return each place one-hot, empty included, (B, length * (tokens + 1))."""
-        return one_hot_rows(states, self.sizes)
 
     def allowed(self, states: Tensor) -> Tensor:
         """Return every letter in every empty place, and the stop when none is empty."""
@@ -153,7 +105,8 @@ class Subsets(_Counts):
         most: largest subset; n if left out.
     """
 
-    def __init__(self, things: int, least: int = 0, most: int | None = None) -> None:
+    def __init__(self, things: int, *, least: int = 0, most: int | None = None) -> None:
+        super().__init__()
         self.things = validate.positive_count("things", things)
         self.most = things if most is None else validate.positive_count("most", most)
         self.least = least

@@ -23,7 +23,7 @@ from gentoolkit.gflownet.space import Space
 
 def uniform_pull(space: Space) -> Tensor:
     """Return the pull that picks one of the parents at random, (S, moves)."""
-    mask = (space.parents >= 0).to(torch.get_default_dtype())
+    mask = (space.parent >= 0).to(torch.get_default_dtype())
     return mask / mask.sum(1, keepdim=True).clamp_min(1.0)
 
 
@@ -43,7 +43,7 @@ def flow_sweep(space: Space, reward: Tensor, pull: Tensor) -> Tensor:
     # The extra row is the flow of the missing child -1.
     flow = torch.cat([reward, torch.zeros_like(reward[:1])])
     for level in reversed(space.levels[:-1]):
-        flow[level] += (flow[space.children[level]] * share[level]).sum(1)
+        flow[level] += (flow[space.child[level]] * share[level]).sum(1)
     return flow[:-1]
 
 
@@ -55,12 +55,12 @@ def reach(space: Space, push: Tensor, start: int = 0) -> Tensor:
         push: (S, moves + 1), probabilities of the moves and the stop.
         start: number of the state where paths begin.
     """
-    moves = torch.arange(space.moves, device=space.children.device)
-    toll = torch.where(space.parents >= 0, push[space.parents.clamp_min(0), moves], 0.0)
+    moves = torch.arange(space.moves, device=space.child.device)
+    toll = torch.where(space.parent >= 0, push[space.parent.clamp_min(0), moves], 0.0)
     visits = push.new_zeros(space.size)
     visits[start] = 1.0
     for level in space.levels[1:]:
-        visits[level] += (visits[space.parents[level].clamp_min(0)] * toll[level]).sum(1)
+        visits[level] += (visits[space.parent[level].clamp_min(0)] * toll[level]).sum(1)
     return visits
 
 
@@ -71,7 +71,7 @@ def law(space: Space, push: Tensor, start: int = 0) -> Tensor:
 
 def count_paths(space: Space) -> Tensor:
     """Return how many paths lead from the source to each state, (S,)."""
-    return reach(space, torch.ones(space.size, space.moves + 1, device=space.children.device))
+    return reach(space, torch.ones(space.size, space.moves + 1, device=space.child.device))
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Flows:
         return self.reward / self.reward.sum()
 
 
-def settle(space: Space, reward: Tensor, pull: Tensor | None = None) -> Flows:
+def solve_flows(space: Space, reward: Tensor, pull: Tensor | None = None) -> Flows:
     """Return the flow that carries `reward` and splits upwards as `pull` says.
 
         F(s) = R(s) + sum_m F(s_m) pull(s | s_m),   push(s_m | s) = F(s_m) pull(s | s_m) / F(s)
@@ -130,13 +130,18 @@ def settle(space: Space, reward: Tensor, pull: Tensor | None = None) -> Flows:
         ValueError: a reward is not positive and finite, or `pull` is no law over the parents.
 
     Reference: Bengio et al. 2021 (arXiv 2111.09266).
+
+    >>> from gentoolkit.gflownet import Hypergrid
+    >>> flows = solve_flows(Space(Hypergrid(2, 2)), torch.tensor([1.0, 2.0, 3.0, 4.0]))
+    >>> flows.z, flows.law()
+    (tensor(10.), tensor([0.1000, 0.2000, 0.3000, 0.4000]))
     """
     reward = stopping_reward(space, reward)
     pull = uniform_pull(space) if pull is None else _checked_pull(space, pull)
     return carried(space, reward, pull)
 
 
-def settle_softly(space: Space, reward: Tensor) -> Flows:
+def soft_values(space: Space, reward: Tensor) -> Flows:
     """Return the values and the policy of soft reinforcement learning: the pull is forgotten.
 
         V(s) = R(s) + sum_m V(s_m)
@@ -146,22 +151,22 @@ def settle_softly(space: Space, reward: Tensor) -> Flows:
 
     Reference: Bengio et al. 2021 (arXiv 2106.04399).
     """
-    pull = (space.parents >= 0).to(reward.dtype)
+    pull = (space.parent >= 0).to(reward.dtype)
     return carried(space, stopping_reward(space, reward), pull)
 
 
 def carried(space: Space, reward: Tensor, pull: Tensor) -> Flows:
     """Return the flow for any non-negative `reward` (S,) and `pull` (S, moves), unchecked."""
     flow = flow_sweep(space, reward, pull)
-    ahead = torch.cat([flow, flow.new_zeros(1)])[space.children] * _share(space, pull)
+    ahead = torch.cat([flow, flow.new_zeros(1)])[space.child] * _share(space, pull)
     push = torch.cat([ahead, reward[:, None]], 1) / flow[:, None]
     return Flows(space, reward, pull, flow, push)
 
 
 def _share(space: Space, pull: Tensor) -> Tensor:
     """Return the pull of each edge at its upper end, (S, moves)."""
-    moves = torch.arange(space.moves, device=space.children.device)
-    return torch.where(space.children >= 0, pull[space.children.clamp_min(0), moves], 0.0)
+    moves = torch.arange(space.moves, device=space.child.device)
+    return torch.where(space.child >= 0, pull[space.child.clamp_min(0), moves], 0.0)
 
 
 def stopping_reward(space: Space, reward: Tensor) -> Tensor:
@@ -182,7 +187,7 @@ def stopping_reward(space: Space, reward: Tensor) -> Tensor:
 
 def _checked_pull(space: Space, pull: Tensor) -> Tensor:
     total = pull[1:].sum(1)
-    allowed = space.parents >= 0
+    allowed = space.parent >= 0
     if (
         pull.shape != allowed.shape
         or bool((pull < 0).any())
@@ -197,39 +202,36 @@ def _checked_pull(space: Space, pull: Tensor) -> Tensor:
     return pull
 
 
-def edge_residuals(space: Space, log_flow: Tensor, push: Tensor, pull: Tensor) -> Tensor:
-    """Return the imbalance of every move, (S, moves), zero where there is none.
+def edge_residuals(
+    space: Space, log_flow: Tensor, push: Tensor, pull: Tensor, log_reward: Tensor
+) -> Tensor:
+    """Return the imbalance of every move and stop, (S, moves + 1), zero where there is none.
 
-        log F(s_m) + log pull(s | s_m) - log F(s) - log push(s_m | s)
+        moves:     log F(s_m) + log pull(s | s_m) - log F(s) - log push(s_m | s)
+        the stop:  log R(s) - log F(s) - log push(stop | s)
 
     Arguments:
         space: the listed states.
         log_flow: (S,).
         push: (S, moves + 1) probabilities.
         pull: (S, moves) probabilities.
+        log_reward: (S,), read where a state may stop.
     """
-    there = space.children >= 0
-    upper = log_flow[:, None] + torch.where(there, push[:, :-1], 1.0).log()
-    share = torch.where(there, _share(space, pull), 1.0).log()
-    lower = log_flow[space.children.clamp_min(0)] + share
+    there = torch.cat([space.child >= 0, space.may_stop[:, None]], 1)
+    share = torch.where(space.child >= 0, _share(space, pull), 1.0).log()
+    lower = torch.cat([log_flow[space.child.clamp_min(0)] + share, log_reward[:, None]], 1)
+    upper = log_flow[:, None] + torch.where(there, push, 1.0).log()
     return torch.where(there, lower - upper, 0.0)
-
-
-def stop_residuals(space: Space, log_flow: Tensor, push: Tensor, log_reward: Tensor) -> Tensor:
-    """Return `log R(s) - log F(s) - log push(stop | s)`, (S,), zero where no stop is allowed."""
-    stops = space.may_stop
-    leaving = log_flow + torch.where(stops, push[:, -1], 1.0).log()
-    return torch.where(stops, log_reward - leaving, 0.0)
 
 
 def leaks(space: Space, log_flow: Tensor, push: Tensor) -> Tensor:
     """Return `log inflow - log F(s)` of every state, (S,), zero at the source.
 
     The inflow is `sum over parents p of F(p) push(s | p)`; what leaves is F(s), since the moves
-    and the stop share it. The stop has its own balance, `stop_residuals`.
+    and the stop share it. The stop has its own balance, see `edge_residuals`.
     """
     edges = log_flow[:, None] + push[:, :-1].log()
-    moves = torch.arange(space.moves, device=space.children.device)
-    come = edges[space.parents.clamp_min(0), moves].masked_fill(space.parents < 0, -torch.inf)
+    moves = torch.arange(space.moves, device=space.child.device)
+    come = edges[space.parent.clamp_min(0), moves].masked_fill(space.parent < 0, -torch.inf)
     gap = come[1:].logsumexp(1) - log_flow[1:]
     return torch.cat([torch.zeros_like(gap[:1]), gap])

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from gentoolkit.gflownet.environment import Environment
 
@@ -27,7 +26,12 @@ class Graph(Environment):
             neither move nor stop, or a stop that is no node.
     """
 
-    def __init__(self, graph: Edges | Any, stops: Collection[Hashable] | None = None) -> None:  # noqa: ANN401 - networkx is not a dependency
+    child: Tensor
+    parent: Tensor
+    may_stop: Tensor
+
+    def __init__(self, graph: Edges | Any, *, stops: Collection[Hashable] | None = None) -> None:  # noqa: ANN401 - networkx is not a dependency
+        super().__init__()
         pairs = list(dict.fromkeys((a, b) for a, b, *_ in getattr(graph, "edges", graph)))
         if not pairs:
             raise ValueError("a graph needs an edge; got none; pass pairs such as [('a', 'b')]")
@@ -38,14 +42,15 @@ class Graph(Environment):
         count = len(self.nodes)
         colours = _colours(ends, count)
         self.moves, self.sizes, self.features = max(colours) + 1, (count,), count
-        self._children = torch.full((count, self.moves), -1)
-        self._parents = torch.full((count, self.moves), -1)
+        child, parent = (torch.full((count, self.moves), -1) for _ in range(2))
         for (a, b), m in zip(ends, colours, strict=True):
-            self._children[a, m], self._parents[b, m] = b, a
-        self._stops = self._marked(stops, place)
+            child[a, m], parent[b, m] = b, a
+        self.register_buffer("child", child, persistent=False)
+        self.register_buffer("parent", parent, persistent=False)
+        self.register_buffer("may_stop", self._marked(stops, place), persistent=False)
 
     def _marked(self, stops: Collection[Hashable] | None, place: dict[Hashable, int]) -> Tensor:
-        leaves = (self._children < 0).all(1)
+        leaves = (self.child < 0).all(1)
         if stops is None:
             return leaves
         strange = [s for s in stops if s not in place]
@@ -63,30 +68,25 @@ class Graph(Environment):
             )
         return marked
 
-    def encode(self, states: Tensor) -> Tensor:
-        """Return the node one-hot, (B, number of nodes)."""
-        return one_hot(states[:, 0], self.features).to(torch.get_default_dtype())
-
     def allowed(self, states: Tensor) -> Tensor:
         """Return the numbers of the edges out of each node, and whether it may stop."""
-        at = states[:, 0].cpu()
-        mask = torch.cat([self._children[at] >= 0, self._stops[at, None]], 1)
-        return mask.to(states.device)
+        at = states[:, 0]
+        return torch.cat([self.child[at] >= 0, self.may_stop[at, None]], 1)
 
     def undoable(self, states: Tensor) -> Tensor:
         """Return the numbers of the edges into each node."""
-        return (self._parents[states[:, 0].cpu()] >= 0).to(states.device)
+        return self.parent[states[:, 0]] >= 0
 
     def step(self, states: Tensor, move: Tensor) -> Tensor:
         """Follow an edge."""
-        return self._follow(self._children, states, move)
+        return self._follow(self.child, states, move)
 
     def undo(self, states: Tensor, move: Tensor) -> Tensor:
         """Follow an edge against its direction."""
-        return self._follow(self._parents, states, move)
+        return self._follow(self.parent, states, move)
 
     def _follow(self, table: Tensor, states: Tensor, move: Tensor) -> Tensor:
-        ahead = table.to(states.device)[states[:, 0], move.clamp(0, self.moves - 1)]
+        ahead = table[states[:, 0], move.clamp(0, self.moves - 1)]
         stays = (move < 0) | (move == self.moves)
         return torch.where(stays, states[:, 0], ahead)[:, None]
 

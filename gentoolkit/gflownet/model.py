@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Size, Tensor, nn
 
-from gentoolkit.core import validate
+from gentoolkit.core import Categorical, Chain, Unsupported, validate
 from gentoolkit.gflownet import exact
+from gentoolkit.gflownet.build import Build, Finish
 from gentoolkit.gflownet.environment import Environment
 from gentoolkit.gflownet.objectives import Account, Objective, TrajectoryBalance
 from gentoolkit.gflownet.paths import Chooser, Paths, join, pull_paths, push_paths
@@ -37,7 +38,8 @@ class GFlowNet(nn.Module):
 
     The flow through the source is `log_z`, one number for all objectives, so that trajectory
     balance is the sum of the residuals of detailed balance. On a `Space` every state is scored
-    once wherever that is less work than to score those of the paths.
+    once wherever that is less work than to score those of the paths, and the rewards are listed
+    once, so that the model can be pickled whatever function they came from.
 
     Arguments:
         environment: where objects are built; a `Space` makes it fast and gives the exact law.
@@ -49,6 +51,13 @@ class GFlowNet(nn.Module):
         ValueError: on a `Space`, some log-reward is not finite.
 
     Reference: Bengio et al. 2021 (arXiv 2111.09266).
+
+    >>> from gentoolkit.gflownet import Corners, Hypergrid, LogOf
+    >>> _ = torch.manual_seed(0)
+    >>> model = GFlowNet(Space(Hypergrid(8, 2)), LogOf(Corners(8)))
+    >>> model.loss(model.paths(16)).backward()
+    >>> model.sample(5).shape, model.law().shape
+    (torch.Size([5, 2]), torch.Size([64]))
     """
 
     _rewards: Tensor | None
@@ -58,37 +67,40 @@ class GFlowNet(nn.Module):
         environment: Environment,
         log_reward: LogReward,
         policy: Policy | TablePolicy | Slippery | None = None,
+        *,
         objective: Objective | None = None,
     ) -> None:
         super().__init__()
-        self.environment, self.log_reward = environment, log_reward
+        self.environment = environment
         self.policy = Policy(environment) if policy is None else policy
         self.objective = TrajectoryBalance() if objective is None else objective
         self.log_z = nn.Parameter(torch.zeros(()))
         width = self.policy.context
         self.log_z_net = MLP(width, 1) if width else None
-        self.register_buffer("_rewards", self._listed_rewards(), persistent=False)
+        listed = isinstance(environment, Space) and not width
+        rewards = _listed(environment, log_reward) if listed else None
+        self.register_buffer("_rewards", rewards, persistent=False)
+        self._log_reward = None if listed else log_reward
 
-    def _listed_rewards(self) -> Tensor | None:
-        if not isinstance(self.environment, Space) or self.policy.context:
-            return None
-        stops = self.environment.may_stop
-        value = self.log_reward(self.environment.rows[stops])
-        checked_log_reward(validate.per_sample("log_reward", value, int(stops.sum())))
-        out = value.new_full((self.environment.size,), -torch.inf)
-        out[stops] = value
-        return out
+    @property
+    def event_shape(self) -> Size:
+        """Shape of an object, (D,)."""
+        return self.environment.event_shape
 
-    def log_reward_of(self, states: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return log R of finished states (B, ...), shape (B,).
+    def log_reward(self, x: Tensor, *, context: Tensor | None = None) -> Tensor:
+        """Return log R of objects (B, D), shape (B,).
 
         Raises:
             ValueError: one is not finite, or their shape is wrong.
         """
+        return self._log_reward_at(self.environment.states_of(x), context)
+
+    def _log_reward_at(self, states: Tensor, context: Tensor | None) -> Tensor:
         if self._rewards is not None:
             return self._rewards[states]
+        assert self._log_reward is not None
         x = self.environment.objects(states)
-        value = self.log_reward(x) if context is None else self.log_reward(x, context)
+        value = self._log_reward(x) if context is None else self._log_reward(x, context)
         return checked_log_reward(validate.per_sample("log_reward", value, len(states)))
 
     def log_source_flow(self, n: int, context: Tensor | None = None) -> Tensor:
@@ -142,14 +154,83 @@ class GFlowNet(nn.Module):
         total = torch.where(mask.any(1), table.logsumexp(1), -torch.inf)
         return total.unflatten(0, (count, n))
 
-    def loss(self, batch: Paths) -> Tensor:
-        """Return the objective on a batch of paths, shape ()."""
+    def chain(self, context: Tensor | None = None) -> Chain:
+        """Return the model as a chain of the core, from the source to the objects (B, D).
+
+        Arguments:
+            context: (B, K), one row for each path, or None if the policy takes none.
+
+        Raises:
+            Unsupported: the environment is not a `Space`, or paths of two lengths lead to one
+                state, so that a pulled path cannot know how many moves came before it.
+        """
+        space = self._space("a chain")
+        if not self.policy.context:
+            validate.no_context(context, "GFlowNet")
+        ahead = space.depth[space.child.clamp_min(0)]
+        uneven = (space.child >= 0) & (ahead != space.depth[:, None] + 1)
+        if validate.readable(uneven) and bool(uneven.any()):
+            raise Unsupported(
+                "a chain needs all paths to a state to have one length; got a state reached by "
+                "paths of two lengths; use paths(n) and account, which pad"
+            )
+        like = self.log_z.detach()
+        moves = [Build(self.heads, space, t, context) for t in range(space.longest + 1)]
+        start = Categorical(like.new_zeros(1, 1))  # state 0, with probability one
+        return Chain(start, [*moves, Finish(space, like)])
+
+    def elbo(
+        self, batch: Tensor, *, context: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        """Return `sum log push - sum log pull` of one pulled path to each object, (B,).
+
+        Its mean is at most the log-probability of the object, and the mean of its exponential is
+        the probability; a `Space` has it exactly, see `law`.
+
+        Arguments:
+            batch: finished objects, (B, D).
+            context: (B, K), or None if the policy takes none.
+            generator: source of randomness.
+        """
+        account = self.account(self._paths_of(batch, context, generator))
+        return (account.log_push - account.log_pull).sum(0)
+
+    def loss(
+        self,
+        batch: Paths | Tensor,
+        *,
+        context: Tensor | None = None,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Return the objective on a batch of paths, whoever drew them, shape ().
+
+        Arguments:
+            batch: paths, which hold their own contexts; or finished objects (B, D), to each of
+                which a path is drawn from the pull.
+            context: (B, K) of objects, or None if the policy takes none.
+            generator: source of randomness.
+
+        Raises:
+            ValueError: a context beside that of the paths.
+        """
+        if isinstance(batch, Tensor):
+            return self.objective(self, self._paths_of(batch, context, generator))
+        if context is not None:
+            raise ValueError(
+                "paths hold their own context; got another beside it; draw them with "
+                "paths(n, context=...) and leave it out here"
+            )
         return self.objective(self, batch)
+
+    def _paths_of(self, x: Tensor, context: Tensor | None, generator: Generator | None) -> Paths:
+        ends = self.environment.states_of(validate.batch("batch", x, self.event_shape))
+        return self.paths_to(ends, context=context, generator=generator)
 
     @torch.no_grad()
     def paths(
         self,
         n: int,
+        *,
         explore: float = 0.0,
         context: Tensor | None = None,
         generator: Generator | None = None,
@@ -171,11 +252,11 @@ class GFlowNet(nn.Module):
         states, moves = push_paths(
             self.environment, self._chooser(n, explore, context), n, generator, device
         )
-        return Paths(states, moves, self.log_reward_of(states[-1], context), context)
+        return Paths(states, moves, self._log_reward_at(states[-1], context), context)
 
     @torch.no_grad()
     def paths_to(
-        self, ends: Tensor, context: Tensor | None = None, generator: Generator | None = None
+        self, ends: Tensor, *, context: Tensor | None = None, generator: Generator | None = None
     ) -> Paths:
         """Draw one path to each of the finished states (B, ...) from the pull."""
         states, moves = pull_paths(
@@ -184,7 +265,7 @@ class GFlowNet(nn.Module):
             ends,
             generator,
         )
-        return Paths(states, moves, self.log_reward_of(ends, context), context)
+        return Paths(states, moves, self._log_reward_at(ends, context), context)
 
     def _chooser(self, n: int, explore: float, context: Tensor | None) -> Chooser:
         space = self.environment
@@ -203,9 +284,11 @@ class GFlowNet(nn.Module):
         table = probs(torch.arange(space.sizes[0], device=self.log_z.device))
         return lambda states: table[states]
 
-    def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        """Draw `n` objects, (n, D)."""
-        return self.environment.objects(self.paths(n, generator=generator).ends)
+    def sample(
+        self, n: int, *, context: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        """Draw `n` objects, (n, D), under contexts (n, K) if the policy takes any."""
+        return self.environment.objects(self.paths(n, context=context, generator=generator).ends)
 
     def groups(self, lr: float = 1e-3, log_z_lr: float = 0.1) -> list[dict]:
         """Return parameter groups for an optimizer: log Z moves faster than the networks."""
@@ -213,31 +296,43 @@ class GFlowNet(nn.Module):
         return [{"params": others, "lr": lr}, {"params": [self.log_z], "lr": log_z_lr}]
 
     @torch.no_grad()
-    def law(self, context: Tensor | None = None) -> Tensor:
+    def law(self, *, context: Tensor | None = None) -> Tensor:
         """Return the exact law of the objects over the states of a `Space`, (S,).
 
         Arguments:
             context: (K,), one for all states, or None if the policy takes none.
 
         Raises:
-            TypeError: the environment is not a `Space`.
+            Unsupported: the environment is not a `Space`.
             ValueError: the context does not fit.
         """
+        space = self._space("the exact law")
+        spread = None if context is None else context.expand(space.size, -1)
+        every = torch.arange(space.size, device=self.log_z.device)
+        return exact.law(space, self.heads(every, spread).log_push.exp())
+
+    def _space(self, what: str) -> Space:
         if not isinstance(self.environment, Space):
-            raise TypeError(
-                f"the exact law needs a Space; got {type(self.environment).__name__}; "
-                "build the model on Space(environment)"
+            raise Unsupported(
+                f"{what} needs a Space; got {type(self.environment).__name__}; build the model on "
+                "Space(environment)"
             )
-        every = torch.arange(self.environment.size, device=self.log_z.device)
-        spread = None if context is None else context.expand(len(every), -1)
-        said = self.heads(every, spread)
-        return exact.law(self.environment, said.log_push.exp())
+        return self.environment
+
+
+def _listed(space: Space, log_reward: LogReward) -> Tensor:
+    """Return log R of every state, (S,), `-inf` where none may stop."""
+    stops = space.may_stop
+    value = log_reward(space.rows[stops])
+    checked_log_reward(validate.per_sample("log_reward", value, int(stops.sum())))
+    return value.new_full((space.size,), -torch.inf).masked_scatter(stops, value)
 
 
 def rollouts(
     model: GFlowNet,
     batch: int,
     steps: int,
+    *,
     explore: float = 0.0,
     buffer: ReplayBuffer | None = None,
     contexts: Contexts | None = None,
@@ -257,12 +352,12 @@ def rollouts(
         generator: source of randomness.
     """
     for _ in range(steps):
-        context = None if contexts is None else contexts.sample(batch, generator)
-        fresh = model.paths(batch, explore, context, generator)
+        context = None if contexts is None else contexts.sample(batch, generator=generator)
+        fresh = model.paths(batch, explore=explore, context=context, generator=generator)
         if buffer is None:
             yield fresh
             continue
-        old = buffer.sample(batch, generator) if len(buffer) else None
+        old = buffer.sample(batch, generator=generator) if len(buffer) else None
         buffer.add(fresh)
         yield fresh if old is None else join([fresh, old])
 

@@ -7,13 +7,12 @@ trajectory balance their sum, sub-trajectory balance every partial sum.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from gentoolkit.core import Trajectory, log_variance, residuals, trajectory_balance
-from gentoolkit.gflownet.paths import Paths
 
 
 @dataclass(frozen=True)
@@ -32,12 +31,6 @@ class Account:
     log_flow: Tensor
     alive: Tensor
 
-    def trajectory(self, paths: Paths) -> Trajectory:
-        """Return the paths as the core's trajectory; the source is one point, of log-density 0."""
-        states = (*paths.states, paths.ends)
-        ratio = self.log_pull - self.log_push
-        return Trajectory(states, ratio, torch.zeros_like(self.log_flow[0]))
-
     def log_weight(self) -> Tensor:
         """Return `log R + sum log pull - sum log push`, (B,): log Z on every path if balanced."""
         return self.log_flow[-1] + (self.log_pull - self.log_push).sum(0)
@@ -49,13 +42,13 @@ class Account:
 
 
 class Scorer(Protocol):
-    """What an objective asks of a model."""
+    """What an objective asks of a model; the paths are those of its kind."""
 
-    def account(self, paths: Paths) -> Account:
+    def account(self, paths: Any, /) -> Account:  # noqa: ANN401
         """Score the paths."""
         ...
 
-    def inflow(self, paths: Paths) -> Tensor:
+    def inflow(self, paths: Any, /) -> Tensor:  # noqa: ANN401
         """Return the log of the flow into every state of the paths, (T, B)."""
         ...
 
@@ -64,7 +57,7 @@ class Objective(ABC):
     """A loss of a model on a batch of paths, drawn from any law that reaches them all."""
 
     @abstractmethod
-    def __call__(self, model: Scorer, paths: Paths) -> Tensor:
+    def __call__(self, model: Scorer, paths: Any) -> Tensor:  # noqa: ANN401
         """Return the loss, shape ()."""
 
 
@@ -75,7 +68,7 @@ class TrajectoryBalance(Objective):
     Reference: Malkin et al. 2022 (arXiv 2201.13259).
     """
 
-    def __call__(self, model: Scorer, paths: Paths) -> Tensor:
+    def __call__(self, model: Scorer, paths: Any) -> Tensor:  # noqa: ANN401
         """Return the mean over paths, shape ()."""
         account = model.account(paths)
         return trajectory_balance(account.log_weight(), account.log_flow[0])
@@ -88,7 +81,7 @@ class LogVariance(Objective):
     Reference: Richter et al. 2020 (arXiv 2010.10436).
     """
 
-    def __call__(self, model: Scorer, paths: Paths) -> Tensor:
+    def __call__(self, model: Scorer, paths: Any) -> Tensor:  # noqa: ANN401
         """Return the variance, shape (); all paths must share one context."""
         return log_variance(model.account(paths).log_weight())
 
@@ -100,7 +93,7 @@ class DetailedBalance(Objective):
     Reference: Bengio et al. 2021 (arXiv 2111.09266).
     """
 
-    def __call__(self, model: Scorer, paths: Paths) -> Tensor:
+    def __call__(self, model: Scorer, paths: Any) -> Tensor:  # noqa: ANN401
         """Return the mean over the moves of all paths, shape ()."""
         account = model.account(paths)
         return account.residuals().square().sum() / account.alive.sum()
@@ -129,13 +122,13 @@ class SubTrajectoryBalance(Objective):
                 f"decay must be positive and finite; got {self.decay}; 0.9 is a common choice"
             )
 
-    def __call__(self, model: Scorer, paths: Paths) -> Tensor:
+    def __call__(self, model: Scorer, paths: Any) -> Tensor:  # noqa: ANN401
         """Return the mean over paths, shape ()."""
         account = model.account(paths)
-        return stretches(account.residuals(), account.alive, self.decay).mean()
+        return sub_trajectory_loss(account.residuals(), account.alive, self.decay).mean()
 
 
-def stretches(residual: Tensor, alive: Tensor, decay: float) -> Tensor:
+def sub_trajectory_loss(residual: Tensor, alive: Tensor, decay: float) -> Tensor:
     """Return the weighted mean square of all partial sums of each path's residuals, (B,).
 
     Arguments:
@@ -174,7 +167,7 @@ class FlowMatching(Objective):
         if not 0.0 <= self.floor < float("inf"):
             raise ValueError(f"floor must be zero or positive; got {self.floor}; try 1e-3")
 
-    def __call__(self, model: Scorer, paths: Paths) -> Tensor:
+    def __call__(self, model: Scorer, paths: Any) -> Tensor:  # noqa: ANN401
         """Return the mean over the states after the source and the stops, shape ()."""
         account, inflow = model.account(paths), model.inflow(paths)
         between = account.alive[1:]

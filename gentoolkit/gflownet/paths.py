@@ -75,12 +75,12 @@ class Paths:
         context = None if self.context is None else self.context[rows]
         return Paths(self.states[:, rows], self.moves[:, rows], self.log_reward[rows], context)
 
-
-def pad(states: Tensor, moves: Tensor, length: int) -> tuple[Tensor, Tensor]:
-    """Return states and moves with `length` rows: the last state repeated, the moves -1."""
-    more = length - len(moves)
-    states = torch.cat([states, states[-1:].expand(more, *states.shape[1:])])
-    return states, torch.cat([moves, moves.new_full((more, moves.shape[1]), PADDING)])
+    def padded(self, length: int) -> "Paths":
+        """Return the paths in `length` rows: the last state repeated, the moves `PADDING`."""
+        more = length - len(self.moves)
+        states = torch.cat([self.states, self.states[-1:].expand(more, *self.states.shape[1:])])
+        moves = torch.cat([self.moves, self.moves.new_full((more, len(self)), PADDING)])
+        return Paths(states, moves, self.log_reward, self.context)
 
 
 def join(batches: list[Paths]) -> Paths:
@@ -91,8 +91,7 @@ def join(batches: list[Paths]) -> Paths:
     """
     if not batches:
         raise ValueError("join needs a batch of paths; got none; draw some first")
-    length = max(len(b.moves) for b in batches)
-    padded = [pad(b.states, b.moves, length) for b in batches]
+    padded = [b.padded(max(len(b.moves) for b in batches)) for b in batches]
     contexts = [b.context for b in batches if b.context is not None]
     if len(contexts) not in (0, len(batches)):
         raise ValueError(
@@ -100,8 +99,8 @@ def join(batches: list[Paths]) -> Paths:
             "batches with one; draw them from one model"
         )
     return Paths(
-        torch.cat([s for s, _ in padded], 1),
-        torch.cat([m for _, m in padded], 1),
+        torch.cat([b.states for b in padded], 1),
+        torch.cat([b.moves for b in padded], 1),
         torch.cat([b.log_reward for b in batches]),
         torch.cat(contexts) if contexts else None,
     )
@@ -142,7 +141,7 @@ def push_paths(
         states.append(state)
         moves.append(move)
         done = (move == stop) | done
-        if bool(done.all()):
+        if validate.readable(done) and bool(done.all()):
             break
         state = environment.step(state, move)
     return torch.stack(states), torch.stack(moves)
@@ -169,7 +168,7 @@ def pull_paths(
         ValueError: some state of `ends` may not stop.
     """
     stops = environment.allowed(ends)[:, -1]
-    if not bool(stops.all()):
+    if validate.readable(stops) and not bool(stops.all()):
         strange = environment.objects(ends)[int((~stops).nonzero()[0])].tolist()
         raise ValueError(
             f"paths end in states that may stop; got {strange}, which may not; "
@@ -179,7 +178,7 @@ def pull_paths(
     states, moves = [state], [torch.full((n,), environment.moves, device=ends.device)]
     for _ in range(environment.longest):
         open_ = environment.undoable(state).any(1)
-        if not bool(open_.any()):
+        if validate.readable(open_) and not bool(open_.any()):
             break
         move = choose(chooser(state), generator).masked_fill(~open_, PADDING)
         state = environment.undo(state, move)

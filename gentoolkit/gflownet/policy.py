@@ -50,6 +50,7 @@ class Policy(nn.Module):
         self,
         environment: Environment,
         hidden: Sequence[int] = (64, 64),
+        *,
         context: int = 0,
         learn_pull: bool = False,
         activation: Callable[[], nn.Module] = nn.ReLU,

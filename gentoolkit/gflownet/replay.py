@@ -3,10 +3,10 @@
 from math import isfinite
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator
 
 from gentoolkit.core import validate
-from gentoolkit.gflownet.paths import Paths, choose, join
+from gentoolkit.gflownet.paths import Paths
 
 
 class ReplayBuffer:
@@ -22,37 +22,55 @@ class ReplayBuffer:
         ValueError: `capacity` is below one, or `sharpness` is negative or not finite.
     """
 
-    def __init__(self, capacity: int, sharpness: float = 0.0) -> None:
+    def __init__(self, capacity: int, *, sharpness: float = 0.0) -> None:
         self.capacity = validate.positive_count("capacity", capacity)
         if not (isfinite(sharpness) and sharpness >= 0):
             raise ValueError(
                 f"sharpness must be zero or positive; got {sharpness}; zero draws all alike"
             )
         self.sharpness = sharpness
-        self._paths: Paths | None = None
+        self._room: Paths | None = None  # `capacity` paths, the oldest of which is overwritten
+        self._added = 0
 
     def __len__(self) -> int:
-        return 0 if self._paths is None else len(self._paths)
+        return min(self._added, self.capacity)
 
     def add(self, paths: Paths) -> None:
         """Keep the paths; the oldest leave when there are too many."""
-        kept = paths if self._paths is None else join([self._paths, paths])
-        if len(kept) > self.capacity:
-            device = kept.moves.device
-            kept = kept.pick(torch.arange(len(kept) - self.capacity, len(kept), device=device))
-        self._paths = kept
+        room = self._room
+        if room is None:
+            room = paths.pick(paths.moves.new_zeros(self.capacity))
+        if (room.context is None) != (paths.context is None):
+            raise ValueError(
+                "all paths must have a context or none; got both kinds; use one buffer for each "
+                "model"
+            )
+        if len(room.moves) != len(paths.moves):
+            longest = max(len(room.moves), len(paths.moves))
+            room, paths = room.padded(longest), paths.padded(longest)
+        at = torch.arange(self._added, self._added + len(paths), device=paths.moves.device)
+        at, new = at[-self.capacity :] % self.capacity, slice(-self.capacity, None)
+        room.states[:, at] = paths.states[:, new]
+        room.moves[:, at] = paths.moves[:, new]
+        room.log_reward[at] = paths.log_reward[new]
+        if room.context is not None and paths.context is not None:
+            room.context[at] = paths.context[new]
+        self._room, self._added = room, self._added + len(paths)
 
-    def sample(self, n: int, generator: Generator | None = None) -> Paths:
+    def sample(self, n: int, *, generator: Generator | None = None) -> Paths:
         """Draw `n` paths with replacement.
 
         Raises:
             ValueError: the buffer is empty.
         """
-        if self._paths is None:
+        if self._room is None:
             raise ValueError("the buffer must hold paths; got none; call add(paths) first")
         validate.positive_count("n", n)
-        return self._paths.pick(self._numbers(self._paths.log_reward, n, generator))
-
-    def _numbers(self, log_reward: Tensor, n: int, generator: Generator | None) -> Tensor:
-        weight = (self.sharpness * (log_reward - log_reward.max())).exp()
-        return choose(weight.expand(n, -1), generator)
+        log_reward = self._room.log_reward[: len(self)]
+        if self.sharpness == 0.0:
+            device = log_reward.device
+            rows = torch.randint(len(self), (n,), device=device, generator=generator)
+        else:
+            weight = (self.sharpness * (log_reward - log_reward.max())).exp()
+            rows = torch.multinomial(weight, n, replacement=True, generator=generator)
+        return self._room.pick(rows)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gentoolkit.core import validate
+
 
 def checked_reward(reward: Tensor) -> Tensor:
     """Return `reward` if it is positive and finite throughout.
@@ -13,26 +15,19 @@ def checked_reward(reward: Tensor) -> Tensor:
     Raises:
         ValueError: an entry is zero, negative, NaN or infinite.
     """
-    if bool(torch.isnan(reward).any()):
-        raise ValueError(
-            f"rewards must hold no NaN; got {int(torch.isnan(reward).sum())} of "
-            f"{reward.numel()}; look for 0 / 0 or the log of a negative number"
-        )
-    least = float(reward.min())
-    if least < 0:
-        raise ValueError(
-            f"rewards must be positive; got {least}; pass for example exp of a negative energy"
-        )
-    if least == 0:
-        raise ValueError(
-            f"rewards must be positive; got {int((reward == 0).sum())} zeros, whose log is -inf; "
-            "add a floor, for example reward.clamp_min(1e-6)"
-        )
-    if not bool(torch.isfinite(reward).all()):
-        raise ValueError(
-            f"rewards must be finite; got {int(torch.isinf(reward).sum())} infinite of "
-            f"{reward.numel()}; subtract a constant from the log-reward"
-        )
+    if not validate.readable(reward) or bool(((reward > 0) & (reward < torch.inf)).all()):
+        return reward
+    for bad, what, mend in (
+        (torch.isnan(reward), "NaN", "look for 0 / 0 or the log of a negative number"),
+        (reward < 0, "negative", "pass for example exp of a negative energy"),
+        (reward == 0, "zeros, whose log is -inf", "add a floor: reward.clamp_min(1e-6)"),
+        (torch.isinf(reward), "infinite", "subtract a constant from the log-reward"),
+    ):
+        if bool(bad.any()):
+            raise ValueError(
+                f"rewards must be positive and finite; got {int(bad.sum())} of {reward.numel()} "
+                f"{what}; {mend}"
+            )
     return reward
 
 
@@ -42,7 +37,7 @@ def checked_log_reward(log_reward: Tensor) -> Tensor:
     Raises:
         ValueError: an entry is NaN or infinite; `-inf` is a reward of zero and needs a floor.
     """
-    if not bool(torch.isfinite(log_reward.detach()).all()):
+    if validate.readable(log_reward) and not validate.finite(log_reward):
         zeros = int((log_reward == -torch.inf).sum())
         nans, tops = int(torch.isnan(log_reward).sum()), int((log_reward == torch.inf).sum())
         raise ValueError(

@@ -1,10 +1,9 @@
 """An environment small enough to list: every state a number, every move a look-up."""
 
-from copy import copy
-
 import torch
-from torch import Tensor
+from torch import Size, Tensor
 
+from gentoolkit.core import validate
 from gentoolkit.gflownet.environment import Environment
 
 
@@ -20,8 +19,8 @@ class Space(Environment):
 
     Attributes:
         rows: (S, D) the environment's states.
-        children: (S, moves) number of the state after each move, -1 where it is not allowed.
-        parents: (S, moves) number of the state before each move, -1 where there is none.
+        child: (S, moves) number of the state after each move, -1 where it is not allowed.
+        parent: (S, moves) number of the state before each move, -1 where there is none.
         may_stop: bool (S,).
         levels: slices of states, from the source down.
         depth: (S,) level of each state, the longest distance from the source.
@@ -32,7 +31,15 @@ class Space(Environment):
             stop, or masks of allowed and of undoable moves that contradict each other.
     """
 
-    def __init__(self, environment: Environment, limit: int = 1_000_000) -> None:
+    rows: Tensor
+    child: Tensor
+    parent: Tensor
+    may_stop: Tensor
+    depth: Tensor
+    table: Tensor
+
+    def __init__(self, environment: Environment, *, limit: int = 1_000_000) -> None:
+        super().__init__()
         self.environment = environment
         self.moves, self.features = environment.moves, environment.features
         self.longest = environment.longest
@@ -58,39 +65,38 @@ class Space(Environment):
         order = torch.sort(level, stable=True).indices
         place = torch.empty_like(order)
         place[order] = torch.arange(len(order))
-        self.depth = level[order]
-        self.rows, self.may_stop = rows[order], mask[order, -1]
-        self.children = torch.where(children >= 0, place[children], -1)[order]
-        self.parents = self._turned()
-        if not torch.equal(self.parents >= 0, environment.undoable(self.rows)):
-            at = ((self.parents >= 0) != environment.undoable(self.rows)).any(1).nonzero()[0, 0]
+        rows, may_stop, stay = rows[order], mask[order, -1], torch.arange(len(order))[:, None]
+        child = torch.where(children >= 0, place[children], -1)[order]
+        parent = torch.full_like(child, -1)
+        at, move = (child >= 0).nonzero(as_tuple=True)
+        parent[child[at, move], move] = at
+        undoable = environment.undoable(rows)
+        if not torch.equal(parent >= 0, undoable):
+            strange = rows[((parent >= 0) != undoable).any(1).nonzero()[0, 0]].tolist()
             raise ValueError(
                 "undoable moves must be those that lead here; got another mask at state "
-                f"{self.rows[at].tolist()}; make undo(step(s, m), m) = s for every allowed m"
+                f"{strange}; make undo(step(s, m), m) = s for every allowed m"
             )
         ends = level[order].bincount().cumsum(0).tolist()
         self.levels = [slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
         self.sizes = (len(order),)
-        self.table = environment.encode(self.rows)
-        self._keys, self._place, self._strides = keys, place, strides
-        self._mask = torch.cat([self.children >= 0, self.may_stop[:, None]], 1)
-        stay = torch.arange(len(order))[:, None]
-        self._next = torch.cat([torch.where(self.children >= 0, self.children, stay), stay], 1)
-        self._back = torch.cat([torch.where(self.parents >= 0, self.parents, stay), stay], 1)
-
-    def _turned(self) -> Tensor:
-        parents = torch.full_like(self.children, -1)
-        at, move = (self.children >= 0).nonzero(as_tuple=True)
-        parents[self.children[at, move], move] = at
-        return parents
-
-    def to(self, device: torch.device | str) -> "Space":
-        """Return the same space with its tables on another device."""
-        moved = copy(self)
-        for name, value in vars(self).items():
-            if isinstance(value, Tensor):
-                setattr(moved, name, value.to(device))
-        return moved
+        tables = {
+            "rows": rows,
+            "child": child,
+            "parent": parent,
+            "may_stop": may_stop,
+            "depth": level[order],
+            "table": environment.encode(rows),
+            "_keys": keys,
+            "_place": place,
+            "_strides": strides,
+            "_mask": torch.cat([child >= 0, may_stop[:, None]], 1),
+            # The stop and the padding -1 both read the last column, which stays.
+            "_next": torch.cat([torch.where(child >= 0, child, stay), stay], 1),
+            "_back": torch.cat([torch.where(parent >= 0, parent, stay), stay], 1),
+        }
+        for name, table in tables.items():  # listed anew from the environment, never loaded
+            self.register_buffer(name, table, persistent=False)
 
     @property
     def size(self) -> int:
@@ -103,16 +109,26 @@ class Space(Environment):
         Raises:
             ValueError: some row is not a state that can be reached.
         """
-        keys, place = self._keys, self._place
+        keys = self._keys
+        if rows.shape[-1:] != self.event_shape:
+            raise ValueError(
+                f"rows must have shape (B, {len(self._strides)}); got {tuple(rows.shape)}; pass "
+                "states of the environment, not their numbers"
+            )
         wanted = (rows * self._strides).sum(-1)
         at = torch.searchsorted(keys, wanted).clamp_max(len(keys) - 1)
-        if not torch.equal(keys[at], wanted):
+        if validate.readable(wanted) and not torch.equal(keys[at], wanted):
             strange = rows[(keys[at] != wanted).nonzero()[0, 0]].tolist()
             raise ValueError(
                 f"rows must be states of the environment; got {strange}; "
                 "pass rows that moves can reach"
             )
-        return place[at]
+        return self._place[at]
+
+    @property
+    def event_shape(self) -> Size:
+        """Shape of an object, (D,)."""
+        return self.environment.event_shape
 
     def start(self, n: int, device: torch.device | str | None = None) -> Tensor:
         """Return `n` times the source, which is number 0, (n,)."""
@@ -120,7 +136,7 @@ class Space(Environment):
 
     def encode(self, states: Tensor) -> Tensor:
         """Return the rows of `table`, (B, features)."""
-        return self.table[states].to(torch.get_default_dtype())
+        return self.table[states]
 
     def allowed(self, states: Tensor) -> Tensor:
         """Return which moves may follow, bool (B, moves + 1)."""
@@ -128,19 +144,23 @@ class Space(Environment):
 
     def undoable(self, states: Tensor) -> Tensor:
         """Return which build moves may have come last, bool (B, moves)."""
-        return self.parents[states] >= 0
+        return self.parent[states] >= 0
 
     def step(self, states: Tensor, move: Tensor) -> Tensor:
-        """Look up the next states; the stop and -1 both read the last column, which stays."""
+        """Look up the next states."""
         return self._next[states, move]
 
     def undo(self, states: Tensor, move: Tensor) -> Tensor:
-        """Look up the states before; the stop and -1 both read the last column, which stays."""
+        """Look up the states before."""
         return self._back[states, move]
 
     def objects(self, states: Tensor) -> Tensor:
         """Return the rows of the environment, (B, D)."""
         return self.rows[states]
+
+    def states_of(self, objects: Tensor) -> Tensor:
+        """Return the numbers of the given objects (B, D); see `index`."""
+        return self.index(objects)
 
 
 def _rows(keys: Tensor, strides: Tensor, sizes: Tensor) -> Tensor:

@@ -1,7 +1,5 @@
 """An environment with a will of its own: a chosen move may slip into another one."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
@@ -45,21 +43,10 @@ class Slippery(nn.Module):
         return Heads(log_push, said.log_pull, said.log_flow)
 
 
-@dataclass(frozen=True)
-class Shortfall:
-    """How far a slippery environment is from what a flow asks of it.
+def shortfall(flows: Flows, slip: float) -> Tensor:
+    """Return by how much the slip alone exceeds the push that `flows` asks for, (S, moves + 1).
 
-    Arguments:
-        excess: (S, moves + 1), probability that the slip alone gives beyond what is asked.
-        reachable: whether some choice gives the flow: there is no excess.
-    """
-
-    excess: Tensor
-    reachable: bool
-
-
-def shortfall(flows: Flows, slip: float) -> Shortfall:
-    """Return by how much the slip alone exceeds the push that `flows` asks for.
+    Where it is zero throughout, some choice gives the flow.
 
     Arguments:
         flows: the flow to be met.
@@ -67,5 +54,4 @@ def shortfall(flows: Flows, slip: float) -> Shortfall:
     """
     mask = flows.space.allowed(torch.arange(flows.space.size, device=flows.push.device))
     random = slip * mask / mask.sum(1, keepdim=True)
-    excess = (random - flows.push).clamp_min(0.0)
-    return Shortfall(excess, not bool((excess > 1e-12).any()))
+    return (random - flows.push).clamp_min(0.0)

@@ -7,12 +7,7 @@ and `E[exp l] = p(x)`. Where the pull is the posterior every path tells the same
 import torch
 from torch import Tensor
 
-IWAE_SIGN = -1.0 / 8.0
-"""The weight of the penalty at which two paths give, to second order, the bound `log_z` of both.
-
-    log((e^l + e^l') / 2) = (l + l')/2 + log cosh((l - l')/2)
-                          = (l + l')/2 + (l - l')^2 / 8 - O((l - l')^4)
-"""
+from gentoolkit.core import validate
 
 
 def consistency(evidences: Tensor) -> Tensor:
@@ -36,11 +31,14 @@ def consistency(evidences: Tensor) -> Tensor:
     return 2.0 * evidences.var(0).mean()
 
 
-def penalised_bound(evidences: Tensor, weight: float) -> Tensor:
+def penalised_loss(evidences: Tensor, weight: float) -> Tensor:
     """Return `-mean l + weight * consistency`, shape (): what is minimised.
 
-    A weight of 0 is the ELBO; a positive one asks the paths of a datum to agree (MLE-GFN); the
-    negative `IWAE_SIGN` is, to second order, the importance-weighted bound of two paths.
+    A weight of 0 is minus the ELBO; a positive one asks the paths of a datum to agree (MLE-GFN).
+    The negative weight -1/8 gives, to second order, minus the importance-weighted bound of two:
+
+        log((e^l + e^l') / 2) = (l + l')/2 + log cosh((l - l')/2)
+                              = (l + l')/2 + (l - l')^2 / 8 - O((l - l')^4)
 
     Arguments:
         evidences: log-evidences of K paths of each datum, (K, B), K >= 2.
@@ -60,7 +58,7 @@ def _paths(evidences: Tensor) -> None:
             "evidences must have shape (K, B) with two paths or more of each datum; got "
             f"{tuple(evidences.shape)}; pull each datum twice: chain.pull(x.repeat(2, 1))"
         )
-    if not bool(torch.isfinite(evidences.detach()).all()):
+    if validate.readable(evidences) and not validate.finite(evidences):
         bad = int((~torch.isfinite(evidences)).sum())
         raise ValueError(
             f"evidences must be finite; got {bad} NaN or infinite of {evidences.numel()}; "

@@ -8,17 +8,12 @@ from gentoolkit.gflownet.rewards import checked_reward
 from gentoolkit.gflownet.space import Space
 
 
-def cone(space: Space, start: int) -> Tensor:
-    """Return which states can be reached from `start`, itself among them, bool (S,)."""
-    return cones(space)[start]
-
-
 def cones(space: Space) -> Tensor:
     """Return which state can reach which, bool (S, S): row s is the cone of s."""
-    reached = torch.eye(space.size + 1, dtype=torch.bool, device=space.children.device)
+    reached = torch.eye(space.size + 1, dtype=torch.bool, device=space.child.device)
     reached[-1, -1] = False  # the missing child reaches nothing
     for level in reversed(space.levels[:-1]):
-        reached[level] |= reached[space.children[level]].any(1)
+        reached[level] |= reached[space.child[level]].any(1)
     return reached[:-1, :-1]
 
 
@@ -37,8 +32,8 @@ def restarted(space: Space, reward: Tensor, start: int) -> Flows:
 
     Reference: Bengio et al. 2021 (arXiv 2111.09266), state-conditional flows.
     """
-    inside = cone(space, start)
-    known = (space.parents >= 0) & inside[space.parents.clamp_min(0)] & inside[:, None]
+    inside = cones(space)[start]
+    known = (space.parent >= 0) & inside[space.parent.clamp_min(0)] & inside[:, None]
     known[start] = False
     pull = known.to(reward.dtype) / known.sum(1, keepdim=True).clamp_min(1)
     flows = carried(space, torch.where(inside, stopping_reward(space, reward), 0.0), pull)

@@ -13,15 +13,14 @@ ones `E[w] = Z`. With the exact rates and source, every single path tells the ex
 import torch
 from torch import Tensor
 
-from gentoolkit.core.chain import Source, Trajectory
-from gentoolkit.core.chain import log_density as density_of
+from gentoolkit.core.chain import Source, Trajectory, log_density
 from gentoolkit.core.validate import positive_count
 from gentoolkit.jumps.leaping import Rates
 from gentoolkit.jumps.path import JumpPath
-from gentoolkit.jumps.process import Process
+from gentoolkit.processes import JumpProcess
 
 
-def log_density(path: JumpPath, rates: Rates, nodes: int = 16) -> Tensor:
+def path_log_density(path: JumpPath, rates: Rates, *, nodes: int = 16) -> Tensor:
     """Return the log-density of paths under rates that may change with time, (B,).
 
         sum_i log A_{t_i}(x_{i-1}, x_i) - int A_tot(x_t, t) dt
@@ -49,7 +48,7 @@ def log_density(path: JumpPath, rates: Rates, nodes: int = 16) -> Tensor:
     return _jumps(path, states, rates) - wait
 
 
-def noising_log_density(path: JumpPath, process: Process) -> Tensor:
+def noising_log_density(path: JumpPath, process: JumpProcess) -> Tensor:
     """Return the log-density of paths under the noising, with the integral in closed form, (B,).
 
     Arguments:
@@ -63,13 +62,13 @@ def noising_log_density(path: JumpPath, process: Process) -> Tensor:
     states = path.states()
     ends = torch.cat([path.times, path.times.new_full((len(states), 1), path.end)], 1)
     starts = torch.cat([path.times.new_full((len(states), 1), path.start), path.times], 1)
-    spent = process.beta.integral(ends) - process.beta.integral(starts)
-    exits = process.generator.exit(states, path.times).sum(-1)
+    spent = process.schedule.integral(ends) - process.schedule.integral(starts)
+    exits = process.rate_matrix.exit(states, path.times).sum(-1)
     return _jumps(path, states, process.rates) - (exits * spent).sum(1)
 
 
 def account(
-    path: JumpPath, process: Process, rates: Rates, source: Source, nodes: int = 16
+    path: JumpPath, process: JumpProcess, rates: Rates, source: Source, *, nodes: int = 16
 ) -> Trajectory:
     """Return the account of exact paths: the trajectory from noise to data with its one ratio.
 
@@ -77,7 +76,7 @@ def account(
         path: of either direction, over the time of the process.
         process: the noising.
         rates: of the reversal, exact or learned.
-        source: density of the noise, for example `process.source(dims)`.
+        source: density of the noise, for example `process.source((dims,))`.
         nodes: points of the integral between two jumps.
 
     Returns:
@@ -94,11 +93,11 @@ def account(
         )
     down = up.reversed()
     pulled = noising_log_density(up, process)
-    ratio = pulled - log_density(down, rates, nodes).to(pulled)
+    ratio = pulled - path_log_density(down, rates, nodes=nodes).to(pulled)
     return Trajectory(
         states=(down.initial, up.initial),
         log_ratio=ratio[None],
-        log_source=density_of(source, down.initial).to(ratio),
+        log_source=log_density(source, down.initial).to(ratio),
     )
 
 

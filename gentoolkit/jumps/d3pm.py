@@ -8,9 +8,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gentoolkit.core import Categorical, Chain, FunctionKernel, validate
-from gentoolkit.jumps.process import falling_times
-from gentoolkit.jumps.reversal import Reversal, relative, weigh
-from gentoolkit.jumps.tokens import draw
+from gentoolkit.jumps.leaping import categorical
+from gentoolkit.jumps.reversal import Reversal, relative
+from gentoolkit.processes.grids import falling_times
+from gentoolkit.processes.tokens import draw, weigh
 
 
 class D3PM(nn.Module):
@@ -22,12 +23,11 @@ class D3PM(nn.Module):
     Arguments:
         reversal: what tells the data; its parameters are shared. `Denoising` for the model of the
             reference.
-        steps: the number T, for even times, or the increasing times t_1..t_T, the last of which
-            is the end.
+        steps: the number T, for even times, or falling times from the end to 0, (T+1,).
 
     Raises:
         TypeError: `steps` is neither.
-        ValueError: T is below one, or the times do not rise from above 0 to the end.
+        ValueError: T is below one, or the times do not fall from the end to 0.
 
     Reference: Austin et al. 2021 (arXiv 2107.03006).
     """
@@ -36,34 +36,36 @@ class D3PM(nn.Module):
         super().__init__()
         self.reversal = reversal
         end = reversal.process.end
-        if isinstance(steps, Tensor):
-            times = torch.cat([steps.new_zeros(1), steps]).flip(0)
-        else:
-            times = falling_times(steps, end)
-        times = reversal.process.grid(times).flip(0)
-        if abs(float(times[-1]) - end) > 1e-6 * end:
+        times = falling_times(steps, end)
+        if abs(float(times[0]) - end) > 1e-6 * end or float(times[-1]) != 0.0:
             raise ValueError(
-                f"the last time must be the end of the process, {end}; got {float(times[-1])}; "
-                "use an int for even times"
+                f"the times must fall from the end of the process, {end}, to 0; got "
+                f"{float(times[0])} to {float(times[-1])}; use an int for even times"
             )
-        self.times = tuple(times.tolist())  # t_0 = 0, ..., t_T
+        self.times = tuple(times.flip(0).tolist())  # t_0 = 0, ..., t_T
+
+    @property
+    def event_shape(self) -> torch.Size:
+        """The shape of one datum, (D,)."""
+        return self.reversal.event_shape
 
     @property
     def steps(self) -> int:
         """The number T of steps."""
         return len(self.times) - 1
 
-    def chain(self) -> Chain:
+    def chain(self, context: Tensor | None = None) -> Chain:
         """Return the chain from noise to data, T kernels."""
-        process, reversal = self.reversal.process, self.reversal
-        source = process.source(reversal.dims, reversal.like())
-        return Chain(source, [self._kernel(i) for i in range(self.steps, 0, -1)])
+        validate.no_context(context, "D3PM")
+        dtype = self.reversal.like().dtype
 
-    def _kernel(self, i: int) -> FunctionKernel:
-        return FunctionKernel(
-            lambda x: Categorical.from_probs(self.push_law(x, torch.full_like(x[:, 0], i))),
-            lambda y: Categorical.from_probs(self.pull_law(y, i)),
-        )
+        def kernel(i: int) -> FunctionKernel:
+            return FunctionKernel(
+                lambda x: categorical(self.push_law(x, torch.full_like(x[:, 0], i)), dtype),
+                lambda y: categorical(self.pull_law(y, i), dtype),
+            )
+
+        return Chain(self._source(), [kernel(i) for i in range(self.steps, 0, -1)])
 
     def push_law(self, x: Tensor, i: Tensor) -> Tensor:
         """Return the law of each token of x_{i-1} given x_i = `x`, (B, D, C), for steps i (B,)."""
@@ -77,56 +79,57 @@ class D3PM(nn.Module):
         """Return the law of each token of x_i given x_{i-1} = `y`, (B, D, C), for one step i."""
         process, like = self.reversal.process, self.reversal.like()
         if i == self.steps:
-            return process.generator.stationary(like).expand(*y.shape, -1)
+            return process.rate_matrix.stationary(like).expand(*y.shape, -1)
         return process.moved(y, self.times[i - 1], self.times[i]).to(like)
 
-    def _at(self, i: Tensor) -> Tensor:
-        return torch.tensor(self.times, dtype=torch.float64, device=i.device)[i]
-
     @torch.no_grad()
-    def sample(self, n: int, generator: Generator | None = None) -> Tensor:
+    def sample(
+        self, n: int, *, context: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
         """Draw `n` data by the chain, (n, D)."""
-        source = self.reversal.process.source(self.reversal.dims, self.reversal.like())
-        x = source.sample(validate.positive_count("n", n), generator)
+        validate.no_context(context, "D3PM")
+        x = self._source().sample(validate.positive_count("n", n), generator)
         for i in range(self.steps, 0, -1):
             x = draw(self.push_law(x, torch.full_like(x[:, 0], i)), generator)
         return x
 
-    def loss(self, x: Tensor, generator: Generator | None = None) -> Tensor:
-        """Return the mean of `-elbo` estimated from one random step a datum, shape ().
-
-        Arguments:
-            x: data, (B, D).
-            generator: source of randomness.
-        """
-        self.reversal.checked(x)
+    def loss(
+        self, batch: Tensor, *, context: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        """Return the mean of `-elbo` estimated from one random step a datum, shape ()."""
+        validate.no_context(context, "D3PM")
+        x = self.reversal.checked(batch)
         i = torch.randint(1, self.steps + 1, (len(x),), generator=generator, device=x.device)
         return self.steps * self._term(x, i, generator).mean()
 
-    def terms(self, x: Tensor, generator: Generator | None = None) -> Tensor:
+    def terms(self, batch: Tensor, *, generator: Generator | None = None) -> Tensor:
         """Return what the negative bound is made of, (T, B), in nats.
 
         Row 0 is `-log p(x | x_1)`, row i the divergence of `q(x_i | x_{i+1}, x_0)` from the step
         of push that ends in x_i. Each row is an unbiased estimate from one draw of its own state.
-
-        Arguments:
-            x: data, (B, D).
-            generator: source of randomness.
         """
-        self.reversal.checked(x)
+        x = self.reversal.checked(batch)
         steps = [torch.full_like(x[:, 0], i) for i in range(1, self.steps + 1)]
         return torch.stack([self._term(x, i, generator) for i in steps])
 
-    def elbo(self, x: Tensor, generator: Generator | None = None) -> Tensor:
+    def elbo(
+        self, batch: Tensor, *, context: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
         """Return an unbiased estimate of the bound of log p(x), (B,)."""
-        return -self.terms(x, generator).sum(0)
+        validate.no_context(context, "D3PM")
+        return -self.terms(batch, generator=generator).sum(0)
+
+    def _source(self) -> Categorical:
+        return self.reversal.process.source(self.event_shape, self.reversal.like())
+
+    def _at(self, i: Tensor) -> Tensor:
+        return torch.tensor(self.times, dtype=torch.float64, device=i.device)[i]
 
     def _term(self, x: Tensor, i: Tensor, generator: Generator | None) -> Tensor:
         process, like = self.reversal.process, self.reversal.like()
         t, s, last = self._at(i), self._at(i - 1), (i == self.steps)[:, None, None]
         before = process.marginal(x, s).to(like)  # one-hot at t_0
-        stationary = process.generator.stationary(before)
+        stationary = process.rate_matrix.stationary(before)
         noisy = draw(torch.where(last, stationary, process.marginal(x, t).to(like)), generator)
         known = weigh(before, torch.where(last, 1.0, process.likelihood(noisy, s, t).to(like)))
-        told = self.push_law(noisy, i)
-        return relative(known, told).sum((1, 2))
+        return relative(known, self.push_law(noisy, i)).sum((1, 2))

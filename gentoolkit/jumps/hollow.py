@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from gentoolkit.core import validate
-from gentoolkit.jumps.networks import Attention, Block, TimeToken, TokenNet
+from gentoolkit.jumps.networks import Attention, Block, PositionNet, TokenNet
 from gentoolkit.nets import MLP, TimeEmbedding
 
 
@@ -60,7 +59,7 @@ class HollowMLP(TokenNet):
         return torch.einsum("bdh,dhc->bdc", features, self.weight) + self.bias
 
 
-class HollowTransformer(TokenNet):
+class HollowTransformer(PositionNet):
     """Two one-way transformers and a layer that joins them: one pass for all D outputs.
 
     The left stream at position d has read the tokens before d, the right stream those after d.
@@ -88,14 +87,10 @@ class HollowTransformer(TokenNet):
         layers: int = 2,
         time_features: int = 32,
     ) -> None:
-        super().__init__(size, dims)
-        self.tokens = nn.Linear(size, width, bias=False)
+        super().__init__(size, dims, width, layers, time_features)
         self.starts = nn.Parameter(0.1 * torch.randn(2, 1, width))
-        self.places = nn.Parameter(0.1 * torch.randn(dims, width))
-        self.time = TimeToken(width, time_features)
-        count = validate.positive_count("layers", layers)
         self.streams = nn.ModuleList(
-            nn.ModuleList([Block(width, heads) for _ in range(count)]) for _ in range(2)
+            nn.ModuleList([Block(width, heads) for _ in range(layers)]) for _ in range(2)
         )
         self.norm = nn.LayerNorm(width)
         self.join = Attention(width, heads)

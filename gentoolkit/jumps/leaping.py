@@ -1,36 +1,66 @@
-"""Leaping: the reversal on a grid of times, as a chain of categorical kernels.
+"""Leaping: the reversal on a grid of times, each token by itself in each step.
 
-A *step law* says where a state goes in one step of the grid, each token by itself:
+A *step law* says where a state goes in one step of the grid:
 
     law(x, s, t) -> probabilities of each token at time s given the state x at t, (B, D, C)
 
-Euler and tau-leaping hold the rates still over a step, and the tokens leap all at once: two
-errors, both of which vanish with the step. The chain pairs each leap with the exact noising
-kernel, so that its weights still tell the exact normaliser.
+    Euler(model.rates)          rates held still, clamped
+    TauLeaping(model.rates)     rates held still, at most one jump
+    model.transition            the analytic step: exact but for what the others do meanwhile
+
+Tokens that leap together do not look at each other. The chain pairs each leap with the exact
+noising kernel, so that its weights still tell the exact normaliser.
 """
 
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
+from gentoolkit.core import validate
 from gentoolkit.core.chain import Chain, Source
 from gentoolkit.core.laws import Categorical
 from gentoolkit.core.step import FunctionKernel
-from gentoolkit.jumps.process import Process
+from gentoolkit.processes.grids import falling_times
+from gentoolkit.processes.jump import JumpProcess
+from gentoolkit.processes.process import Time
+from gentoolkit.processes.tokens import checked_tokens, draw
+from gentoolkit.processes.walk import State, walk
 
 Rates = Callable[[Tensor, Tensor], Tensor]
 """States (B, D) and their times (B,) -> rates (B, D, C), with 0 at the token itself."""
 
+StepLaw = Callable[[Tensor, float, float], Tensor]
+"""`law(x, s, t)`: the law of each token at s given the state x at t, (B, D, C)."""
 
-class StepLaw(ABC):
-    """Where the tokens go in one step of a grid.
 
-    Obligation: `probs` gives rows that sum to 1.
+class Reverse(Protocol):
+    """What knows the rates of a reversal: a model, or a table."""
+
+    @property
+    def process(self) -> JumpProcess:
+        """The noise that is undone."""
+        ...
+
+    def rates(self, x: Tensor, t: Time) -> Tensor:
+        """Return the rates towards data, (B, D, C)."""
+        ...
+
+
+@dataclass(frozen=True)
+class _HeldStill(ABC):
+    """A step law that holds the rates still over the step: off by its square.
+
+    Arguments:
+        rates: of the reversal.
     """
+
+    rates: Rates
 
     def __call__(self, x: Tensor, s: float, t: float) -> Tensor:
         """Return the law of each token at `s` given the state `x` at `t`, (B, D, C).
@@ -40,37 +70,34 @@ class StepLaw(ABC):
         """
         if not 0.0 <= s < t:
             raise ValueError(f"a step must go down in time; got from t={t} to s={s}; swap them")
-        return self.probs(x, s, t)
+        return self.of((t - s) * self.rates(x, torch.full((len(x),), t, device=x.device)), x)
 
     @abstractmethod
-    def probs(self, x: Tensor, s: float, t: float) -> Tensor:
-        """Return the law of each token at `s` given the state `x` at `t`, (B, D, C)."""
+    def of(self, spent: Tensor, x: Tensor) -> Tensor:
+        """Return the law of a step by the rates times its length, (B, D, C)."""
 
 
 @dataclass(frozen=True)
-class Euler(StepLaw):
+class Euler(_HeldStill):
     """`p(x^d -> c) = (t - s) R_t(x, c)`, clamped where the sum of a token exceeds 1.
 
     Arguments:
         rates: of the reversal.
     """
 
-    rates: Rates
-
-    def probs(self, x: Tensor, s: float, t: float) -> Tensor:
-        """Return the law of one step, (B, D, C)."""
-        leave = (t - s) * self.rates(x, _times(x, t))
-        total = leave.sum(-1, keepdim=True)
-        leave = leave / total.clamp_min(1.0)
+    def of(self, spent: Tensor, x: Tensor) -> Tensor:
+        """Return the law of a step by the rates times its length, (B, D, C)."""
+        total = spent.sum(-1, keepdim=True)
+        leave = spent / total.clamp_min(1.0)
         return leave.scatter_add(-1, x[..., None], (1.0 - total).clamp_min(0.0))
 
     def clamped(self, x: Tensor, s: float, t: float) -> Tensor:
         """Return which tokens the step is too long for, (B, D)."""
-        return (t - s) * self.rates(x, _times(x, t)).sum(-1) > 1.0
+        return _stay(self(x, s, t), x) <= 0.0
 
 
 @dataclass(frozen=True)
-class TauLeaping(StepLaw):
+class TauLeaping(_HeldStill):
     """Stay with `exp(-(t - s) R_tot)`, else go to c by rate: at most one jump of each token.
 
     Without an order among tokens, a sum of two jumps has no meaning.
@@ -81,43 +108,110 @@ class TauLeaping(StepLaw):
     Reference: Gillespie 2001; Campbell et al. 2022 (arXiv 2205.14987).
     """
 
-    rates: Rates
-
-    def probs(self, x: Tensor, s: float, t: float) -> Tensor:
-        """Return the law of one step, (B, D, C)."""
-        rates = self.rates(x, _times(x, t))
-        total = rates.sum(-1, keepdim=True)
-        tiny = torch.finfo(rates.dtype).tiny
-        leave = -torch.expm1(-(t - s) * total) * rates / total.clamp_min(tiny)
-        return leave.scatter_add(-1, x[..., None], (-(t - s) * total).exp())
+    def of(self, spent: Tensor, x: Tensor) -> Tensor:
+        """Return the law of a step by the rates times its length, (B, D, C)."""
+        total = spent.sum(-1, keepdim=True)
+        leave = -torch.expm1(-total) * spent / total.clamp_min(torch.finfo(spent.dtype).tiny)
+        return leave.scatter_add(-1, x[..., None], (-total).exp())
 
 
 @dataclass(frozen=True)
-class Analytic(StepLaw):
-    """The exact law of each token given the others, who are held still over the step.
+class Corrector:
+    """Leaps at one time that keep the law of that time, and mend what earlier steps left wrong.
 
-        p(x_s | x_t) ~ [sum_c p(x_0 = c | rest) q_{s|0}(x_s | c)] q_{t|s}(x_t | x_s)
+        rates = R_s + Q_s
+
+    Jumps towards data and jumps of noise at once: together they leave q_s as it is.
 
     Arguments:
-        process: the noising.
-        data_unseen: states (B, D) and times (B,) -> `p(x_0^d = c | x_t without d)`, (B, D, C).
+        model: a reversal.
+        corrections: leaps after each step, each one call of the net.
+        share: length of a leap over that of the step.
 
-    Reference: Sun et al. 2022 (arXiv 2211.16750).
+    Raises:
+        ValueError: `corrections` is below one, or `share` not positive.
+
+    Reference: Campbell et al. 2022 (arXiv 2205.14987).
     """
 
-    process: Process
-    data_unseen: Rates
+    model: Reverse
+    corrections: int = 1
+    share: float = 1.0
 
-    def probs(self, x: Tensor, s: float, t: float) -> Tensor:
-        """Return the law of one step, (B, D, C)."""
-        return self.process.posterior(x, self.data_unseen(x, _times(x, t)), s, t)
+    def __post_init__(self) -> None:
+        validate.positive_count("corrections", self.corrections)
+        validate.positive("share", self.share)
+
+    def rates(self, x: Tensor, s: Tensor) -> Tensor:
+        """Return `R_s + Q_s`, (B, D, C), with 0 at the token itself."""
+        told = self.model.rates(x, s)
+        return told + self.model.process.rates(x, s).to(told)
+
+    def __call__(self, x: Tensor, s: float, t: float) -> Tensor:
+        """Return the law of one leap at `s`, after a step from `t`, (B, D, C)."""
+        length = self.share * (t - s)
+        at = torch.full((len(x),), s, device=x.device)
+        return TauLeaping(self.rates).of(length * self.rates(x, at), x)
+
+
+def walk_back(
+    process: JumpProcess,
+    law: StepLaw,
+    x: Tensor,
+    times: int | Tensor,
+    *,
+    corrector: Corrector | None = None,
+    generator: Generator | None = None,
+) -> Iterator[State]:
+    """Yield the states at falling times, from `x` at the first of them. No gradient is kept.
+
+    Every draw is from a law in which the tokens are independent given the state, so on a small
+    space the law of the result is a product of matrices. It warns where a step of `Euler` is too
+    long for its rates and is clamped.
+
+    Arguments:
+        process: the noise that is undone.
+        law: of one step: `Euler(model.rates)`, `TauLeaping(model.rates)` or `model.transition`.
+        x: states at the first time, (B, D): at the end of the process, noise of its source.
+        times: falling, (T+1,); or how many even steps from the end to 0.
+        corrector: leaps after each step but the one to 0, where there is no noise.
+        generator: source of randomness.
+
+    Returns:
+        states whose `estimate` is the law from which the next one was drawn, (B, D, C).
+
+    Raises:
+        TypeError: `x` does not hold int64 tokens, or `times` are integers.
+        ValueError: `x` is no (B, D), or the times do not fall or leave [0, end].
+    """
+    grid = falling_times(times, process.end).tolist()
+    if checked_tokens("x", x, process.size).ndim != 2:
+        raise ValueError(
+            f"x must have shape (B, D); got {tuple(x.shape)}; draw it from "
+            "process.source((dims,)).sample(n)"
+        )
+
+    def advance(x: Tensor, i: int) -> tuple[Tensor, Tensor]:
+        t, s = grid[i], grid[i + 1]
+        probs = law(x, s, t)
+        if isinstance(law, Euler):
+            _warn_of_clamp(probs, x, t - s)
+        x = draw(probs, generator)
+        if corrector is not None and s > 0.0:
+            for _ in range(corrector.corrections):
+                probs = corrector(x, s, t)
+                x = draw(probs, generator)
+        return probs, x
+
+    return walk(advance, x, grid)
 
 
 def grid_chain(
-    process: Process,
+    process: JumpProcess,
     law: StepLaw,
-    times: Tensor,
+    times: int | Tensor,
     dims: int,
+    *,
     source: Source | None = None,
     dtype: torch.dtype | None = None,
 ) -> Chain:
@@ -125,13 +219,14 @@ def grid_chain(
 
     Its steps are Kernels: f is the step law, b the exact noising kernel q_{t|s}. `E[w] = Z` needs
     an f that reaches whatever b may have left. Euler and tau-leaping take one jump of a token at a
-    time, so where some jump has no rate (as in `Ordinal`) they do not, and neither does a token
-    that Euler's clamp forces to leave: the pulled evidence is then -inf. `Analytic` always does.
+    time, so where some jump has no rate (as in `OrdinalRates`) they do not, and neither does a
+    token that Euler's clamp forces to leave: the pulled evidence is then -inf. The analytic step
+    always does.
 
     Arguments:
         process: the noising.
         law: where the tokens go in one step.
-        times: falling, from the end to 0 for data, (T+1,).
+        times: falling, from the end to 0 for data, (T+1,); or how many even steps.
         dims: number of tokens D.
         source: density of the first state; the stationary law if left out.
         dtype: of the log-probabilities; torch's default if left out.
@@ -139,22 +234,35 @@ def grid_chain(
     Raises:
         ValueError: the times do not fall within [0, end].
     """
+    dtype = torch.get_default_dtype() if dtype is None else dtype
 
-    def kernel(t: Tensor, s: Tensor) -> FunctionKernel:
-        here, there = float(t), float(s)
+    def kernel(t: float, s: float) -> FunctionKernel:
         return FunctionKernel(
-            lambda x: Categorical.from_probs(law(x, there, here).to(dtype)),
-            lambda y: Categorical.from_probs(process.moved(y, s, t).to(dtype)),
+            lambda x: categorical(law(x, s, t), dtype),
+            lambda y: categorical(process.moved(y, s, t), dtype),
         )
 
-    dtype = torch.get_default_dtype() if dtype is None else dtype
-    steps = [kernel(t, s) for t, s in pairwise(process.grid(times).double())]
-    return Chain(_noise(process, dims, dtype) if source is None else source, steps)
+    if source is None:
+        source = process.source((dims,), torch.empty(0, dtype=dtype))
+    grid = falling_times(times, process.end).tolist()
+    return Chain(source, [kernel(t, s) for t, s in pairwise(grid)])
 
 
-def _noise(process: Process, dims: int, dtype: torch.dtype) -> Categorical:
-    return process.source(dims, torch.empty(0, dtype=dtype))
+def categorical(probs: Tensor, dtype: torch.dtype) -> Categorical:
+    """Return probabilities as a law in `dtype`, judged in the type in which they were made."""
+    return Categorical(Categorical.from_probs(probs).logits.to(dtype))
 
 
-def _times(x: Tensor, t: float) -> Tensor:
-    return torch.full((len(x),), t, device=x.device)
+def _stay(probs: Tensor, x: Tensor) -> Tensor:
+    return probs.gather(-1, x[..., None])[..., 0]
+
+
+def _warn_of_clamp(probs: Tensor, x: Tensor, length: float) -> None:
+    # Euler leaves nothing on staying only where the probabilities to leave sum to 1 or more.
+    clamped = int((_stay(probs, x) <= 0.0).sum())
+    if clamped:
+        warnings.warn(
+            f"steps of {length:.3g} are too long for Euler: {clamped} of {x.numel()} tokens were "
+            "clamped; take more steps, or use TauLeaping or model.transition",
+            stacklevel=5,
+        )

@@ -10,38 +10,47 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import one_hot
 
-from gentoolkit.jumps.generators import Absorbing
-from gentoolkit.jumps.process import Process, Time
+from gentoolkit.core import validate
 from gentoolkit.jumps.reversal import Net, Reversal
+from gentoolkit.processes.jump import JumpProcess
+from gentoolkit.processes.process import Time
+from gentoolkit.processes.rate_matrix import AbsorbingRates
+from gentoolkit.processes.tokens import checked_tokens
 
 
 class MaskedDiffusion(Reversal):
     """A net that fills in masked tokens; the others are known.
 
     Its loss is the bound itself. The bound runs until every token is masked, a little beyond the
-    end of the process, where the net is told the end.
+    end of the process, where the net is told the end. The context of a row is what is known of it
+    from the start: tokens (B, D), with the mask where nothing is. Then the bound is that of
+    log p(the other tokens | those), and samples are filled in around them.
+
+    >>> from gentoolkit.jumps import TokenMLP
+    >>> from gentoolkit.processes import LogLinearRate
+    >>> model = MaskedDiffusion(TokenMLP(3, 4), JumpProcess(AbsorbingRates(3), LogLinearRate()), 4)
+    >>> known = torch.tensor([[0, 2, 2, 1]])  # 2 is the mask
+    >>> model.sample(5, context=known.expand(5, 4), steps=8)[:, [0, 3]].unique(dim=0)
+    tensor([[0, 1]])
 
     Arguments:
         net: from tokens (B, D), the mask among them, and times (B,) to logits (B, D, C).
-        process: noise with an `Absorbing` generator, usually under a `Masking` schedule.
+        process: noise by `AbsorbingRates`, usually under a `LogLinearRate`.
         dims: number D of tokens.
 
     Raises:
-        TypeError: the generator of the process is not `Absorbing`.
+        TypeError: the rates of the process are not `AbsorbingRates`.
 
     Reference: Sahoo et al. 2024 (arXiv 2406.07524); Shi et al. 2024 (arXiv 2406.04329).
     """
 
-    mask: int
-
-    def __init__(self, net: Net, process: Process, dims: int) -> None:
-        if not isinstance(process.generator, Absorbing):
+    def __init__(self, net: Net, process: JumpProcess, dims: int) -> None:
+        if not isinstance(process.rate_matrix, AbsorbingRates):
             raise TypeError(
-                "masked diffusion needs an Absorbing generator; got "
-                f"{type(process.generator).__name__}; use Absorbing(size), or Denoising"
+                "masked diffusion needs AbsorbingRates; got "
+                f"{type(process.rate_matrix).__name__}; use AbsorbingRates(size), or Denoising"
             )
         super().__init__(net, process, dims, start=1e-3 * process.end)
-        self.mask = process.generator.mask
 
     def conditionals(self, x: Tensor, t: Time, s: Time) -> Tensor:
         """Return `p(x_s^d | x_t without d)`, (B, D, C).
@@ -53,53 +62,57 @@ class MaskedDiffusion(Reversal):
         known = one_hot(x, self.process.size).to(told)
         return self.process.spread(torch.where((x == self.mask)[..., None], told, known), s)
 
-    def loss(
-        self, x: Tensor, generator: Generator | None = None, given: Tensor | None = None
-    ) -> Tensor:
-        """Return the mean of `-elbo`, shape ().
+    def begin(self, n: int, context: Tensor | None, generator: Generator | None) -> Tensor:
+        """Return `n` states of masks, but for the known tokens of the context, (n, D)."""
+        if context is None:
+            return torch.full((n, self.dims), self.mask, device=self.like().device)
+        return self._known(context, n)
 
-        Arguments:
-            x: data, (B, D).
-            generator: source of randomness.
-            given: as for `elbo`.
-        """
-        return -self.elbo(x, generator, given).mean()
+    def loss(
+        self, batch: Tensor, *, context: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        """Return the mean of `-elbo`, shape ()."""
+        return -self.elbo(batch, context=context, generator=generator).mean()
 
     def elbo(
-        self, x: Tensor, generator: Generator | None = None, given: Tensor | None = None
+        self, batch: Tensor, *, context: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
         """Return an unbiased estimate of the bound of log p(x), one masking a datum, (B,).
 
         The share of masked tokens is uniform for each datum, and evenly apart over a batch.
 
         Arguments:
-            x: data, (B, D).
+            batch: data, (B, D).
+            context: the known tokens of each row, (B, D), and the mask elsewhere.
             generator: source of randomness.
-            given: which tokens are known from the start, bool (D,) or (B, D); the bound is then
-                of log p(the other tokens | those). None are, if left out.
 
         Raises:
-            TypeError: `given` is not bool.
-            ValueError: `given` has another shape.
+            ValueError: the context has another shape, or another token than the data.
         """
-        like = self.like()
-        share = 1.0 - self.shares(self.checked(x), generator)  # in (0, 1]
+        x, like = self.checked(batch), self.like()
+        share = 1.0 - self.shares(x, generator)  # in (0, 1]
         coins = torch.rand(x.shape, generator=generator, dtype=like.dtype, device=x.device)
         hidden = coins < share[:, None]
-        if given is not None:
-            hidden = hidden & ~_marks(given, x)
-        t = self.process.beta.time_of(-(-share).log1p()).clamp_max(self.process.end)
+        if context is not None:
+            known = self._known(context, len(x)) != self.mask
+            if validate.readable(x) and bool((known & (context != x)).any()):
+                raise ValueError(
+                    "the context must hold tokens of the data, or the mask; got other tokens; use "
+                    "torch.where(known, batch, mask)"
+                )
+            hidden = hidden & ~known
+        # Where all is masked the noise is infinite: the net is told the end.
+        spent = (-(-share).log1p()).clamp_max(self.process.noise(0.0, self.process.end, share))
+        t = self.process.schedule.time_of(spent).clamp_max(self.process.end)
         told = self.data_logits(torch.where(hidden, self.mask, x), t)
         of_truth = told.gather(-1, x[..., None])[..., 0]
         return torch.where(hidden, of_truth, 0.0).sum(1) / share
 
-
-def _marks(given: Tensor, x: Tensor) -> Tensor:
-    if given.dtype != torch.bool:
-        raise TypeError(f"given must be bool; got {given.dtype}; use for example x == x0")
-    if given.shape not in (x.shape, x.shape[1:]):
-        raise ValueError(
-            f"given must have shape {tuple(x.shape[1:])} or {tuple(x.shape)}; got "
-            f"{tuple(given.shape)}; mark each token, True where it is known"
-        )
-    return given
+    def _known(self, context: Tensor, n: int) -> Tensor:
+        checked_tokens("context", context, self.process.size, self.dims)
+        if len(context) != n:
+            raise ValueError(
+                f"context must have one row for each of {n}; got {len(context)}; use "
+                "context.expand(n, -1)"
+            )
+        return context

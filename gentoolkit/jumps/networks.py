@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot, scaled_dot_product_attention
 
 from gentoolkit.core import validate
-from gentoolkit.jumps.tokens import checked_tokens
 from gentoolkit.nets import MLP, TimeEmbedding
+from gentoolkit.processes.tokens import checked_tokens
 
 
 class TokenNet(nn.Module, ABC):
@@ -43,12 +43,7 @@ class TokenNet(nn.Module, ABC):
             TypeError: `x` does not hold int64 tokens.
             ValueError: `x` has another number of tokens, or one outside 0..C-1.
         """
-        checked_tokens("x", x, self.size)
-        if x.ndim != 2 or x.shape[1] != self.dims:
-            raise ValueError(
-                f"x must have shape (B, {self.dims}); got {tuple(x.shape)}; "
-                "use x.flatten(1), or build the net for this number of tokens"
-            )
+        checked_tokens("x", x, self.size, self.dims)
         dtype = next(self.parameters()).dtype
         return self.logits(one_hot(x, self.size).to(dtype), t.to(dtype).expand(x.shape[0]))
 
@@ -143,7 +138,26 @@ class TimeToken(nn.Module):
         return self.net(self.embed(t))[:, None]
 
 
-class TokenTransformer(TokenNet):
+class PositionNet(TokenNet):
+    """A net with a state of its own at each position: its token, its place and the time.
+
+    Arguments:
+        size: number C of values of a token.
+        dims: number D of tokens.
+        width: of the states at each position.
+        layers: number of layers.
+        time_features: width of the time embedding.
+    """
+
+    def __init__(self, size: int, dims: int, width: int, layers: int, time_features: int) -> None:
+        super().__init__(size, dims)
+        validate.positive_count("layers", layers)
+        self.tokens = nn.Linear(size, width, bias=False)
+        self.places = nn.Parameter(0.1 * torch.randn(dims, width))
+        self.time = TimeToken(width, time_features)
+
+
+class TokenTransformer(PositionNet):
     """A transformer in which every position reads every token.
 
     Arguments:
@@ -164,12 +178,8 @@ class TokenTransformer(TokenNet):
         layers: int = 2,
         time_features: int = 32,
     ) -> None:
-        super().__init__(size, dims)
-        self.tokens = nn.Linear(size, width, bias=False)
-        self.places = nn.Parameter(0.1 * torch.randn(dims, width))
-        self.time = TimeToken(width, time_features)
-        count = validate.positive_count("layers", layers)
-        self.blocks = nn.ModuleList([Block(width, heads) for _ in range(count)])
+        super().__init__(size, dims, width, layers, time_features)
+        self.blocks = nn.ModuleList([Block(width, heads) for _ in range(layers)])
         self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, size))
 
     def logits(self, rows: Tensor, t: Tensor) -> Tensor:
@@ -180,7 +190,7 @@ class TokenTransformer(TokenNet):
         return self.out(x)
 
 
-class TokenMixer(TokenNet):
+class TokenMixer(PositionNet):
     """Layers that mix the positions of each feature, then the features at each position.
 
     For few tokens a cheap stand-in for attention: the mixing of positions is one MLP of D inputs,
@@ -206,15 +216,11 @@ class TokenMixer(TokenNet):
         layers: int = 4,
         time_features: int = 32,
     ) -> None:
-        super().__init__(size, dims)
-        self.tokens = nn.Linear(size, width, bias=False)
-        self.places = nn.Parameter(0.1 * torch.randn(dims, width))
-        self.time = TimeToken(width, time_features)
-        count = validate.positive_count("layers", layers)
-        self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in range(2 * count)])
-        self.across = nn.ModuleList([MLP(dims, dims, (across,), nn.GELU) for _ in range(count)])
+        super().__init__(size, dims, width, layers, time_features)
+        self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in range(2 * layers)])
+        self.across = nn.ModuleList([MLP(dims, dims, (across,), nn.GELU) for _ in range(layers)])
         self.within = nn.ModuleList(
-            [MLP(width, width, (2 * width,), nn.GELU) for _ in range(count)]
+            [MLP(width, width, (2 * width,), nn.GELU) for _ in range(layers)]
         )
         self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, size))
 

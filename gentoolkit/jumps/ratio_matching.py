@@ -8,18 +8,9 @@ loss below it betrays a net that sees the token it is asked for.
 
 from torch import Generator, Tensor
 
-from gentoolkit.jumps.process import Time
-from gentoolkit.jumps.reversal import Reversal
-
-
-def cross_entropy(law: Tensor, x: Tensor) -> Tensor:
-    """Return `- sum_d log law[d, x^d]`, (B,).
-
-    Arguments:
-        law: probabilities, (B, D, C).
-        x: tokens, (B, D).
-    """
-    return -law.gather(-1, x[..., None])[..., 0].log().sum(-1)
+from gentoolkit.core import validate
+from gentoolkit.jumps.reversal import Reversal, cross_entropy
+from gentoolkit.processes.process import Time
 
 
 class RatioMatching(Reversal):
@@ -40,19 +31,17 @@ class RatioMatching(Reversal):
         """Return `p(x_s^d | x_t without d)`, (B, D, C)."""
         return self.process.spread(self.data_logits(x, t).exp(), s)
 
-    def loss(self, x: Tensor, generator: Generator | None = None) -> Tensor:
-        """Return the categorical ratio matching loss at one random time a datum, shape ().
-
-        Arguments:
-            x: data, (B, D).
-            generator: source of randomness.
-        """
-        t = self.times(self.checked(x), generator)
-        noisy = self.process.pull(x, t, generator)
+    def loss(
+        self, batch: Tensor, *, context: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        """Return the categorical ratio matching loss at one random time a datum, shape ()."""
+        validate.no_context(context, type(self).__name__)
+        t = self.times(self.checked(batch), generator)
+        noisy = self.process.sample(batch, t, generator)
         return cross_entropy(self.conditionals(noisy, t, t), noisy).mean()
 
 
-class ExplicitRatioMatching(Reversal):
+class ExplicitRatioMatching(RatioMatching):
     """A hollow net that is the law at time t itself.
 
     It has no idea of the data: a step from t to s reads the net at s, with the other tokens still
@@ -70,14 +59,3 @@ class ExplicitRatioMatching(Reversal):
     def conditionals(self, x: Tensor, t: Time, s: Time) -> Tensor:
         """Return `p_s(. | x without d)`, (B, D, C)."""
         return self.output(x, self.process.time(s, x).clamp_min(self.start)).softmax(-1)
-
-    def loss(self, x: Tensor, generator: Generator | None = None) -> Tensor:
-        """Return the categorical ratio matching loss at one random time a datum, shape ().
-
-        Arguments:
-            x: data, (B, D).
-            generator: source of randomness.
-        """
-        t = self.times(self.checked(x), generator)
-        noisy = self.process.pull(x, t, generator)
-        return cross_entropy(self.conditionals(noisy, t, t), noisy).mean()

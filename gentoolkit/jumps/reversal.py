@@ -5,21 +5,27 @@
     rate of the jump x^d -> c     beta(t) Q[c, x^d] p_t(c) / p_t(x^d)         p_t at s = t
     law of a step from t to s     ~ p_s(c) q_{t|s}(x^d | c)
 
-Q stands transposed: a jump towards the data undoes one of the noise.
+Q stands transposed: a jump towards the data undoes one of the noise. The bound in continuous time:
+
+    elbo(x_0) = E log p(x_0 | x_start) - KL(q_end(. | x_0) || source)
+                - int E sum over jumps [r log(r / R) - r + R] dt
+
+with `r` the rates of the reversal given x_0, which are known, and `R` those of the model.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import NoReturn
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import one_hot
+from torch import Generator, Tensor, nn
 
-from gentoolkit.core import validate
-from gentoolkit.jumps.generators import Absorbing
-from gentoolkit.jumps.process import Process, Time, falling_times, warn_of_gap
-from gentoolkit.jumps.ratios import reverse_rates
-from gentoolkit.jumps.tokens import checked_tokens, draw
+from gentoolkit.core import Unsupported, validate
+from gentoolkit.jumps.leaping import Corrector, StepLaw, walk_back
+from gentoolkit.processes.jump import JumpProcess, warn_of_gap
+from gentoolkit.processes.process import Time
+from gentoolkit.processes.rate_matrix import AbsorbingRates
+from gentoolkit.processes.tokens import checked_tokens, weigh
 
 Net = Callable[[Tensor, Tensor], Tensor]
 """From tokens (B, D) and times (B,) to logits (B, D, C)."""
@@ -28,7 +34,8 @@ Net = Callable[[Tensor, Tensor], Tensor]
 class Reversal(nn.Module, ABC):
     """What pushes noise back to data: rates of jumps, and laws of steps.
 
-    Obligation: `conditionals`. Its rows are probabilities.
+    Obligations: `conditionals`, whose rows are probabilities, and `loss`. Laws are in float32 at
+    least, whatever the net computes in.
 
     Arguments:
         net: from tokens (B, D) and times (B,) to logits (B, D, C).
@@ -41,7 +48,9 @@ class Reversal(nn.Module, ABC):
         ValueError: `dims` is below one, or `start` not within (0, end).
     """
 
-    def __init__(self, net: Net, process: Process, dims: int, start: float = 1e-2) -> None:
+    mask: int
+
+    def __init__(self, net: Net, process: JumpProcess, dims: int, *, start: float = 1e-2) -> None:
         super().__init__()
         if not 0.0 < start < process.end:
             raise ValueError(
@@ -52,10 +61,34 @@ class Reversal(nn.Module, ABC):
         self.process = process
         self.dims = validate.positive_count("dims", dims)
         self.start = start
+        rates = process.rate_matrix
+        self.mask = rates.mask if isinstance(rates, AbsorbingRates) else -1  # no token at all
+
+    @property
+    def event_shape(self) -> torch.Size:
+        """The shape of one datum, (D,)."""
+        return torch.Size([self.dims])
 
     @abstractmethod
     def conditionals(self, x: Tensor, t: Time, s: Time) -> Tensor:
         """Return `p(x_s^d | x_t without d)` for the state `x` at time `t`, (B, D, C)."""
+
+    @abstractmethod
+    def loss(
+        self, batch: Tensor, *, context: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        """Return what training minimises, shape ()."""
+
+    def chain(self, context: Tensor | None = None) -> NoReturn:
+        """Refuse: in continuous time there is no finite chain.
+
+        Raises:
+            Unsupported: always.
+        """
+        raise Unsupported(
+            f"{type(self).__name__} jumps in continuous time, with as many steps as jumps; use "
+            "D3PM(model, steps).chain() on a grid of times, or account() for exact paths"
+        )
 
     def rates(self, x: Tensor, t: Time) -> Tensor:
         """Return the rate of each jump of one token towards data, (B, D, C).
@@ -69,41 +102,102 @@ class Reversal(nn.Module, ABC):
         law = self.conditionals(x, t, t)
         # A law that forbids the token at hand makes 0 / 0 of the jumps that it forbids too.
         own = law.gather(-1, x[..., None]).clamp_min(torch.finfo(law.dtype).tiny)
-        return reverse_rates(self.process, x, law / own, t)
+        return self.process.reverse_rates(x, law / own, t)
 
     def transition(self, x: Tensor, s: Time, t: Time) -> Tensor:
         """Return the law of each token at time `s` given the state `x` at `t`, (B, D, C).
 
-        It is the law of an analytic step, in the form that `walk` and `grid_chain` take. The
-        tokens are taken as independent given `x`: exact for one token, and off by the square
-        of `t - s` for more. It goes to `s` = 0 without a limit.
+        The analytic step, in the form that `walk_back` and `grid_chain` take. The tokens are
+        taken as independent given `x`: exact for one token, and off by the square of `t - s` for
+        more. It goes to `s` = 0 without a limit.
+
+        Reference: Sun et al. 2022 (arXiv 2211.16750).
         """
         law = self.conditionals(x, t, s)
         return weigh(law, self.process.likelihood(x, s, t).to(law))
 
     @torch.no_grad()
-    def sample(self, n: int, steps: int = 100, generator: torch.Generator | None = None) -> Tensor:
-        """Draw `n` data by `steps` analytic steps of equal length, (n, D).
+    def sample(
+        self,
+        n: int,
+        *,
+        context: Tensor | None = None,
+        steps: int | Tensor = 100,
+        law: StepLaw | None = None,
+        corrector: Corrector | None = None,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Draw `n` data by steps back from the source, (n, D).
 
-        It starts from the source, and warns if the noise may still know the data by more than
-        0.05 in total variation: see `Process.worst_gap`.
+        It warns if the noise may still know the data by more than 0.05 in total variation: see
+        `JumpProcess.worst_gap`.
 
         Arguments:
             n: how many.
-            steps: number of steps, each one call of the net.
+            context: none, but for models that say so.
+            steps: how many even steps, each one call of the net; or falling times.
+            law: of one step; the analytic one, `transition`, if left out.
+            corrector: leaps after each step.
             generator: source of randomness.
         """
         like = self.like()
         warn_of_gap(self.process.worst_gap(), self.process.end)
-        times = falling_times(steps, self.process.end)
-        x = self.process.source(self.dims, like).sample(validate.positive_count("n", n), generator)
-        for t, s in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
-            x = draw(self.transition(x, s, t), generator)
-        return x
+        x = self.begin(validate.positive_count("n", n), context, generator).to(like.device)
+        law = self.transition if law is None else law
+        *_, state = walk_back(self.process, law, x, steps, corrector=corrector, generator=generator)
+        return state.x
+
+    def begin(self, n: int, context: Tensor | None, generator: Generator | None) -> Tensor:
+        """Draw the first states of `sample`, (n, D)."""
+        validate.no_context(context, type(self).__name__)
+        return self.process.source(self.event_shape, self.like()).sample(n, generator)
+
+    def elbo(
+        self, batch: Tensor, *, context: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        """Return an unbiased estimate of the bound of log p(x), (B,).
+
+        The model: jumps at its rates from `end` to `start`, then one step to 0. One random time a
+        datum, early ones more often: there rates are like 1 / t with a probability like t, so
+        times with a density like t^(-1/2) have the least variance. All jumps out of the state are
+        summed, none is drawn.
+
+        Arguments:
+            batch: data, (B, D).
+            context: none.
+            generator: source of randomness.
+
+        Raises:
+            ValueError: the source cannot hold what is left of the data at the end: a process that
+                absorbs. `MaskedDiffusion` and `D3PM` have bounds of their own.
+
+        Reference: Campbell et al. 2022 (arXiv 2205.14987), with the jump summed out.
+        """
+        validate.no_context(context, type(self).__name__)
+        x, process = self.checked(batch), self.process
+        low, high = self.start**0.5, process.end**0.5
+        root = low + (high - low) * self.shares(x, generator)
+        t = root.square().clamp_max(process.end)
+        stationary = process.rate_matrix.stationary(t)
+        last = process.marginal(x, t.new_tensor(process.end))
+        if validate.readable(x) and bool(((last > 0) & (stationary == 0)).any()):
+            raise ValueError(
+                "the source must hold every token that the end may hold; got a process that "
+                "absorbs, so the bound is minus infinity; use MaskedDiffusion or D3PM"
+            )
+        prior = relative(last, stationary).sum((1, 2))
+        noisy = process.sample(x, t, generator)
+        known, told = data_rates(process, x, noisy, t), self.rates(noisy, t)
+        jumps = relative(known, told) - known + told
+        first = t.new_tensor(self.start)
+        decoded = self.transition(process.sample(x, first, generator), 0.0, first)
+        path = 2.0 * root * (high - low) * jumps.sum((1, 2))
+        return -cross_entropy(decoded, x) - prior - path
 
     def like(self) -> Tensor:
-        """Return a tensor of the net's type and place: torch's defaults without parameters."""
-        return next(self.parameters(), torch.empty(0))
+        """Return an empty tensor of the laws' type and place: the net's, in float32 at least."""
+        like = next(self.parameters(), torch.empty(0))
+        return like.new_empty(0, dtype=torch.promote_types(like.dtype, torch.float32))
 
     def output(self, x: Tensor, t: Time) -> Tensor:
         """Return the net's logits, (B, D, C).
@@ -111,7 +205,7 @@ class Reversal(nn.Module, ABC):
         Raises:
             ValueError: the net returns another shape, or there are neither one time nor B.
         """
-        at = self.process.time(t, x).to(self.like().dtype)
+        at = self.process.time(t, x).to(next(self.parameters(), torch.empty(0)).dtype)
         if at.ndim and len(at) not in (1, len(x)):
             raise ValueError(
                 f"times must be one number or one for each of {len(x)} rows; got {len(at)}; use "
@@ -123,21 +217,19 @@ class Reversal(nn.Module, ABC):
                 f"the net must return logits {(*x.shape, self.process.size)}; got "
                 f"{tuple(logits.shape)}; mend its last layer, or the size of the process"
             )
-        return logits
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     def data_logits(self, x: Tensor, t: Time) -> Tensor:
         """Return the net's log-probabilities of data tokens, (B, D, C): none on a mask."""
         logits = self.output(x, t)
-        if isinstance(self.process.generator, Absorbing):
-            mask = one_hot(torch.tensor(self.process.generator.mask), self.process.size)
-            logits = logits.masked_fill(mask.bool().to(logits.device), -torch.inf)
-        return logits.log_softmax(-1)
+        tokens = torch.arange(self.process.size, device=logits.device)
+        return logits.masked_fill(tokens == self.mask, -torch.inf).log_softmax(-1)
 
-    def times(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def times(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """Draw a time for each row of data, uniform between `start` and the end, (B,)."""
         return self.start + (self.process.end - self.start) * self.shares(x, generator)
 
-    def shares(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def shares(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """Draw a number in [0, 1) for each row, (B,): each uniform, all evenly apart.
 
         They share one random start, so that a mean over a batch varies less.
@@ -153,27 +245,38 @@ class Reversal(nn.Module, ABC):
             TypeError: `x` does not hold int64 tokens.
             ValueError: it is no (B, D), or holds tokens out of range, or a mask.
         """
-        checked_tokens("x", x, self.process.size)
-        if x.shape[1:] != (self.dims,):
+        checked_tokens("the batch", x, self.process.size, self.dims)
+        if validate.readable(x) and bool((x == self.mask).any()):
             raise ValueError(
-                f"x must have shape (B, {self.dims}); got {tuple(x.shape)}; use x.flatten(1), or "
-                "build the model for this number of tokens"
-            )
-        generator = self.process.generator
-        if isinstance(generator, Absorbing) and bool((x == generator.mask).any()):
-            raise ValueError(
-                f"data must hold no mask; got the token {generator.mask} among it; count the mask "
-                "as one more token than the data has"
+                f"data must hold no mask; got the token {self.mask} among it; count the mask as "
+                "one more token than the data has"
             )
         return x
 
 
-def weigh(law: Tensor, likelihood: Tensor) -> Tensor:
-    """Return probabilities in proportion to `law * likelihood`, (B, D, C)."""
-    weights = law * likelihood
-    # A net may put nothing on what the state allows: then all of that is as likely.
-    weights = torch.where(weights.sum(-1, keepdim=True) > 0, weights, likelihood)
-    return weights / weights.sum(-1, keepdim=True)
+def data_rates(process: JumpProcess, x_0: Tensor, x: Tensor, t: Tensor) -> Tensor:
+    """Return the rates of the reversal given the data, (B, D, C), 0 at the token itself.
+
+        r(x^d -> c) = beta(t) Q[c, x^d] q_{t|0}(c | x_0^d) / q_{t|0}(x^d | x_0^d)
+
+    Arguments:
+        process: the noise.
+        x_0: data, (B, D).
+        x: states at the times, drawn from the noise of `x_0`, (B, D).
+        t: times, (B,).
+    """
+    law = process.marginal(x_0, t)
+    return process.reverse_rates(x, law / law.gather(-1, x[..., None]), t)
+
+
+def cross_entropy(law: Tensor, x: Tensor) -> Tensor:
+    """Return `- sum_d log law[d, x^d]`, (B,).
+
+    Arguments:
+        law: probabilities, (B, D, C).
+        x: tokens, (B, D).
+    """
+    return -law.gather(-1, x[..., None])[..., 0].log().sum(-1)
 
 
 def relative(known: Tensor, told: Tensor) -> Tensor:

@@ -16,18 +16,18 @@ import torch
 from torch import Tensor
 
 from gentoolkit.core import validate
-from gentoolkit.jumps.generators import Generator
 from gentoolkit.jumps.leaping import Rates
 from gentoolkit.jumps.path import JumpPath, collect
-from gentoolkit.jumps.process import Process
-from gentoolkit.jumps.tokens import checked_tokens, draw
+from gentoolkit.processes.jump import JumpProcess
+from gentoolkit.processes.rate_matrix import RateMatrix
+from gentoolkit.processes.tokens import checked_tokens, draw
 
 Bounds = Tensor | Callable[[Tensor], Tensor]
 """One bound for each piece of time, (T,); or from states (N, D) those of each state, (N, T)."""
 
 
 def gillespie(
-    process: Process,
+    process: JumpProcess,
     x: Tensor,
     end: float | None = None,
     *,
@@ -48,13 +48,13 @@ def gillespie(
 
     Reference: Gillespie 1977.
     """
-    q = process.generator.matrix(_place(x))
+    q = process.rate_matrix.matrix(_place(x))
     exits = q.diagonal().abs()  # not minus: a rate of -0.0 would be left at once
     return _noised(process, x, end, exits, q + exits.diag(), generator)
 
 
 def uniformization(
-    process: Process,
+    process: JumpProcess,
     x: Tensor,
     end: float | None = None,
     *,
@@ -75,12 +75,12 @@ def uniformization(
 
     Reference: Jensen 1953; Grassmann 1977.
     """
-    q = process.generator.matrix(_place(x))
+    q = process.rate_matrix.matrix(_place(x))
     bell = q.diagonal().abs().max()
     return _noised(process, x, end, bell.expand(len(q)), _skeleton(q, float(bell)), generator)
 
 
-def uniformized(generator: Generator, b: float, terms: int = 60) -> Tensor:
+def uniformized(rates: RateMatrix, b: float, terms: int = 60) -> Tensor:
     """Return `sum_k Poisson(k; bell b) (I + Q / bell)^k`, the first terms, (C, C).
 
     Every term is positive, so it is as exact as it is long: the oracle of a kernel.
@@ -90,7 +90,7 @@ def uniformized(generator: Generator, b: float, terms: int = 60) -> Tensor:
     """
     if not (b >= 0 and isfinite(b)):
         raise ValueError(f"b must be an amount of noise >= 0; got {b}; use B_t - B_s with s <= t")
-    q = generator.matrix()
+    q = rates.matrix()
     bell = -float(q.diagonal().min())
     k = torch.arange(validate.positive_count("terms", terms), dtype=q.dtype)
     weights = (torch.xlogy(k, torch.full_like(k, bell * b)) - bell * b - (k + 1.0).lgamma()).exp()
@@ -241,11 +241,11 @@ class _Bell:
         return height
 
 
-def noising_bounds(process: Process, times: Tensor, dims: int = 1) -> Tensor:
+def noising_bounds(process: JumpProcess, times: Tensor, dims: int = 1) -> Tensor:
     """Return the largest total rate of the noising of `dims` tokens in each piece, (T,)."""
     times = process.time(times)
-    fastest = -process.generator.matrix(times).diagonal().min()
-    return dims * fastest * process.beta.bound(times[:-1], times[1:])
+    fastest = -process.rate_matrix.matrix(times).diagonal().min()
+    return dims * fastest * process.schedule.bound(times[:-1], times[1:])
 
 
 def pick(rates: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -264,7 +264,7 @@ def pick(rates: Tensor, generator: torch.Generator | None = None) -> Tensor:
 
 
 def _noised(
-    process: Process,
+    process: JumpProcess,
     first: Tensor,
     end: float | None,
     speeds: Tensor,
@@ -293,7 +293,7 @@ def _noised(
         moved = (token != before).nonzero()[:, 0]
         events.append((which[moved], clock[moved], token[moved]))
     who, clock, token = (torch.cat(v) for v in zip(*events, strict=True))
-    when = process.beta.time_of(clock).clamp(0.0, end)
+    when = process.schedule.time_of(clock).clamp(0.0, end)
     return collect(first, who // dims, when, who % dims, token, 0.0, end)
 
 

@@ -35,6 +35,10 @@ class MADE(nn.Module):
         ValueError: a width is below what the order needs, or `order` is not a permutation.
 
     Reference: Germain, Gregor, Murray, Larochelle 2015 (arXiv 1502.03509).
+
+    >>> net = MADE(3, outputs=2, hidden=(8,))
+    >>> net(torch.zeros(5, 3)).shape
+    torch.Size([5, 3, 2])
     """
 
     mask: Tensor
@@ -44,6 +48,7 @@ class MADE(nn.Module):
         features: int,
         outputs: int = 1,
         hidden: Sequence[int] = (64, 64),
+        *,
         context: int = 0,
         order: Sequence[int] | None = None,
         activation: Callable[[Tensor], Tensor] = torch.relu_,
@@ -102,6 +107,11 @@ class MADE(nn.Module):
             x: (B, features).
             context: (B, context), or None if the network takes none.
         """
+        if x.ndim != 2 or x.shape[1] != self.features:
+            raise ValueError(
+                f"x must have shape (B, {self.features}); got {tuple(x.shape)}; use "
+                f"x.reshape(-1, {self.features})"
+            )
         (weight, bias), *rest = self.weights()
         h = x if weight.shape[1] else x[:, :0]
         if self.context:

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from gentoolkit.core import validate
 
+F32 = torch.float32
+
 
 class MLP(nn.Sequential):
     """A fully connected network, (B, in_features) -> (B, out_features).
@@ -17,6 +19,9 @@ class MLP(nn.Sequential):
         out_features: width of the output.
         hidden: widths of the hidden layers.
         activation: makes the nonlinearity between layers.
+
+    >>> MLP(3, 2, hidden=(8,))(torch.zeros(5, 3)).shape
+    torch.Size([5, 2])
     """
 
     def __init__(
@@ -34,12 +39,28 @@ class MLP(nn.Sequential):
             layers += [activation()] if i else []
             layers += [nn.Linear(fan_in, fan_out)]
         super().__init__(*layers)
+        self.in_features = in_features
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output for each row of `x` (..., in_features).
+
+        Raises:
+            ValueError: the last size of `x` is another.
+        """
+        if x.shape[-1:] != (self.in_features,):
+            raise ValueError(
+                f"x must have {self.in_features} numbers in each row; got shape {tuple(x.shape)}; "
+                "flatten each datum to one row"
+            )
+        return super().forward(x)
 
 
 class TimeEmbedding(nn.Module):
     """Cosines and sines of a time at geometrically spaced frequencies, (B,) -> (B, features).
 
         [cos(w_k t), sin(w_k t)],   w_k from 1 to max_frequency
+
+    Angles are computed in at least float32: in half precision a fast one would be off by radians.
 
     Arguments:
         features: even number of outputs.
@@ -68,8 +89,9 @@ class TimeEmbedding(nn.Module):
         """Embed times of shape (B,)."""
         if t.ndim != 1:
             raise ValueError(f"t must have shape (B,); got {tuple(t.shape)}; use t.expand(B)")
-        angles = t[:, None] * self.frequencies  # (B, features / 2)
-        return torch.cat([angles.cos(), angles.sin()], -1)
+        precise = torch.promote_types(torch.promote_types(t.dtype, self.frequencies.dtype), F32)
+        angles = t.to(precise)[:, None] * self.frequencies.to(precise)  # (B, features / 2)
+        return torch.cat([angles.cos(), angles.sin()], -1).to(self.frequencies.dtype)
 
 
 class TimeMLP(nn.Module):
@@ -99,4 +121,4 @@ class TimeMLP(nn.Module):
         """Return the output for states `x` (B, in_features) at times `t` (B,), or one time ()."""
         if x.ndim != 2:
             raise ValueError(f"x must have shape (B, D); got {tuple(x.shape)}; use x.flatten(1)")
-        return self.net(torch.cat([x, self.embed(t.expand(x.shape[0]))], -1))
+        return self.net(torch.cat([x, self.embed(t.expand(x.shape[0])).to(x.dtype)], -1))

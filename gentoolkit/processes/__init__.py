@@ -8,16 +8,40 @@ from gentoolkit.processes.grids import (
     karras_times,
     sub_grid,
 )
+from gentoolkit.processes.jump import JumpProcess
 from gentoolkit.processes.process import Process, Time
+from gentoolkit.processes.rate_matrix import (
+    AbsorbingRates,
+    DenseRates,
+    OrdinalRates,
+    RateMatrix,
+    UniformRates,
+)
+from gentoolkit.processes.rate_schedule import (
+    ConstantRate,
+    LinearRate,
+    LogLinearRate,
+    RateSchedule,
+)
 from gentoolkit.processes.walk import Advance, Counted, State, walk
 
 __all__ = [
+    "AbsorbingRates",
     "Advance",
+    "ConstantRate",
     "Counted",
+    "DenseRates",
+    "JumpProcess",
+    "LinearRate",
+    "LogLinearRate",
+    "OrdinalRates",
     "Process",
+    "RateMatrix",
+    "RateSchedule",
     "Schedule",
     "State",
     "Time",
+    "UniformRates",
     "VariancePreserving",
     "even_log_snr",
     "even_times",

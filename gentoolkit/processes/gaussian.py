@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.func import jvp
 from torch.nn.functional import logsigmoid
 
 from gentoolkit.core import validate
@@ -84,9 +85,14 @@ class Schedule(Process):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters of a trained schedule live; the CPU without any."""
-        parameters = self.parameters() if isinstance(self, nn.Module) else iter(())
-        return next((p.device for p in parameters), torch.device("cpu"))
+        """Where the tensors of a schedule live; the CPU without any."""
+        held = (*self.parameters(), *self.buffers()) if isinstance(self, nn.Module) else ()
+        return held[0].device if held else torch.device("cpu")
+
+    @property
+    def trained(self) -> bool:
+        """Whether the schedule has parameters."""
+        return isinstance(self, nn.Module) and any(True for _ in self.parameters())
 
     def levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Return `signal(t), noise(t)`, in the shape and dtype of `t`.
@@ -127,9 +133,13 @@ class Schedule(Process):
 
         By automatic differentiation; differentiable in the parameters of a learned schedule.
         """
-        # Only a module has parameters that a gradient could go to.
-        follow = torch.is_grad_enabled() and isinstance(self, nn.Module)
-        # A clone made outside inference mode can be differentiated even where t cannot.
+        if validate.traced():  # six times as slow as what follows
+            at = checked_times(t)
+            levels = lambda at: (self._log_signal(at), self._log_snr(at))  # noqa: E731
+            rates = jvp(levels, (at,), (torch.ones_like(at),))[1]
+            return rates[0].to(t.dtype), rates[1].to(t.dtype)
+        follow = torch.is_grad_enabled() and self.trained
+        # A copy made outside of inference mode can be differentiated even where t cannot.
         with torch.inference_mode(False), torch.enable_grad():
             at = checked_times(t).detach().clone().requires_grad_()
             # t * 0 gives a schedule without drift a graph to differentiate.

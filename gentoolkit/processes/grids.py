@@ -92,6 +92,22 @@ def chosen(steps: int, of: int) -> list[int]:
     return [round(i * of / steps) for i in range(steps, 0, -1)]
 
 
+def noisy_times(schedule: Schedule, steps: int) -> Tensor:
+    """Return the times of the `steps` noisy states x_T, ..., x_1 of a discrete model, (T,).
+
+    They are those of an even grid without the data's own time 0; a schedule that starts with some
+    noise is read from time 0 on.
+
+    Raises:
+        ValueError: `steps` is below one.
+    """
+    start = torch.zeros(1, dtype=torch.float64, device=schedule.device)
+    bare = bool(schedule.log_snr(start) == torch.inf)
+    if bare or validate.positive_count("steps", steps) == 1:
+        return even_times(steps)[:-1]
+    return even_times(steps - 1)
+
+
 def even_log_snr(schedule: Schedule, steps: int, stop: float = 1e-3) -> Tensor:
     """Return `steps` + 1 times from 1 down to `stop`, with equal steps of the log-SNR.
 

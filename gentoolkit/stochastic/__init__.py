@@ -1,7 +1,7 @@
 """Chains towards a density: Langevin and Metropolis moves, annealing, stochastic flows."""
 
 from gentoolkit.stochastic.annealing import Transition, annealed, increments
-from gentoolkit.stochastic.flow import StochasticFlow, meeting_shapes
+from gentoolkit.stochastic.flow import StochasticFlow
 from gentoolkit.stochastic.gradient import value_and_score
 from gentoolkit.stochastic.hamiltonian import Leapfrog, Refresh, WithMomentum
 from gentoolkit.stochastic.langevin import Langevin, TrainedLangevin
@@ -15,8 +15,7 @@ from gentoolkit.stochastic.learned import (
 )
 from gentoolkit.stochastic.metropolis import HMC, MALA, Metropolis, Metropolised
 from gentoolkit.stochastic.paths import (
-    Geometric,
-    OwnPath,
+    GeometricPath,
     Path,
     Tempered,
     checked_schedule,
@@ -26,7 +25,6 @@ from gentoolkit.stochastic.smc import (
     ConstantESS,
     NextBeta,
     Particles,
-    pilot_schedule,
     smc,
     systematic,
 )
@@ -37,7 +35,7 @@ __all__ = [
     "ConstantESS",
     "CorrectionMLP",
     "DiffusionLayer",
-    "Geometric",
+    "GeometricPath",
     "HamiltonianDiffusion",
     "Langevin",
     "Leapfrog",
@@ -46,7 +44,6 @@ __all__ = [
     "Metropolised",
     "MonteCarloDiffusion",
     "NextBeta",
-    "OwnPath",
     "Pairs",
     "Particles",
     "Path",
@@ -61,8 +58,6 @@ __all__ = [
     "checked_schedule",
     "even_schedule",
     "increments",
-    "meeting_shapes",
-    "pilot_schedule",
     "smc",
     "systematic",
     "value_and_score",

@@ -7,6 +7,7 @@ from torch import Generator, Size, Tensor, nn
 
 from gentoolkit.core import Chain, Step, elbo, log_variance, validate
 from gentoolkit.core.chain import Source, Target, draw
+from gentoolkit.stochastic.held import Held
 
 
 class StochasticFlow(nn.Module):
@@ -16,7 +17,15 @@ class StochasticFlow(nn.Module):
 
     The pushed loss is the reverse KL of the paths less log Z, the pulled one the forward KL up to
     the entropy of the data. Layers that are modules are trained; the light ones (`MALA`,
-    `Langevin`) are taken as they are.
+    `Langevin`), the source and the target are taken as they are.
+
+    >>> from gentoolkit import standard_normal
+    >>> from gentoolkit.stochastic import MALA
+    >>> from gentoolkit.targets import eight_gaussians
+    >>> target = eight_gaussians()
+    >>> model = StochasticFlow(standard_normal(2), [MALA(target, 0.1, moves=5)], target)
+    >>> model.sample(3).shape
+    torch.Size([3, 2])
 
     Arguments:
         source: a density that samples. Parameters of source and target are not trained.
@@ -43,52 +52,68 @@ class StochasticFlow(nn.Module):
         super().__init__()
         if not 0.0 <= pushed <= 1.0:
             raise ValueError(f"pushed must lie in [0, 1]; got {pushed}; 0.5 mixes both losses")
-        # In a tuple, a module would not join the model: a target must not be trained towards us.
-        self._ends = (source, target)
-        self._layers = tuple(layers)
-        self.trained = nn.ModuleList(x for x in layers if isinstance(x, nn.Module))
+        self.event_shape = _meeting_shapes(Chain(source, layers))[-1]
+        self.source, self.target = Held(source), Held(target)
+        self.layers = nn.ModuleList(x if isinstance(x, nn.Module) else Held(x) for x in layers)
         self.pushed = 0.0 if target is None else pushed
-        meeting_shapes(self.chain())
 
-    def chain(self) -> Chain:
-        """Return the chain source -> target."""
-        return Chain(self._ends[0], self._layers)
+    def chain(self, context: Tensor | None = None) -> Chain:
+        """Return the chain source -> target.
 
-    def pushed_loss(self, n: int, generator: Generator | None = None) -> Tensor:
+        Raises:
+            ValueError: there is a context.
+        """
+        validate.no_context(context, "a StochasticFlow")
+        steps = [x.thing if isinstance(x, Held) else x for x in self.layers]
+        return Chain(self.source.thing, steps)  # pyright: ignore[reportArgumentType]
+
+    def pushed_loss(self, n: int, *, generator: Generator | None = None) -> Tensor:
         """Return `-E_push[log w]` of `n` paths, shape (): the reverse KL."""
         return -elbo(self.chain().push(n, generator).log_weight(self._known()))
 
-    def pulled_loss(self, x: Tensor, generator: Generator | None = None) -> Tensor:
+    def pulled_loss(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
         """Return `-E_pull[log evidence]` of data (B, *event), shape (): the forward KL."""
-        return -elbo(self.chain().pull(x, generator).log_evidence())
+        return -elbo(self.elbo(x, generator=generator))
 
-    def variance_loss(self, n: int, generator: Generator | None = None) -> Tensor:
+    def variance_loss(self, n: int, *, generator: Generator | None = None) -> Tensor:
         """Return `Var_push[log w]` of `n` paths, shape (), through the path.
 
         Reference: Richter et al. 2020 (arXiv 2010.10436).
         """
         return log_variance(self.chain().push(n, generator).log_weight(self._known()))
 
-    def loss(self, x: Tensor, generator: Generator | None = None) -> Tensor:
+    def loss(
+        self, batch: Tensor, *, context: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
         """Return the mixture of both, with as many pushed paths as data, shape ().
 
-        pushed * pushed_loss(B) + (1 - pushed) * pulled_loss(x)
+        pushed * pushed_loss(B) + (1 - pushed) * pulled_loss(batch)
         """
-        n = validate.batch("x", x).shape[0]
+        validate.no_context(context, "a StochasticFlow")
+        n = validate.batch("batch", batch).shape[0]
         if self.pushed == 1.0:
-            return self.pushed_loss(n, generator)
-        pulled = self.pulled_loss(x, generator)
+            return self.pushed_loss(n, generator=generator)
+        pulled = self.pulled_loss(batch, generator=generator)
         if self.pushed == 0.0:
             return pulled
-        return self.pushed * self.pushed_loss(n, generator) + (1.0 - self.pushed) * pulled
+        pushed = self.pushed_loss(n, generator=generator)
+        return self.pushed * pushed + (1.0 - self.pushed) * pulled
 
-    def sample(self, n: int, generator: Generator | None = None) -> Tensor:
+    def sample(
+        self, n: int, *, context: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
         """Draw `n` last states, unweighted, (n, *event); no gradient is kept."""
         with torch.no_grad():
-            return self.chain().push(n, generator).states[-1]
+            return self.chain(context).push(n, generator).states[-1]
+
+    def elbo(
+        self, batch: Tensor, *, context: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        """Return the log-evidence of one path pulled from each row, (B,): on average a bound."""
+        return self.chain(context).pull(batch, generator).log_evidence()
 
     def _known(self) -> Target:
-        target = self._ends[1]
+        target = self.target.thing
         if target is None:
             raise ValueError(
                 "a pushed loss needs a target; got none; pass target=log_prob, or train on data by "
@@ -97,7 +122,7 @@ class StochasticFlow(nn.Module):
         return target
 
 
-def meeting_shapes(chain: Chain) -> tuple[Size, ...]:
+def _meeting_shapes(chain: Chain) -> tuple[Size, ...]:
     """Return the event shape of every state of a chain, found by moving two paths there and back.
 
     No randomness of the caller is used up.

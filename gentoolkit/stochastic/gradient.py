@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from gentoolkit.core import validate
 from gentoolkit.core.chain import Target, log_density
 from gentoolkit.numerics import value_and_gradient
 
@@ -29,6 +30,8 @@ def checked_size(name: str, value: Tensor | float, advice: str) -> None:
         raise ValueError(
             f"{name} must be one number; got shape {tuple(value.shape)}; build a step for each"
         )
+    if isinstance(value, Tensor) and not validate.readable(value):
+        return
     number = float(value.detach() if isinstance(value, Tensor) else value)
     if not 0.0 < number < float("inf"):
         raise ValueError(f"{name} must be positive and finite; got {number}; {advice}")

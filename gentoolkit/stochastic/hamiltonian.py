@@ -15,7 +15,7 @@ from math import sqrt
 import torch
 from torch import Generator, Tensor
 
-from gentoolkit.core import Bijection, Gaussian, Step, validate
+from gentoolkit.core import Bijection, Gaussian, Kernel, Law, validate
 from gentoolkit.core.chain import Source, Target, draw, log_density
 from gentoolkit.stochastic.gradient import checked_size, value_and_score
 
@@ -123,7 +123,39 @@ class Leapfrog(Bijection):
 
 
 @dataclass(frozen=True)
-class Refresh(Step):
+class Refreshed(Law):
+    """The law of an extended state (B, 2, *event) whose position is known.
+
+    Arguments:
+        position: (B, *event).
+        momentum: the law of the momentum, (B, *event); the density is its own.
+    """
+
+    position: Tensor
+    momentum: Gaussian
+
+    def sample(self, n: int | None = None, generator: Generator | None = None) -> Tensor:
+        """Draw a momentum for each position."""
+        momentum = self.momentum.sample(n, generator)
+        return torch.stack([self.position.expand_as(momentum), momentum], 1)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return the log-density of the momenta of `x`, shape (B,).
+
+        Raises:
+            ValueError: `x` holds other positions, where this law has no density.
+        """
+        position, momentum = split(x)
+        if validate.readable(x) and not torch.equal(position, self.position):
+            raise ValueError(
+                "x and y must hold the same positions; got a pair that a Refresh cannot make; "
+                "replay only states that this step produced"
+            )
+        return self.momentum.log_prob(momentum)
+
+
+@dataclass(frozen=True)
+class Refresh(Kernel):
     """A partial refreshment of the momentum, with a reversal that may be learned.
 
         f(p'|p) = N(h p, (1 - h^2) I),   b(p|x, p') = N(h p' + 2 (1 - h) c(x, p'), (1 - h^2) I)
@@ -152,40 +184,15 @@ class Refresh(Step):
                 "leave nothing to chance"
             )
 
-    def law(self, state: Tensor) -> Gaussian:
-        """Return f(.|p), the law of the next momentum."""
-        return Gaussian(self.keep * split(state)[1], sqrt(1.0 - self.keep**2))
+    def push_law(self, x: Tensor) -> "Refreshed":
+        """Return f(.|x), under which the position stays."""
+        position, momentum = split(x)
+        return Refreshed(position, Gaussian(self.keep * momentum, sqrt(1.0 - self.keep**2)))
 
-    def reversal(self, state: Tensor) -> Gaussian:
-        """Return b(.|x, p'), the law of the momentum before."""
-        law = self.law(state)
+    def pull_law(self, y: Tensor) -> "Refreshed":
+        """Return b(.|y), under which the position stays."""
+        law = self.push_law(y)
         if self.correction is None:
             return law
-        shift = 2.0 * (1.0 - self.keep) * self.correction(state)
-        return Gaussian(law.mean + shift, law.std)
-
-    def push(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Draw the next momentum; the position stays."""
-        y = torch.stack([split(x)[0], self.law(x).sample(generator=generator)], 1)
-        return y, self._ratio(x, y)
-
-    def pull(self, y: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Draw the momentum before; the position stays."""
-        x = torch.stack([split(y)[0], self.reversal(y).sample(generator=generator)], 1)
-        return x, self._ratio(x, y)
-
-    def log_ratio(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return `log b(p|x, p') - log f(p'|p)`, shape (B,).
-
-        Raises:
-            ValueError: the positions differ: under this step such a pair has no density.
-        """
-        if not torch.equal(split(x)[0], split(y)[0]):
-            raise ValueError(
-                "x and y must hold the same positions; got a pair that a Refresh cannot make; "
-                "replay only states that this step produced"
-            )
-        return self._ratio(x, y)
-
-    def _ratio(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.reversal(y).log_prob(x[:, 1]) - self.law(x).log_prob(y[:, 1])
+        shift = 2.0 * (1.0 - self.keep) * self.correction(y)
+        return Refreshed(law.position, Gaussian(law.momentum.mean + shift, law.momentum.std))

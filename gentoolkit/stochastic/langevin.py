@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from math import log, sqrt
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
-from gentoolkit.core import FunctionKernel, Gaussian, Step
+from gentoolkit.core import Gaussian, Kernel
 from gentoolkit.core.chain import Target
 from gentoolkit.stochastic.gradient import checked_size, value_and_score
+from gentoolkit.stochastic.held import Held
 
 _RULE = (
     "an explicit Langevin step is stable only while step_size * L < 2, with L the largest "
@@ -26,7 +27,7 @@ _RULE = (
 
 
 @dataclass(frozen=True)
-class Langevin(Step):
+class Langevin(Kernel):
     """One unadjusted Langevin step (ULA) for an unnormalised density g.
 
     Arguments:
@@ -50,28 +51,16 @@ class Langevin(Step):
     def __post_init__(self) -> None:
         checked_size("step_size", self.step_size, f"start near 1 / L: {_RULE}")
 
-    def law(self, x: Tensor) -> Gaussian:
+    def push_law(self, x: Tensor) -> Gaussian:
         """Return f(.|x)."""
         return self._around(x + self.step_size * value_and_score(self.log_g, x)[1])
 
-    def reversal(self, y: Tensor) -> Gaussian:
+    def pull_law(self, y: Tensor) -> Gaussian:
         """Return b(.|y)."""
-        law = self.law(y)
+        law = self.push_law(y)
         if self.correction is None:
             return law
         return self._around(law.mean + 2.0 * self.step_size * self.correction(y))
-
-    def push(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Draw `y ~ f(.|x)`; reparameterised, so gradients flow through the path."""
-        return FunctionKernel(self.law, self.reversal).push(x, generator)
-
-    def pull(self, y: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Draw `x ~ b(.|y)`."""
-        return FunctionKernel(self.law, self.reversal).pull(y, generator)
-
-    def log_ratio(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return `log b(x|y) - log f(y|x)`, shape (B,)."""
-        return FunctionKernel(self.law, self.reversal).log_ratio(x, y)
 
     def _around(self, mean: Tensor) -> Gaussian:
         # A path that ran away is the chain's to report: a law refuses no mean.
@@ -79,7 +68,7 @@ class Langevin(Step):
         return Gaussian(mean, (2.0 * e).sqrt() if isinstance(e, Tensor) else sqrt(2.0 * e))
 
 
-class TrainedLangevin(nn.Module, Step):
+class TrainedLangevin(nn.Module, Kernel):
     """An unadjusted Langevin step whose step size is a parameter.
 
     Arguments:
@@ -98,21 +87,17 @@ class TrainedLangevin(nn.Module, Step):
     def __init__(self, log_g: Target, step_size: float) -> None:
         super().__init__()
         checked_size("step_size", step_size, f"start near 1 / L: {_RULE}")
-        self._density = (log_g,)  # in a tuple: a density that is a module must not be trained
+        self.log_g = Held(log_g)
         self.log_step = nn.Parameter(torch.tensor(log(step_size)))
 
     def step(self) -> Langevin:
         """Return the step with its present size."""
-        return Langevin(self._density[0], self.log_step.exp())
+        return Langevin(self.log_g.thing, self.log_step.exp())
 
-    def push(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Draw `y ~ f(.|x)`; reparameterised."""
-        return self.step().push(x, generator)
+    def push_law(self, x: Tensor) -> Gaussian:
+        """Return f(.|x); a draw is reparameterised."""
+        return self.step().push_law(x)
 
-    def pull(self, y: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Draw `x ~ b(.|y)`; reparameterised."""
-        return self.step().pull(y, generator)
-
-    def log_ratio(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return `log b(x|y) - log f(y|x)`, shape (B,)."""
-        return self.step().log_ratio(x, y)
+    def pull_law(self, y: Tensor) -> Gaussian:
+        """Return b(.|y); a draw is reparameterised."""
+        return self.step().pull_law(y)

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from math import sqrt
 
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
-from gentoolkit.core import FunctionKernel, Gaussian, Law, Step
+from gentoolkit.core import Gaussian, Kernel
+from gentoolkit.core.laws import AnyLaw
 from gentoolkit.stochastic.gradient import checked_size
 
 
-class VAELayer(nn.Module, Step):
+class VAELayer(nn.Module, Kernel):
     """A step whose two laws are a decoder and an encoder; the width may change.
 
         f(y|x) = decoder(x),   b(x|y) = encoder(y)
@@ -23,28 +24,22 @@ class VAELayer(nn.Module, Step):
         2021 (arXiv 2111.12506).
     """
 
-    def __init__(self, decoder: Callable[[Tensor], Law], encoder: Callable[[Tensor], Law]) -> None:
+    def __init__(
+        self, decoder: Callable[[Tensor], AnyLaw], encoder: Callable[[Tensor], AnyLaw]
+    ) -> None:
         super().__init__()
         self.decoder, self.encoder = decoder, encoder
 
-    def kernel(self) -> FunctionKernel:
-        """Return the two laws as a step of the core."""
-        return FunctionKernel(self.decoder, self.encoder)
+    def push_law(self, x: Tensor) -> AnyLaw:
+        """Return `decoder(x)`."""
+        return self.decoder(x)
 
-    def push(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Draw `y ~ decoder(x)`."""
-        return self.kernel().push(x, generator)
-
-    def pull(self, y: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Draw `x ~ encoder(y)`."""
-        return self.kernel().pull(y, generator)
-
-    def log_ratio(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return `log encoder(x|y) - log decoder(y|x)`, shape (B,)."""
-        return self.kernel().log_ratio(x, y)
+    def pull_law(self, y: Tensor) -> AnyLaw:
+        """Return `encoder(y)`."""
+        return self.encoder(y)
 
 
-class DiffusionLayer(nn.Module, Step):
+class DiffusionLayer(nn.Module, Kernel):
     """One Euler step of a diffusion and of its reversal.
 
         f(y|x) = N(x + h drift(x), h noise^2 I)
@@ -81,26 +76,14 @@ class DiffusionLayer(nn.Module, Step):
         self.drift, self.score = drift, score
         self.step_size, self.noise = step_size, noise
 
-    def law(self, x: Tensor) -> Gaussian:
+    def push_law(self, x: Tensor) -> Gaussian:
         """Return f(.|x)."""
         return self._law(x + self.step_size * self.drift(x))
 
-    def reversal(self, y: Tensor) -> Gaussian:
+    def pull_law(self, y: Tensor) -> Gaussian:
         """Return b(.|y)."""
         slope = self.drift(y) - self.noise**2 * self.score(y)
         return self._law(y - self.step_size * slope)
-
-    def push(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Draw `y ~ f(.|x)`."""
-        return FunctionKernel(self.law, self.reversal).push(x, generator)
-
-    def pull(self, y: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Draw `x ~ b(.|y)`."""
-        return FunctionKernel(self.law, self.reversal).pull(y, generator)
-
-    def log_ratio(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return `log b(x|y) - log f(y|x)`, shape (B,)."""
-        return FunctionKernel(self.law, self.reversal).log_ratio(x, y)
 
     def _law(self, mean: Tensor) -> Gaussian:
         return Gaussian(mean, self.noise * sqrt(self.step_size))

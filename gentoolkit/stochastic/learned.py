@@ -13,11 +13,12 @@ from math import log
 import torch
 from torch import Generator, Tensor, nn
 
-from gentoolkit.core import Chain, Step, elbo, validate
-from gentoolkit.core.chain import Source, Target
+from gentoolkit.core import Chain, Step, Unsupported, elbo, validate
+from gentoolkit.core.chain import Source, Target, draw
 from gentoolkit.nets import MLP
 from gentoolkit.stochastic.gradient import checked_size
 from gentoolkit.stochastic.hamiltonian import Leapfrog, Refresh, WithMomentum
+from gentoolkit.stochastic.held import Held
 from gentoolkit.stochastic.langevin import Langevin
 from gentoolkit.stochastic.paths import Path, checked_schedule
 
@@ -115,11 +116,22 @@ class LearnedAnnealing(nn.Module, ABC):
     ) -> None:
         super().__init__()
         checked_size("step_size", step_size, "start near 1 / L, L the curvature of -log target")
-        self.path, self.correction = path, correction
+        self._path, self.correction = Held(path), correction
         self.betas = tuple(checked_schedule(betas).tolist())
         start = torch.tensor(log(step_size))
         self.log_step = nn.Parameter(start) if train_step else None
         self._size = step_size
+
+    @property
+    def path(self) -> Path:
+        """From the source to the target, in positions."""
+        return self._path.thing
+
+    @property
+    def event_shape(self) -> torch.Size:
+        """The shape of one state."""
+        with torch.random.fork_rng():
+            return draw(self.source, 1).shape[1:]
 
     @property
     def step_size(self) -> Tensor | float:
@@ -148,8 +160,13 @@ class LearnedAnnealing(nn.Module, ABC):
     def scales(self) -> tuple[float, float]:
         """Return the gain of the correction in the reversal's mean, and the variance."""
 
-    def chain(self) -> Chain:
-        """Return the chain: a fixed way there, and the learned way back."""
+    def chain(self, context: Tensor | None = None) -> Chain:
+        """Return the chain: a fixed way there, and the learned way back.
+
+        Raises:
+            ValueError: there is a context.
+        """
+        validate.no_context(context, f"a {type(self).__name__}")
         return Chain(self.source, [s for beta in self.betas[1:] for s in self.steps(beta)])
 
     def at(self, beta: float) -> Callable[[Tensor], Tensor]:
@@ -159,7 +176,7 @@ class LearnedAnnealing(nn.Module, ABC):
     def _corrected(self, beta: float, state: Tensor) -> Tensor:
         return self.correction(state, state.new_full((state.shape[0],), beta))
 
-    def pool(self, n: int, generator: Generator | None = None) -> Pairs:
+    def pool(self, n: int, *, generator: Generator | None = None) -> Pairs:
         """Return the pairs of `n` fresh paths, n K of them; no gradient is kept."""
         with torch.no_grad():
             states = self.chain().push(n, generator).states
@@ -173,26 +190,51 @@ class LearnedAnnealing(nn.Module, ABC):
             torch.cat([miss for _, miss in seen]),
         )
 
-    def loss(self, pairs: Pairs) -> Tensor:
+    def loss(
+        self, batch: Pairs, *, context: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
         """Return minus the gain in ELBO over plain annealing, estimated on pairs, shape ().
 
             K mean( |miss - gain c|^2 - |miss|^2 ) / (2 variance)
 
-        It starts at zero, and its gradient is that of -ELBO.
+        It starts at zero, and its gradient is that of -ELBO. Nothing is drawn: the generator is
+        for `pool`, which makes the pairs.
         """
+        validate.no_context(context, f"a {type(self).__name__}")
         gain, variance = self.scales()
-        off = pairs.miss - gain * self.correction(pairs.state, pairs.beta)
-        change = (off.square() - pairs.miss.square()).flatten(1).sum(1)
+        off = batch.miss - gain * self.correction(batch.state, batch.beta)
+        change = (off.square() - batch.miss.square()).flatten(1).sum(1)
         return (len(self.betas) - 1) * change.mean() / (2.0 * variance)
 
-    def path_loss(self, n: int, generator: Generator | None = None) -> Tensor:
+    def path_loss(self, n: int, *, generator: Generator | None = None) -> Tensor:
         """Return -ELBO of `n` fresh paths, shape (), differentiable through the whole path."""
         return -elbo(self.chain().push(n, generator).log_weight(self.target))
 
-    def sample(self, n: int, generator: Generator | None = None) -> Tensor:
+    def sample(
+        self, n: int, *, context: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
         """Draw the last states of `n` paths, (n, *state), unweighted."""
         with torch.no_grad():
-            return self.chain().push(n, generator).states[-1]
+            return self.chain(context).push(n, generator).states[-1]
+
+    def elbo(
+        self,
+        batch: Tensor | Pairs,
+        *,
+        context: Tensor | None = None,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Return the log-evidence of one path pulled from each state (B, *state), (B,).
+
+        Raises:
+            Unsupported: the batch holds pairs, which have no density of their own.
+        """
+        if isinstance(batch, Pairs):
+            raise Unsupported(
+                "pairs are what the loss is trained on, and have no density; got a batch of them; "
+                "pass states of the last density, such as `sample` draws"
+            )
+        return self.chain(context).pull(batch, generator).log_evidence()
 
 
 class MonteCarloDiffusion(LearnedAnnealing):
@@ -223,7 +265,7 @@ class MonteCarloDiffusion(LearnedAnnealing):
     def pair(self, states: Sequence[Tensor], k: int) -> tuple[Tensor, Tensor]:
         """Return the k-th state, and what the plain reversal misses of the one before."""
         plain = Langevin(self.path.at(self.betas[k]), self.step_size)
-        return states[k], states[k - 1] - plain.reversal(states[k]).mean
+        return states[k], states[k - 1] - plain.pull_law(states[k]).mean
 
     def scales(self) -> tuple[float, float]:
         """Return `2 e` and `2 e`."""
@@ -286,7 +328,7 @@ class HamiltonianDiffusion(LearnedAnnealing):
     def pair(self, states: Sequence[Tensor], k: int) -> tuple[Tensor, Tensor]:
         """Return the state after the k-th refreshment, and what its plain reversal misses."""
         before, after = states[2 * k - 2], states[2 * k - 1]
-        return after, before[:, 1] - Refresh(self.keep).reversal(after).mean
+        return after, before[:, 1] - Refresh(self.keep).pull_law(after).momentum.mean
 
     def scales(self) -> tuple[float, float]:
         """Return `2 (1 - h)` and `1 - h^2`."""

@@ -59,41 +59,36 @@ class Metropolised(Reversible):
 
     def move(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """Draw the state after all moves."""
-        return self._run(self.look(x), generator)[0].x
+        return self._run(self.look(x), generator).x
 
     # Detailed balance gives these two in the core; here they reuse the values of the moves, which
     # would otherwise be computed twice.
     def push(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """Draw `y` by the moves from `x`."""
         first = self.look(x)
-        last, _ = self._run(first, generator)
+        last = self._run(first, generator)
         return last.x, first.log_g - last.log_g
 
     def pull(self, y: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """Draw `x` by the same moves from `y`."""
         first = self.look(y)
-        last, _ = self._run(first, generator)
+        last = self._run(first, generator)
         return last.x, last.log_g - first.log_g
 
-    def acceptance(self, x: Tensor, generator: Generator | None = None) -> float:
-        """Return the share of accepted proposals of one run from `x`, between 0 and 1."""
-        return self._run(self.look(x), generator)[1]
-
-    def _run(self, here: Place, generator: Generator | None) -> tuple[Place, float]:
-        n, accepted = here.x.shape[0], 0.0
+    def _run(self, here: Place, generator: Generator | None) -> Place:
+        n = here.x.shape[0]
         for _ in range(self.moves):
             there, log_accept = self.propose(here, generator)
             u = torch.rand(n, dtype=here.x.dtype, device=here.x.device, generator=generator)
             # NaN fails the comparison: a proposal that ran away is rejected.
             take = u.log() < log_accept.detach()
-            accepted += float(take.sum()) / (n * self.moves)
             wide = take.reshape(n, *[1] * (here.x.ndim - 1))
             here = Place(
                 torch.where(wide, there.x, here.x),
                 torch.where(take, there.log_g, here.log_g),
                 torch.where(wide, there.gradient, here.gradient),
             )
-        return here, accepted
+        return here
 
     def _check(self, name: str, size: float) -> None:
         if isinstance(size, Tensor):
@@ -217,5 +212,5 @@ class HMC(Metropolised):
         y, q, value, gradient = leapfrog(
             self.target, here.x, p, here.gradient, self.step_size, self.leapfrogs
         )
-        kinetic = 0.5 * (p.square() - q.square()).flatten(1).sum(1)
+        kinetic = 0.5 * (p.square() - q.square()).reshape(len(p), -1).sum(1)
         return Place(y, value, gradient), value - here.log_g + kinetic

@@ -1,7 +1,6 @@
 """Paths of densities from a source to a target, and the schedules along them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -47,7 +46,7 @@ class Tempered:
 
 
 @dataclass(frozen=True)
-class Geometric(Path):
+class GeometricPath(Path):
     """The geometric path: `log g_beta = (1 - beta) log source + beta log target`.
 
     Arguments:
@@ -67,26 +66,6 @@ class Geometric(Path):
             return log_density(self.target if beta else self.source, x)
         start, end = log_density(self.source, x), log_density(self.target, x)
         return (1.0 - beta) * start + beta * end
-
-
-@dataclass(frozen=True)
-class OwnPath(Path):
-    """A path given by a function.
-
-    Arguments:
-        source: a normalised density that samples.
-        target: an unnormalised log-density.
-        log_g: (x, beta) -> (B,); it should meet the source at 0 and the target at 1. Weights stay
-            right where it does not, for they are read from the source, the steps and the target.
-    """
-
-    source: Source
-    target: Target
-    log_g: Callable[[Tensor, Tensor | float], Tensor]
-
-    def log_prob(self, x: Tensor, beta: Tensor | float) -> Tensor:
-        """Return log g_beta at `x`, shape (B,)."""
-        return validate.per_sample("log_g", self.log_g(x, beta), x.shape[0])
 
 
 def checked_schedule(betas: Tensor) -> Tensor:

@@ -56,8 +56,8 @@ class ConstantESS(NextBeta):
 
         n (sum_i W_i v_i)^2 / sum_i W_i v_i^2 = share n,   v = g_next(x) / g_present(x)
 
-    A schedule that looks at its own particles biases Z a little. For an unbiased Z take the betas
-    of a pilot run, and run again with them: `pilot_schedule`.
+    A schedule that looks at its own particles biases Z a little. For an unbiased Z run again with
+    the betas of a pilot: `torch.tensor([p.beta for p in smc(path, ConstantESS(), ...)])`.
 
     Arguments:
         share: between 0 and 1; nearer to 1 means more steps.
@@ -87,10 +87,9 @@ class ConstantESS(NextBeta):
         Raises:
             ValueError: no step of `least` or more keeps that share.
         """
-        here = path.log_prob(particles.x, particles.beta)
 
         def kept(beta: float) -> float:
-            v = path.log_prob(particles.x, beta) - here
+            v = _increment(particles, path, beta)
             w = particles.log_w - particles.log_w.logsumexp(0)
             return float((2.0 * (w + v).logsumexp(0) - (w + 2.0 * v).logsumexp(0)).exp())
 
@@ -125,7 +124,8 @@ def smc(
     Where the effective sample size falls below `resample_below n`, the particles are drawn anew by
     their weights (systematic resampling), and log Z takes the mean weight. For moves in detailed
     balance the increment is known before the move, so resampling comes first and the move spreads
-    the copies. With `resample_below = 0` this is annealed importance sampling.
+    the copies; where a density is zero a particle is then dead: it weighs nothing, and stays until
+    others take its place. With `resample_below = 0` this is annealed importance sampling.
 
     Arguments:
         path: from the source to the target.
@@ -143,7 +143,8 @@ def smc(
     Raises:
         TypeError: `betas` is neither a floating-point tensor nor a rule.
         ValueError: `betas` does not run from 0 to 1, fewer than two particles, `resample_below` is
-            outside [0, 1], or a step leaves the real numbers.
+            outside [0, 1], a step leaves the real numbers, or meets a density of zero without
+            detailed balance.
 
     Reference: Del Moral, Doucet, Jasra 2006, Sequential Monte Carlo samplers.
     """
@@ -194,40 +195,61 @@ def _turn(
     generator: Generator | None,
 ) -> Particles:
     beta = rule.after(here, path)
-    g, steps = path.at(beta), steps_of(transition, path.at(beta))
-    n, x, ancestors = here.x.shape[0], here.x, None
-    if all(isinstance(step, Reversible) for step in steps):
-        # g_k(x_{k-1}) / g_{k-1}(x_{k-1}) needs no move: choose first, and let the move spread.
-        log_w = here.log_w + g.log_prob(x) - path.log_prob(x, here.beta)
+    steps, n, ancestors = steps_of(transition, path.at(beta)), here.x.shape[0], None
+    # g_k(x_{k-1}) / g_{k-1}(x_{k-1}) needs no move that is its own reversal: choose first, and let
+    # the move spread the copies.
+    choose_first = all(isinstance(step, Reversible) for step in steps)
+    if choose_first:
+        log_w = here.log_w + _increment(here, path, beta)
         size = float(ess(log_w))
         banked, log_w, ancestors = _resampled(log_w, size < resample_below * n, generator)
-        x = _moved(x if ancestors is None else x[ancestors], steps, beta, generator)[0]
+        x = _moved(_taken(here.x, ancestors), log_w > -torch.inf, steps, beta, generator)[0]
     else:
-        start = path.log_prob(x, here.beta)
-        x, ratio = _moved(x, steps, beta, generator)
-        log_w = here.log_w + g.log_prob(x) - start + ratio
+        x, ratio = _moved(here.x, None, steps, beta, generator)
+        end = path.log_prob(x, beta)
+        if bool((end == -torch.inf).any()):
+            raise ValueError(
+                "a density that is zero somewhere needs moves in detailed balance; got particles "
+                f"of density zero at beta = {beta:.4g} after a {type(steps[-1]).__name__}, whose "
+                "paths may leave the support and come back; use Metropolis, MALA or HMC"
+            )
+        log_w = here.log_w + end - path.log_prob(here.x, here.beta) + ratio
         size = float(ess(log_w))
         banked, log_w, ancestors = _resampled(log_w, size < resample_below * n, generator)
-        x = x if ancestors is None else x[ancestors]
+        x = _taken(x, ancestors)
     # What earlier resamplings banked is the estimate before, less the weights still open then.
     log_z = here.log_z - float(log_mean_exp(here.log_w)) + banked + float(log_mean_exp(log_w))
     return Particles(beta, x, log_w, log_z, size, ancestors)
 
 
+def _increment(here: Particles, path: Path, beta: float) -> Tensor:
+    """Return `log g_beta(x) - log g_present(x)`, (n,), and zero for particles that are dead."""
+    change = path.log_prob(here.x, beta) - path.log_prob(here.x, here.beta)
+    return torch.where(here.log_w > -torch.inf, change, 0.0)
+
+
+def _taken(x: Tensor, ancestors: Tensor | None) -> Tensor:
+    return x if ancestors is None else x[ancestors]
+
+
 def _moved(
-    x: Tensor, steps: list[Step], beta: float, generator: Generator | None
+    x: Tensor, alive: Tensor | None, steps: list[Step], beta: float, generator: Generator | None
 ) -> tuple[Tensor, Tensor]:
-    total = None
+    """Move all particles, or those that are alive; return them, and their log-ratios, (n,)."""
+    if not steps:
+        raise ValueError("a transition must make at least one step; got none; return one in a list")
+    total = x.new_zeros(x.shape[0])
     for step in steps:
-        x, ratio = step.push(x, generator)
-        total = ratio if total is None else total + ratio
-        if not bool(torch.isfinite(ratio.sum() + x.sum())):
+        there, ratio = step.push(x, generator)
+        if alive is not None:
+            there = torch.where(alive.reshape(-1, *[1] * (x.ndim - 1)), there, x)
+            ratio = torch.where(alive, ratio, 0.0)
+        x, total = there, total + ratio
+        if not bool(torch.isfinite(total.sum() + x.sum())):
             raise ValueError(
                 f"particles must stay finite; got NaN or infinity at beta = {beta:.4g} from a "
                 f"{type(step).__name__}; {step.advice or 'check the log-density there'}"
             )
-    if total is None:
-        raise ValueError("a transition must make at least one step; got none; return one in a list")
     return x, total
 
 
@@ -257,27 +279,3 @@ def systematic(log_w: Tensor, generator: Generator | None = None) -> Tensor:
     points = (torch.arange(n, dtype=torch.float64, device=log_w.device) + u) / n
     # Rounding may leave the last edge below the last point.
     return torch.searchsorted(edges / edges[-1], points).clamp_max(n - 1)
-
-
-def pilot_schedule(
-    path: Path,
-    transition: Transition,
-    n: int,
-    rule: NextBeta | None = None,
-    source: Source | None = None,
-    generator: Generator | None = None,
-) -> Tensor:
-    """Return the betas that a rule chooses on a pilot population, (K+1,), float64, from 0 to 1.
-
-    A second run on these betas is unbiased, for they do not look at its particles.
-
-    Arguments:
-        path: from the source to the target.
-        transition: makes the step or the steps for one density.
-        n: particles of the pilot.
-        rule: `ConstantESS(0.9)` if left out.
-        source: as in `smc`.
-        generator: source of randomness.
-    """
-    run = smc(path, rule or ConstantESS(), transition, n, 0.5, source, generator)
-    return torch.tensor([particles.beta for particles in run], dtype=torch.float64)

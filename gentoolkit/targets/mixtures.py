@@ -1,17 +1,15 @@
 """Gaussian mixtures: the course's shared target, with an exact normaliser, score and sampler."""
 
-from dataclasses import dataclass, field
 from math import log, pi
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from gentoolkit.core import validate
 
 
-@dataclass(frozen=True)
-class GaussianMixture:
-    """An unnormalised mixture of isotropic Gaussians.
+class GaussianMixture(nn.Module):
+    """An unnormalised mixture of isotropic Gaussians, a module whose buffers are its tensors.
 
         log_prob(x) = log_z + log sum_k weights_k N(x; means_k, stds_k^2 I)
 
@@ -24,36 +22,44 @@ class GaussianMixture:
     Raises:
         ValueError: shapes do not match, a deviation is not positive, or the weights are not
             probabilities.
+
+    >>> target = GaussianMixture(torch.zeros(1, 2), torch.ones(1), torch.ones(1), log_z=1.0)
+    >>> target.log_prob(torch.zeros(3, 2)), target.score(torch.ones(1, 2))
+    (tensor([-0.8379, -0.8379, -0.8379]), tensor([[-1., -1.]]))
     """
 
     means: Tensor
     stds: Tensor
     weights: Tensor
-    log_z: float = 0.0
-    _log_coefficients: Tensor = field(init=False, repr=False)
+    _log_coefficients: Tensor
 
-    def __post_init__(self) -> None:
-        if validate.batch("means", self.means).ndim != 2:
-            raise ValueError(f"means must have shape (K, D); got {tuple(self.means.shape)}")
-        components, dimensions = self.means.shape
-        for name, value in (("stds", self.stds), ("weights", self.weights)):
+    def __init__(self, means: Tensor, stds: Tensor, weights: Tensor, log_z: float = 0.0) -> None:
+        super().__init__()
+        if validate.batch("means", means).ndim != 2:
+            raise ValueError(f"means must have shape (K, D); got {tuple(means.shape)}")
+        components, dimensions = means.shape
+        for name, value in (("stds", stds), ("weights", weights)):
             if value.shape != (components,):
                 raise ValueError(
                     f"{name} must have shape ({components},), one per row of means; got "
                     f"{tuple(value.shape)}; use torch.full(({components},), value)"
                 )
-        validate.positive("stds", self.stds)
-        total = float(self.weights.sum())
-        if bool((self.weights < 0).any()) or not abs(total - 1.0) < 1e-5:
+        validate.positive("stds", stds)
+        total = float(weights.sum())
+        if bool((weights < 0).any()) or not abs(total - 1.0) < 1e-5:
             raise ValueError(
                 f"weights must be >= 0 and sum to 1; got sum {total}; divide by the sum"
             )
-        coefficients = self.weights.log() - dimensions * (self.stds.log() + 0.5 * log(2.0 * pi))
-        object.__setattr__(self, "_log_coefficients", coefficients + self.log_z)
+        self.log_z, self.event_shape = log_z, means.shape[1:]
+        coefficients = weights.log() - dimensions * (stds.log() + 0.5 * log(2.0 * pi)) + log_z
+        self.register_buffer("means", means)
+        self.register_buffer("stds", stds)
+        self.register_buffer("weights", weights)
+        self.register_buffer("_log_coefficients", coefficients)
 
     def _log_joint(self, x: Tensor) -> Tensor:
         """Return `log_z + log weights_k N(x; ...)` for each component, (B, K)."""
-        if x.ndim != 2 or x.shape[1] != self.means.shape[1]:
+        if x.ndim != 2 or x.shape[1:] != self.event_shape:
             raise ValueError(
                 f"x must have shape (B, {self.means.shape[1]}); got {tuple(x.shape)}; "
                 "add a batch dimension with x[None]"
@@ -115,18 +121,15 @@ class GaussianMixture:
         """Draw `n` exact samples, (n, D)."""
         validate.positive_count("n", n)
         k = torch.multinomial(self.weights, n, replacement=True, generator=generator)
-        noise = torch.randn(
-            n,
-            self.means.shape[1],
-            dtype=self.means.dtype,
-            device=self.means.device,
-            generator=generator,
-        )
+        like = {"dtype": self.means.dtype, "device": self.means.device}
+        noise = torch.randn(n, *self.event_shape, generator=generator, **like)
         return self.means[k] + self.stds[k, None] * noise
 
 
 def _levels(signal: Tensor | float, noise: Tensor | float) -> None:
     a, s = torch.as_tensor(signal), torch.as_tensor(noise)
+    if not (validate.readable(a) and validate.readable(s)):
+        return
     levels = torch.stack([a.min(), s.min(), a.max() + s.max()])
     if not bool(levels.isfinite().all() and (levels[:2] >= 0).all() and ((a + s) > 0).all()):
         raise ValueError(
@@ -138,6 +141,7 @@ def _levels(signal: Tensor | float, noise: Tensor | float) -> None:
 def eight_gaussians(
     radius: float = 2.0,
     std: float = 0.2,
+    *,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
 ) -> GaussianMixture:

@@ -1,11 +1,12 @@
 """`check`, `hint` and `solution`: what a learner calls below an exercise."""
 
-import importlib
-import inspect
 import os
 import pkgutil
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cache, partial
+from importlib import import_module
 
 from gentoolkit.teach import solutions
 from gentoolkit.teach.exercise import Exercise, judge
@@ -17,14 +18,12 @@ def known_lessons() -> tuple[str, ...]:
     return tuple(sorted(name[2:] for name in names if re.fullmatch(r"ex\d\d", name)))
 
 
-def exercises(number: str) -> tuple[Exercise, ...]:
-    """Load the exercises of one lesson.
+@cache
+def exercises(number: str) -> dict[str, Exercise]:
+    """Load the exercises of one lesson, in their order, by name.
 
     Arguments:
         number: two digits.
-
-    Returns:
-        The lesson's exercises in their order.
 
     Raises:
         ValueError: if that lesson has none.
@@ -35,45 +34,26 @@ def exercises(number: str) -> tuple[Exercise, ...]:
             f"ask for one of {', '.join(known_lessons())}"
         )
     # Imported when first asked for: a lesson needs no other lesson's oracles.
-    return importlib.import_module(f"gentoolkit.teach.solutions.ex{number}").EXERCISES
+    held = vars(import_module(f"gentoolkit.teach.solutions.ex{number}")).items()
+    return {name: replace(value, name=name) for name, value in held if isinstance(value, Exercise)}
 
 
 def names() -> list[str]:
     """List the names of all exercises, in the order of the lessons."""
-    return [exercise.name for number in known_lessons() for exercise in exercises(number)]
+    return [name for number in known_lessons() for name in exercises(number)]
 
 
 def find(name: str) -> Exercise:
-    """Find an exercise by its name.
-
-    Arguments:
-        name: such as `ex01_2`.
-
-    Returns:
-        The exercise.
-
-    Raises:
-        AttributeError: if there is none of that name; attribute access is how it is asked for.
-    """
+    """Find an exercise by its name, such as `ex01_2`; raise AttributeError if there is none."""
     number = name[2:4]
-    if number in known_lessons():
-        for exercise in exercises(number):
-            if exercise.name == name:
-                return exercise
-    raise AttributeError(
-        f"there is no such exercise; got {name!r}; use one of {', '.join(names())}"
-    )
+    if number in known_lessons() and name in exercises(number):
+        return exercises(number)[name]
+    known = ", ".join(names())
+    raise AttributeError(f"there is no such exercise; got {name!r}; use one of {known}")
 
 
 def solutions_shown() -> bool:
-    """Say whether exercises are to be answered by their stored solutions.
-
-    Returns:
-        True if GENTOOLKIT_SOLUTIONS is 1, False if it is 0, empty or unset.
-
-    Raises:
-        ValueError: if GENTOOLKIT_SOLUTIONS holds anything else.
-    """
+    """Say whether exercises are to be answered by their stored solutions: GENTOOLKIT_SOLUTIONS."""
     value = os.environ.get("GENTOOLKIT_SOLUTIONS", "")
     if value not in ("", "0", "1"):
         raise ValueError(
@@ -82,56 +62,38 @@ def solutions_shown() -> bool:
     return value == "1"
 
 
-class _Check:
-    """`check.exNN_k(answer)` prints what an independent oracle says about the answer."""
+class _ByName:
+    """`check.exNN_k`: an action on the exercise of that name."""
 
-    def __getattr__(self, name: str) -> Callable[[object], None]:
-        exercise = find(name)
+    def __init__(self, action: Callable[..., None]) -> None:
+        self._action = action
 
-        def run(answer: object) -> None:
-            print(judge(exercise, exercise.answer() if solutions_shown() else answer))
-
-        return run
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return partial(self._action, find(name))
 
     def __dir__(self) -> list[str]:
         return names()
 
 
-class _Hint:
-    """`hint.exNN_k(1)`, then 2, then 3: each says more."""
-
-    def __getattr__(self, name: str) -> Callable[[int], None]:
-        exercise = find(name)
-
-        def run(level: int = 1) -> None:
-            if level not in (1, 2, 3):
-                raise ValueError(
-                    f"there are three hints; got {level!r}; ask for hint.{name}(1), (2) or (3)"
-                )
-            print(f"Hint {level} of 3: {exercise.hints[level - 1]}")
-
-        return run
-
-    def __dir__(self) -> list[str]:
-        return names()
+def _check(exercise: Exercise, answer: object) -> None:
+    """Print what an independent oracle says about the answer."""
+    print(judge(exercise, exercise.answer() if solutions_shown() else answer))
 
 
-class _Solution:
-    """`solution.exNN_k()` prints a solution and says why it is one."""
-
-    def __getattr__(self, name: str) -> Callable[[], None]:
-        exercise = find(name)
-
-        def run() -> None:
-            print(inspect.getsource(inspect.unwrap(exercise.solution)))
-            print(exercise.why)
-
-        return run
-
-    def __dir__(self) -> list[str]:
-        return names()
+def _hint(exercise: Exercise, level: int = 1) -> None:
+    """Print the first, second or third hint: each says more."""
+    if level not in (1, 2, 3):
+        asked = f"hint.{exercise.name}"
+        raise ValueError(f"there are three hints; got {level!r}; ask for {asked}(1), (2) or (3)")
+    print(f"Hint {level} of 3: {exercise.hints[level - 1]}")
 
 
-check = _Check()
-hint = _Hint()
-solution = _Solution()
+def _solution(exercise: Exercise) -> None:
+    """Print a solution and say why it is one."""
+    print(exercise.source)
+    print(exercise.why)
+
+
+check = _ByName(_check)
+hint = _ByName(_hint)
+solution = _ByName(_solution)

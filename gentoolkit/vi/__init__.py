@@ -4,7 +4,6 @@ from gentoolkit.vi.conditional import GaussianMLP, GaussianNoise
 from gentoolkit.vi.gaussian import (
     cavi_error,
     cavi_gaussian,
-    forward_fit,
     gaussian_kl,
     gibbs_error,
     gibbs_gaussian,
@@ -13,12 +12,11 @@ from gentoolkit.vi.gaussian import (
 from gentoolkit.vi.hierarchy import HierarchicalVAE
 from gentoolkit.vi.linear import PPCA
 from gentoolkit.vi.meanfield import (
-    CholeskyGaussian,
     FullGaussian,
     MeanFieldGaussian,
     score_function_loss,
 )
-from gentoolkit.vi.mixture import MixtureState, cavi_mixture, mixture_elbo, mixture_evidence
+from gentoolkit.vi.mixture import MixtureState, cavi_mixture, mixture_evidence
 from gentoolkit.vi.probit import (
     ProbitMoments,
     ProbitState,
@@ -31,7 +29,6 @@ from gentoolkit.vi.race import ProbitRace, probit_race
 from gentoolkit.vi.vae import VAE
 
 __all__ = [
-    "CholeskyGaussian",
     "FullGaussian",
     "GaussianMLP",
     "GaussianNoise",
@@ -47,12 +44,10 @@ __all__ = [
     "cavi_gaussian",
     "cavi_mixture",
     "cavi_probit",
-    "forward_fit",
     "gaussian_kl",
     "gibbs_error",
     "gibbs_gaussian",
     "gibbs_probit",
-    "mixture_elbo",
     "mixture_evidence",
     "probit_data",
     "probit_moments",

@@ -1,12 +1,13 @@
-"""Networks that give a law: what encoders and decoders are made of."""
+"""Networks that give a law, and what models made of them share."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from math import isfinite, log
+from math import log
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Size, Tensor, nn
 
-from gentoolkit.core import Bernoulli, Gaussian, Law, validate
+from gentoolkit.core import Bernoulli, Chain, Gaussian, Law, log_z, validate
 from gentoolkit.nets import MLP
 
 Likelihood = Callable[[Tensor], Law]
@@ -60,42 +61,109 @@ class GaussianNoise(nn.Module):
         return Gaussian(mean, self.log_std.exp())
 
 
-def mean_of(law: Law) -> Tensor:
-    """Return the mean of a law, (B, *event): probabilities for pixels.
+class LatentModel(nn.Module, ABC):
+    """What autoencoders share: bounds from the log-evidence of pulled paths, and samples.
 
-    Raises:
-        TypeError: the law is neither Gaussian nor Bernoulli.
+    A subclass writes `chain`, whose last step is from z_1 to the data, and `observe`.
+
+    Arguments:
+        features: width of a datum.
+        law: turns what a decoder gives (B, features) into the law of the data.
     """
-    match law:
-        case Gaussian():
-            return law.mean
-        case Bernoulli():
-            return law.probs
-        case _:
+
+    def __init__(self, features: int, law: Likelihood) -> None:
+        super().__init__()
+        self.event_shape = Size((validate.positive_count("features", features),))
+        self.law = law
+
+    @abstractmethod
+    def chain(self, context: Tensor | None = None) -> Chain:
+        """Return the chain from the prior to the data."""
+
+    @abstractmethod
+    def observe(self, z: Tensor) -> Law:
+        """Return the law of the data given z_1 (B, width of z_1)."""
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the mean of the data given z_1: for pixels, probabilities of ink.
+
+        Raises:
+            TypeError: the law is neither Gaussian nor Bernoulli.
+        """
+        match law := self.observe(z):
+            case Gaussian():
+                return law.mean
+            case Bernoulli():
+                return law.probs
+            case _:
+                raise TypeError(
+                    f"a picture needs a Gaussian or Bernoulli law; got {type(law).__name__}; "
+                    "sample it instead"
+                )
+
+    def log_evidences(self, x: Tensor, k: int, *, generator: Generator | None = None) -> Tensor:
+        """Return the log-evidence of `k` pulled paths for each row of `x`, (K, B).
+
+        Arguments:
+            x: data, (B, features).
+            k: paths a datum.
+            generator: source of randomness.
+
+        Raises:
+            TypeError: `x` is not of the model's dtype.
+            ValueError: `x` has another shape, is empty or not finite, or is not in the support of
+                the law (grey pixels for `Bernoulli`).
+        """
+        rows = self._rows(x).repeat(validate.positive_count("k", k), 1)
+        return self.chain().pull(rows, generator).log_evidence().reshape(k, len(x))
+
+    def elbo(
+        self, batch: Tensor, *, context: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        """Return an unbiased estimate of the lower bound of log p(x) for each row, (B,)."""
+        return self.chain(context).pull(self._rows(batch), generator).log_evidence()
+
+    def iwae(self, x: Tensor, k: int, *, generator: Generator | None = None) -> Tensor:
+        """Return the importance-weighted bound of log p(x) for each row, (B,); it rises with `k`.
+
+        Reference: Burda, Grosse, Salakhutdinov 2015 (arXiv 1509.00519).
+        """
+        return log_z(self.log_evidences(x, k, generator=generator))
+
+    def loss(
+        self,
+        batch: Tensor,
+        *,
+        samples: int = 1,
+        context: Tensor | None = None,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Return minus the mean bound of a batch, shape ().
+
+        Arguments:
+            batch: data, (B, features).
+            samples: paths a datum: 1 for the ELBO, more for the importance-weighted bound.
+            context: None; these models have none.
+            generator: source of randomness.
+        """
+        if validate.positive_count("samples", samples) == 1:
+            return -self.elbo(batch, context=context, generator=generator).mean()
+        validate.no_context(context, type(self).__name__)
+        return -self.iwae(batch, samples, generator=generator).mean()
+
+    @torch.no_grad()
+    def sample(
+        self, n: int, *, context: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        """Draw `n` data, (n, features): for pixels, zeros and ones."""
+        return self.chain(context).push(n, generator).states[-1]
+
+    def _rows(self, x: Tensor) -> Tensor:
+        """Return `x` if it is finite, of shape (B, features) and of the dtype of the model."""
+        validate.batch("x", x, self.event_shape)
+        dtype = next(self.parameters()).dtype
+        if x.dtype != dtype:
             raise TypeError(
-                f"a picture needs a Gaussian or Bernoulli law; got {type(law).__name__}; "
-                "sample it instead"
+                f"x must have the dtype of the model, {dtype}; got {x.dtype}; use x.to(dtype)"
             )
-
-
-def rows_like(module: nn.Module, name: str, x: Tensor, features: int) -> Tensor:
-    """Return `x` if it is finite, of shape (B, features) and of the module's dtype.
-
-    Raises:
-        TypeError: another dtype.
-        ValueError: another shape, empty, NaN or infinite.
-    """
-    # Any NaN or infinity reaches the sum, at a tenth of the price of a look at every value.
-    if not isinstance(x, Tensor) or x.numel() == 0 or not isfinite(x.detach().sum().item()):
-        validate.batch(name, x)
-    if x.ndim != 2 or x.shape[1] != features:
-        raise ValueError(
-            f"{name} must have shape (B, {features}); got {tuple(x.shape)}; "
-            "flatten each datum to one row"
-        )
-    dtype = next(module.parameters()).dtype
-    if x.dtype != dtype:
-        raise TypeError(
-            f"{name} must have the dtype of the model, {dtype}; got {x.dtype}; use {name}.to(dtype)"
-        )
-    return x
+        return x

@@ -59,22 +59,6 @@ def reverse_fit(mean: Tensor, precision: Tensor) -> Gaussian:
     return Gaussian(mean[None], precision.diagonal().rsqrt()[None])
 
 
-def forward_fit(mean: Tensor, precision: Tensor) -> Gaussian:
-    """Return the factorised Gaussian q with the least KL(p || q): it keeps p's marginals.
-
-        q = N(mean, diag v),   v_j = (precision^-1)_jj
-
-    Arguments:
-        mean: (D,).
-        precision: inverse covariance of the target p, (D, D).
-
-    Returns:
-        A law of one row, event (D,).
-    """
-    _target(mean, precision)
-    return Gaussian(mean[None], torch.linalg.inv(precision).diagonal().sqrt()[None])
-
-
 def gaussian_kl(mean_q: Tensor, cov_q: Tensor, mean_p: Tensor, cov_p: Tensor) -> Tensor:
     """Return KL(q || p) of two Gaussians, shape ().
 

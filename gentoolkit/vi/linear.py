@@ -4,19 +4,19 @@ z ~ N(0, I_d),   x = mean + weight z + noise,   noise ~ N(0, variance I_D)
 z | x ~ N(P^-1 weight' (x - mean) / variance, P^-1),   P = I + weight' weight / variance
 """
 
-from dataclasses import dataclass
-from math import log, pi, sqrt
+from math import log, pi
 from typing import Self
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from gentoolkit.core import Chain, FunctionKernel, Gaussian, standard_normal, validate
 
 
-@dataclass(frozen=True)
-class PPCA:
+class PPCA(nn.Module):
     """A linear Gaussian model with d latent and D observed numbers, with everything in closed form.
+
+    `PPCA.fit` finds the optimum at once; gradients of `loss` lead there too.
 
     Arguments:
         mean: (D,).
@@ -27,21 +27,31 @@ class PPCA:
         ValueError: shapes do not match or the variance is not positive.
 
     Reference: Tipping and Bishop 1999.
+
+    >>> x = torch.randn(100, 4, generator=torch.Generator().manual_seed(0))
+    >>> model = PPCA.fit(x, latent=2)
+    >>> model.elbo(x).shape, model.sample(5).shape
+    (torch.Size([100]), torch.Size([5, 4]))
     """
 
-    mean: Tensor
-    weight: Tensor
-    variance: float
-
-    def __post_init__(self) -> None:
-        validate.batch("mean", self.mean)
-        validate.batch("weight", self.weight)
-        if self.mean.ndim != 1 or self.weight.shape[:-1] != self.mean.shape:
+    def __init__(self, mean: Tensor, weight: Tensor, variance: float | Tensor) -> None:
+        super().__init__()
+        validate.batch("mean", mean)
+        validate.batch("weight", weight)
+        if mean.ndim != 1 or weight.shape[:-1] != mean.shape:
             raise ValueError(
                 "mean and weight must have shape (D,) and (D, d); got "
-                f"{tuple(self.mean.shape)} and {tuple(self.weight.shape)}; transpose the weight?"
+                f"{tuple(mean.shape)} and {tuple(weight.shape)}; transpose the weight?"
             )
-        validate.positive("variance", self.variance)
+        validate.positive("variance", variance)
+        self.event_shape = mean.shape
+        self.mean, self.weight = nn.Parameter(mean.detach()), nn.Parameter(weight.detach())
+        self.log_variance = nn.Parameter(torch.as_tensor(variance).detach().to(mean).log())
+
+    @property
+    def variance(self) -> Tensor:
+        """Variance of the noise, shape ()."""
+        return self.log_variance.exp()
 
     @classmethod
     def fit(cls, x: Tensor, latent: int) -> Self:
@@ -70,7 +80,7 @@ class PPCA:
                 "must be left for the noise"
             )
         values, vectors = torch.linalg.eigh(torch.cov(x.T, correction=0))  # ascending
-        variance = float(values[:-latent].mean())
+        variance = values[:-latent].mean()
         scale = (values[-latent:] - variance).clamp(min=0.0).sqrt()
         return cls(x.mean(0), (vectors[:, -latent:] * scale).flip(1), variance)
 
@@ -92,12 +102,7 @@ class PPCA:
         return type(self)(self.mean, self.weight @ rotation, self.variance)
 
     def _centred(self, x: Tensor) -> Tensor:
-        if validate.batch("x", x).ndim != 2 or x.shape[1] != self.mean.shape[0]:
-            raise ValueError(
-                f"x must have shape (B, {self.mean.shape[0]}); got {tuple(x.shape)}; "
-                "add a batch dimension with x[None]"
-            )
-        return x - self.mean
+        return validate.batch("x", x, self.event_shape) - self.mean
 
     def _precision(self) -> Tensor:
         like = {"dtype": self.weight.dtype, "device": self.weight.device}
@@ -120,7 +125,7 @@ class PPCA:
         # Woodbury: the explained part of the square is z' P z.
         squares = residual.square().sum(1) / self.variance - ((means @ precision) * means).sum(1)
         size = self.mean.shape[0]
-        log_det = size * log(2 * pi * self.variance) + torch.logdet(precision)
+        log_det = size * (log(2 * pi) + self.log_variance) + torch.logdet(precision)
         return -0.5 * (squares + log_det)
 
     def mean_field_gap(self) -> Tensor:
@@ -131,20 +136,37 @@ class PPCA:
         precision = self._precision()
         return 0.5 * (precision.diagonal().log().sum() - torch.logdet(precision))
 
-    def chain(self) -> Chain:
+    def chain(self, context: Tensor | None = None) -> Chain:
         """Return the model with the best diagonal posterior as its pull.
 
         At the optimum of `fit` the posterior is diagonal: every pulled path has the evidence
         log p(x) and no other.
         """
+        validate.no_context(context, "PPCA")
         like = {"dtype": self.weight.dtype, "device": self.weight.device}
         spread = self._precision().diagonal().rsqrt()
         decode = FunctionKernel(
-            f=lambda z: Gaussian(self.mean + z @ self.weight.T, sqrt(self.variance)),
-            b=lambda x: Gaussian(self.posterior(x)[0], spread),
+            lambda z: Gaussian(self.mean + z @ self.weight.T, (0.5 * self.log_variance).exp()),
+            lambda x: Gaussian(self.posterior(x)[0], spread),
         )
         return Chain(standard_normal(self.weight.shape[1], **like), [decode])
 
-    def sample(self, n: int, generator: Generator | None = None) -> Tensor:
+    def elbo(
+        self, batch: Tensor, *, context: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        """Return `log_prob` of each row of `batch` (B, D), the exact log-likelihood, (B,)."""
+        validate.no_context(context, "PPCA")
+        return self.log_prob(batch)
+
+    def loss(
+        self, batch: Tensor, *, context: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        """Return minus the mean log-likelihood, shape (): what `PPCA.fit` makes least."""
+        return -self.elbo(batch, context=context).mean()
+
+    @torch.no_grad()
+    def sample(
+        self, n: int, *, context: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
         """Draw `n` data, (n, D)."""
-        return self.chain().push(n, generator).states[-1]
+        return self.chain(context).push(n, generator).states[-1]

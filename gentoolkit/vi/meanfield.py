@@ -5,11 +5,9 @@ The chain has no steps: its source is q, so a path is one draw z with
     log_weight = log p(x, z) - log q(z),   E_q[log_weight] = ELBO <= log p(x)
 """
 
-from dataclasses import dataclass
-from math import log, pi
-
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Size, Tensor, nn
+from torch.distributions import MultivariateNormal
 
 from gentoolkit.core import Chain, Gaussian, elbo, validate
 from gentoolkit.core.chain import Target
@@ -52,120 +50,125 @@ def score_function_loss(log_w: Tensor, log_q: Tensor) -> Tensor:
     return surrogate - surrogate.detach() - value
 
 
-@dataclass(frozen=True)
-class CholeskyGaussian:
-    """The density N(mean, lower lower').
+class _Posterior(nn.Module):
+    """What the Gaussian families share: all but the shape of the covariance."""
 
-    Arguments:
-        mean: (D,).
-        lower: lower triangular with a positive diagonal, (D, D).
-    """
+    def __init__(self, features: int, target: Target | None) -> None:
+        super().__init__()
+        self.event_shape = Size((validate.positive_count("features", features),))
+        self.mean = nn.Parameter(torch.zeros(features))
+        # A target with parameters must not be trained towards q: a method is no submodule.
+        trainable = isinstance(target, nn.Module) and any(True for _ in target.parameters())
+        self._target = target.log_prob if trainable else target
 
-    mean: Tensor
-    lower: Tensor
+    def law(self) -> Gaussian | MultivariateNormal:
+        """Return q as a density over (D,)."""
+        raise NotImplementedError
 
-    def __post_init__(self) -> None:
-        validate.positive("diagonal of lower", self.lower.diagonal())
+    def chain(self, context: Tensor | None = None) -> Chain:
+        """Return the chain without steps whose source is q."""
+        validate.no_context(context, type(self).__name__)
+        return Chain(self.law())
 
-    def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        """Draw `mean + lower noise`, (n, D): the gradient flows through."""
-        size = (validate.positive_count("n", n), self.mean.shape[0])
-        noise = torch.randn(
-            size, dtype=self.mean.dtype, device=self.mean.device, generator=generator
-        )
-        return self.mean + noise @ self.lower.T
+    def loss(
+        self,
+        batch: int | Tensor,
+        *,
+        context: Tensor | None = None,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Return minus the ELBO of draws, with the gradient through the draws; shape ().
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Return the log-density of `x` (B, D), shape (B,)."""
-        noise = torch.linalg.solve_triangular(self.lower, (x - self.mean).T, upper=False)
-        log_det = self.lower.diagonal().log().sum()
-        return -0.5 * noise.square().sum(0) - log_det - 0.5 * len(self.mean) * log(2 * pi)
+            loss(n) = -mean [log target(z) - log q(z)],   z ~ q        KL(q || target) - log Z
+            loss(z) = -mean log q(z),   z ~ target                     KL(target || q) + entropy
+
+        Arguments:
+            batch: how many draws of q to weigh by the target; or exact draws (B, D) of the target.
+            context: None; this model has none.
+            generator: source of randomness.
+
+        Raises:
+            ValueError: draws of q are to be weighed, and there is no target.
+
+        Reference: Kingma and Welling 2013 (arXiv 1312.6114).
+        """
+        if isinstance(batch, Tensor):
+            return -self.elbo(batch, context=context).mean()
+        return -elbo(self.chain(context).push(batch, generator).log_weight(self._known()))
+
+    def score_loss(self, n: int, *, generator: Generator | None = None) -> Tensor:
+        """Return minus the ELBO of `n` draws, with the score-function gradient; shape ().
+
+        The target need not be differentiable.
+
+        Arguments:
+            n: number of draws, at least two.
+            generator: source of randomness.
+        """
+        # Drawn without a graph, then scored: the gradient may only pass through log q's parameters.
+        path = self.chain().replay([self.sample(n, generator=generator)])
+        return score_function_loss(path.log_weight(self._known()), path.log_source)
+
+    @torch.no_grad()
+    def sample(
+        self, n: int, *, context: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        """Draw `n` points of q, (n, D)."""
+        return self.chain(context).push(n, generator).states[-1]
+
+    def elbo(
+        self, batch: Tensor, *, context: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        """Return log q of each row of `batch` (B, D), exact, (B,)."""
+        return self.chain(context).log_prob(validate.batch("batch", batch, self.event_shape))
+
+    def _known(self) -> Target:
+        if self._target is None:
+            raise ValueError(
+                "draws of q are weighed by a target; got none; pass target=log_prob when q is "
+                "made, or train on draws of the target"
+            )
+        return self._target
 
 
-class MeanFieldGaussian(nn.Module):
+class MeanFieldGaussian(_Posterior):
     """The mean-field family `q(z) = N(mean, diag exp(log_std)^2)`, started at N(0, I).
 
     Arguments:
-        dimensions: D.
+        features: D.
+        target: `log p(x, z)` as a function of z (n, D) -> (n,), or an object with `log_prob`.
+
+    >>> _ = torch.manual_seed(0)
+    >>> q = MeanFieldGaussian(2, lambda z: -(z - 1.0).square().sum(1))
+    >>> q.loss(64).backward()
+    >>> q.sample(5).shape
+    torch.Size([5, 2])
     """
 
-    def __init__(self, dimensions: int) -> None:
-        super().__init__()
-        validate.positive_count("dimensions", dimensions)
-        self.mean = nn.Parameter(torch.zeros(dimensions))
-        self.log_std = nn.Parameter(torch.zeros(dimensions))
+    def __init__(self, features: int, target: Target | None = None) -> None:
+        super().__init__(features, target)
+        self.log_std = nn.Parameter(torch.zeros(features))
 
     def law(self) -> Gaussian:
         """Return q as a law of one row, event (D,)."""
         return Gaussian(self.mean[None], self.log_std.exp()[None])
 
-    def chain(self) -> Chain:
-        """Return the chain without steps whose source is q."""
-        return Chain(self.law())
 
-    def loss(self, target: Target, n: int = 64, generator: Generator | None = None) -> Tensor:
-        """Return minus the ELBO of `n` draws, with the gradient through the draws; shape ().
-
-        Arguments:
-            target: `log p(x, z)` as a function of z (n, D) -> (n,), differentiable in z.
-            n: number of draws.
-            generator: source of randomness.
-
-        Reference: Kingma and Welling 2013 (arXiv 1312.6114).
-        """
-        return _pathwise(self.chain(), target, n, generator)
-
-    def score_loss(self, target: Target, n: int = 64, generator: Generator | None = None) -> Tensor:
-        """Return minus the ELBO of `n` draws, with the score-function gradient; shape ().
-
-        Arguments:
-            target: `log p(x, z)` as a function of z (n, D) -> (n,); need not be differentiable.
-            n: number of draws, at least two.
-            generator: source of randomness.
-        """
-        return _score(self.chain(), target, n, generator)
-
-
-class FullGaussian(nn.Module):
+class FullGaussian(_Posterior):
     """The Gaussian family with correlations, `q(z) = N(mean, lower lower')`, started at N(0, I).
 
         lower = factor below its diagonal, exp(factor) on it, 0 above
 
     Arguments:
-        dimensions: D.
+        features: D.
+        target: `log p(x, z)` as a function of z (n, D) -> (n,), or an object with `log_prob`.
     """
 
-    def __init__(self, dimensions: int) -> None:
-        super().__init__()
-        validate.positive_count("dimensions", dimensions)
-        self.mean = nn.Parameter(torch.zeros(dimensions))
-        self.factor = nn.Parameter(torch.zeros(dimensions, dimensions))
+    def __init__(self, features: int, target: Target | None = None) -> None:
+        super().__init__(features, target)
+        self.factor = nn.Parameter(torch.zeros(features, features))
 
-    def law(self) -> CholeskyGaussian:
+    def law(self) -> MultivariateNormal:
         """Return q as a density over (D,)."""
         lower = self.factor.tril(-1) + self.factor.diagonal().exp().diag()
-        return CholeskyGaussian(self.mean, lower)
-
-    def chain(self) -> Chain:
-        """Return the chain without steps whose source is q."""
-        return Chain(self.law())
-
-    def loss(self, target: Target, n: int = 64, generator: Generator | None = None) -> Tensor:
-        """Return minus the ELBO of `n` draws, with the gradient through the draws; shape ()."""
-        return _pathwise(self.chain(), target, n, generator)
-
-    def score_loss(self, target: Target, n: int = 64, generator: Generator | None = None) -> Tensor:
-        """Return minus the ELBO of `n` draws, with the score-function gradient; shape ()."""
-        return _score(self.chain(), target, n, generator)
-
-
-def _pathwise(chain: Chain, target: Target, n: int, generator: Generator | None) -> Tensor:
-    return -elbo(chain.push(n, generator).log_weight(target))
-
-
-def _score(chain: Chain, target: Target, n: int, generator: Generator | None) -> Tensor:
-    # Drawn without a graph, then scored: the gradient may only pass through log q's parameters.
-    with torch.no_grad():
-        draws = chain.push(n, generator).states
-    path = chain.replay(draws)
-    return score_function_loss(path.log_weight(target), path.log_source)
+        return MultivariateNormal(self.mean, scale_tril=lower, validate_args=False)

@@ -43,15 +43,6 @@ def _line(name: str, x: Tensor) -> Tensor:
     return x
 
 
-def _like_means(name: str, value: Tensor, means: Tensor) -> None:
-    if _line(name, value).shape != means.shape:
-        raise ValueError(
-            f"{name} must have the shape of means, {tuple(means.shape)}; got "
-            f"{tuple(value.shape)}; one number per component"
-        )
-    validate.positive(name, value)
-
-
 def cavi_mixture(
     x: Tensor, means: Tensor, prior_variance: float, variances: Tensor | None = None
 ) -> Iterator[MixtureState]:
@@ -82,7 +73,12 @@ def cavi_mixture(
     _line("means", means)
     validate.positive("prior_variance", prior_variance)
     variances = torch.ones_like(means) if variances is None else variances
-    _like_means("variances", variances, means)
+    if _line("variances", variances).shape != means.shape:
+        raise ValueError(
+            f"variances must have the shape of means, {tuple(means.shape)}; got "
+            f"{tuple(variances.shape)}; one number per component"
+        )
+    validate.positive("variances", variances)
     return _cavi(x, means, variances, prior_variance)
 
 
@@ -98,47 +94,10 @@ def _cavi(
         yield MixtureState(means, variances, responsibilities, elbo)
 
 
-def mixture_elbo(
-    x: Tensor, means: Tensor, variances: Tensor, responsibilities: Tensor, prior_variance: float
-) -> Tensor:
-    """Return the evidence lower bound of any factorised q, shape ().
-
-        sum_k [-log(2 pi s2)/2 - (m_k^2 + v_k)/(2 s2)] - n log K
-        + sum_ik r_ik [-log(2 pi)/2 - ((x_i - m_k)^2 + v_k)/2]
-        - sum_ik r_ik log r_ik + sum_k log(2 pi e v_k)/2
-
-    Arguments:
-        x: data, (n,).
-        means: m, (K,).
-        variances: v, (K,).
-        responsibilities: r, (n, K).
-        prior_variance: s2.
-
-    Raises:
-        ValueError: a shape is wrong, a variance is not positive, or the responsibilities of some
-            datum are not probabilities.
-    """
-    _line("x", x)
-    _line("means", means)
-    validate.positive("prior_variance", prior_variance)
-    _like_means("variances", variances, means)
-    if responsibilities.shape != (len(x), len(means)):
-        raise ValueError(
-            f"responsibilities must have shape ({len(x)}, {len(means)}), a row per datum; got "
-            f"{tuple(responsibilities.shape)}; take the softmax over components"
-        )
-    total, slack = responsibilities.sum(1), 1e-5 if x.dtype == torch.float32 else 1e-9
-    if bool((responsibilities < 0).any()) or not bool(((total - 1).abs() <= slack).all()):
-        raise ValueError(
-            "responsibilities must be >= 0 and sum to 1 over components; got sums from "
-            f"{float(total.min())} to {float(total.max())}; use scores.softmax(-1)"
-        )
-    return _elbo(x, means, variances, responsibilities, prior_variance)
-
-
 def _elbo(
     x: Tensor, means: Tensor, variances: Tensor, responsibilities: Tensor, prior_variance: float
 ) -> Tensor:
+    """Return the evidence lower bound of any factorised q, shape ()."""
     prior = -0.5 * (log(2 * pi * prior_variance) + (means.square() + variances) / prior_variance)
     squares = (x[:, None] - means).square() + variances  # (n, K), E (x_i - mu_k)^2
     likelihood = responsibilities * (-0.5 * log(2 * pi) - 0.5 * squares)

@@ -6,11 +6,11 @@ V = (x'x + I / prior_variance)^-1
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import log, pi
+from math import log, pi, sqrt
 
 import torch
 from torch import Generator, Tensor
-from torch.special import log_ndtr, ndtri
+from torch.special import erfcx, log_ndtr, ndtr, ndtri
 
 from gentoolkit.core import validate
 
@@ -121,9 +121,7 @@ def _cavi(x: Tensor, y: Tensor, prior_variance: float) -> Iterator[ProbitState]:
     mean = x.new_zeros(x.shape[1])
     while True:
         centre = x @ mean
-        # phi / Phi through logs: in the far tail both underflow and their ratio does not.
-        ratio = (-0.5 * (centre.square() + log(2 * pi)) - log_ndtr(y * centre)).exp()
-        mean = covariance @ (x.T @ (centre + y * ratio))
+        mean = covariance @ (x.T @ (centre + y * _hazard(-y * centre)))
         fit = log_ndtr(y * (x @ mean)).sum()
         elbo = fit - 0.5 * mean.square().sum() / prior_variance - narrowing
         yield ProbitState(mean, covariance, elbo)
@@ -175,13 +173,38 @@ def _gibbs(
         yield b
 
 
+def _hazard(t: Tensor) -> Tensor:
+    """Return `phi(t) / Phi(-t)`, elementwise: in the far tail both underflow, their ratio not."""
+    return sqrt(2 / pi) / erfcx(t / sqrt(2))
+
+
 def _one_sided(centre: Tensor, y: Tensor, uniform: Tensor) -> Tensor:
-    """Map uniforms to N(centre, 1) restricted to the side of y, elementwise."""
-    # y u > 0 means that y (u - centre) exceeds -y centre. The upper tail is drawn as minus a
-    # lower tail, where small probabilities keep their digits; the clip keeps ndtri finite.
-    tiny = torch.finfo(centre.dtype).tiny
-    below = log_ndtr(y * centre).exp() * uniform
-    return centre - y * ndtri(below.clamp(min=tiny, max=1.0 - torch.finfo(centre.dtype).eps))
+    """Map uniforms to N(centre, 1) restricted to the side of y, elementwise: `y u > 0`."""
+    edge, tiny = -y * centre, torch.finfo(centre.dtype).tiny
+    p = uniform.clamp(min=tiny, max=1.0 - torch.finfo(centre.dtype).eps)
+    # y u exceeds 0 by s, with Phi(-(edge + s)) = p Phi(-edge).
+    s = -ndtri(ndtr(-edge) * p) - edge
+    far = edge > 3.0  # there Phi(-edge) underflows before long: see the tail from its edge
+    if bool(far.any()):
+        s = s.masked_scatter(far, _tail(edge[far], p[far]))
+    return y * s.clamp(min=tiny)
+
+
+def _tail(edge: Tensor, p: Tensor) -> Tensor:
+    """Return s >= 0 with `Phi(-(edge + s)) = p Phi(-edge)`, for an edge above zero.
+
+    The log of both sides is `-s (2 edge + s) / 2 + log erfcx(t / sqrt 2)`, t = edge + s, which is
+    concave in s and loses no digits however far the edge is. Newton's method starts at the tail of
+    a Rayleigh law, which lies above the root, and falls monotonically.
+
+    Reference: Marsaglia 1964 for the start.
+    """
+    start, s = erfcx(edge / sqrt(2)), -2 * p.log() / (edge + (edge.square() - 2 * p.log()).sqrt())
+    for _ in range(4):
+        tail = erfcx((edge + s) / sqrt(2))
+        off = -0.5 * s * (2 * edge + s) + (tail / start).log() - p.log()
+        s = s + off * tail * sqrt(pi / 2)
+    return s
 
 
 def probit_moments(x: Tensor, y: Tensor, prior_variance: float, points: int = 401) -> ProbitMoments:
@@ -226,7 +249,7 @@ def _mode(x: Tensor, y: Tensor, prior_variance: float) -> tuple[Tensor, Tensor]:
     b, precision = x.new_zeros(x.shape[1]), eye
     for _ in range(50):  # the log-posterior is concave
         s = y * (x @ b)
-        ratio = (-0.5 * (s.square() + log(2 * pi)) - log_ndtr(s)).exp()
+        ratio = _hazard(-s)
         precision = x.T @ ((ratio * (ratio + s))[:, None] * x) + eye / prior_variance
         b = b + torch.linalg.solve(precision, x.T @ (y * ratio) - b / prior_variance)
     return b, precision

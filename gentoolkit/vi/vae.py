@@ -5,7 +5,6 @@ source N(0, I_latent),   push: decoder f(x|z),   pull: encoder b(z|x)
 
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Generator, Tensor, nn
 
 from gentoolkit.core import (
@@ -14,15 +13,14 @@ from gentoolkit.core import (
     FunctionKernel,
     Gaussian,
     Law,
-    log_z,
     standard_normal,
     validate,
 )
 from gentoolkit.nets import MLP
-from gentoolkit.vi.conditional import GaussianMLP, Likelihood, mean_of, rows_like
+from gentoolkit.vi.conditional import GaussianMLP, LatentModel, Likelihood
 
 
-class VAE(nn.Module):
+class VAE(LatentModel):
     """A variational auto-encoder with multilayer perceptrons either way.
 
     Arguments:
@@ -36,110 +34,57 @@ class VAE(nn.Module):
 
     Reference: Kingma and Welling 2013 (arXiv 1312.6114); Rezende, Mohamed, Wierstra 2014
         (arXiv 1401.4082).
+
+    >>> _ = torch.manual_seed(0)
+    >>> model = VAE(64, 2, hidden=(16,))
+    >>> model.loss(torch.ones(8, 64)).backward()
+    >>> model.sample(5).shape, model.elbo(torch.ones(8, 64)).shape
+    (torch.Size([5, 64]), torch.Size([8]))
     """
 
     def __init__(
         self,
         features: int,
         latent: int = 2,
+        *,
         hidden: Sequence[int] = (256,),
         law: Likelihood = Bernoulli,
         activation: Callable[[], nn.Module] = nn.SiLU,
     ) -> None:
-        super().__init__()
-        self.features = validate.positive_count("features", features)
+        super().__init__(features, law)
         self.latent = validate.positive_count("latent", latent)
         self.encoder = GaussianMLP(features, latent, hidden, activation)
         self.decoder = MLP(latent, features, hidden[::-1], activation)
-        self.law = law
-
-    def _prior(self) -> Gaussian:
-        like = next(self.parameters())
-        return standard_normal(self.latent, dtype=like.dtype, device=like.device)
 
     def observe(self, z: Tensor) -> Law:
         """Return the law of the data given `z` (B, latent)."""
         return self.law(self.decoder(z))
 
     def encode(self, x: Tensor) -> Gaussian:
-        """Return the encoder's law of z given `x` (B, features).
-
-        Raises:
-            TypeError: `x` is not of the model's dtype.
-            ValueError: `x` has another shape, is empty or not finite.
-        """
-        return self.encoder(rows_like(self, "x", x, self.features))
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Return the mean of the data given `z` (B, latent): for pixels, probabilities of ink."""
-        return mean_of(self.observe(rows_like(self, "z", z, self.latent)))
+        """Return the encoder's law of z given `x` (B, features)."""
+        return self.encoder(self._rows(x))
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Return `decode` of the encoder's mean, (B, features)."""
         return self.decode(self.encode(x).mean)
 
-    def chain(self) -> Chain:
+    def chain(self, context: Tensor | None = None) -> Chain:
         """Return the chain z -> x."""
-        return Chain(self._prior(), [FunctionKernel(f=self.observe, b=self.encode)])
+        validate.no_context(context, "VAE")
+        like = next(self.parameters())
+        prior = standard_normal(self.latent, dtype=like.dtype, device=like.device)
+        return Chain(prior, [FunctionKernel(self.observe, self.encoder)])
 
-    def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        """Draw `n` data, (n, features): for pixels, zeros and ones."""
-        z = self._prior().sample(validate.positive_count("n", n), generator=generator)
-        return self.observe(z).sample(generator=generator)
-
-    def elbo(self, x: Tensor, generator: Generator | None = None) -> Tensor:
+    def elbo(
+        self, batch: Tensor, *, context: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
         """Return an unbiased estimate of the lower bound of log p(x) for each row, (B,).
 
             log f(x|z) - KL(b(z|x) || N(0, I)),   z ~ b(z|x)
 
         One draw of z, and the divergence in closed form.
-
-        Arguments:
-            x: data, (B, features).
-            generator: source of randomness.
-
-        Raises:
-            TypeError: `x` is not of the model's dtype.
-            ValueError: `x` has another shape, is empty or not finite, or is not in the support of
-                the law (grey pixels for `Bernoulli`).
         """
-        q = self.encode(x)
+        validate.no_context(context, "VAE")
+        q = self.encode(batch)
         z = q.sample(generator=generator)
-        return self.observe(z).log_prob(x) - q.kl_from_standard()
-
-    def evidences(self, x: Tensor, k: int, generator: Generator | None = None) -> Tensor:
-        """Return the log-evidence of `k` pulled paths for each row of `x`, (K, B).
-
-            log N(z; 0, I) + log f(x|z) - log b(z|x),   z ~ b(z|x)
-
-        The encoder runs once for all k.
-
-        Arguments:
-            x: data, (B, features).
-            k: paths a datum.
-            generator: source of randomness.
-        """
-        validate.positive_count("k", k)
-        q = self.encode(x)
-        pulled = Gaussian(q.mean.repeat(k, 1), torch.as_tensor(q.std).repeat(k, 1))
-        chain = Chain(self._prior(), [FunctionKernel(f=self.observe, b=lambda _: pulled)])
-        return chain.pull(x.repeat(k, 1), generator).log_evidence().reshape(k, len(x))
-
-    def iwae(self, x: Tensor, k: int, generator: Generator | None = None) -> Tensor:
-        """Return the importance-weighted bound of log p(x) for each row, (B,); it rises with `k`.
-
-        Reference: Burda, Grosse, Salakhutdinov 2015 (arXiv 1509.00519).
-        """
-        return log_z(self.evidences(x, k, generator))
-
-    def loss(self, x: Tensor, samples: int = 1, generator: Generator | None = None) -> Tensor:
-        """Return minus the mean bound of a batch, shape ().
-
-        Arguments:
-            x: data, (B, features).
-            samples: paths a datum: 1 for the ELBO, more for the importance-weighted bound.
-            generator: source of randomness.
-        """
-        if validate.positive_count("samples", samples) == 1:
-            return -self.elbo(x, generator).mean()
-        return -self.iwae(x, samples, generator).mean()
+        return self.observe(z).log_prob(batch) - q.kl_from_standard()

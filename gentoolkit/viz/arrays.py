@@ -10,6 +10,9 @@ Range = tuple[float, float]
 Shape = tuple[int | str, ...]
 """Lengths of the axes; a letter stands for any length above zero."""
 
+WIDEST = 24.0
+"""Times the panel's range over which positions may be spread before they are stored as float32."""
+
 
 def as_array(
     values: object,
@@ -161,8 +164,9 @@ def extent(values: np.ndarray) -> Range:
 class Pack:
     """Arrays laid end to end in one buffer, with a table that says how to read each back.
 
-    Positions become uint16 (an error of at most half a step of window / 65535), colour and heat
-    values uint8, everything else float32. A *moving* array has the frame as its first axis.
+    Positions become uint16 relative to the panel, colour and heat values uint8, everything else
+    float32. A *moving* array has the frame as its first axis. Every method that stores an array
+    returns its name in the table.
     """
 
     def __init__(self) -> None:
@@ -171,10 +175,10 @@ class Pack:
         self._known: dict[tuple[object, ...], str] = {}
         self._size = 0
 
-    def _put(self, array: np.ndarray, moving: bool, lo: list[float], hi: list[float]) -> str:
+    def _put(self, array: np.ndarray, moving: bool, **how: object) -> str:
         pad = -self._size % 4  # typed arrays in the browser start on multiples of their item size
         data = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
-        key = (data, array.dtype.name, array.shape, moving, tuple(lo), tuple(hi))
+        key = (data, array.dtype.name, array.shape, moving, repr(how))
         if key in self._known:  # two panels with the same picture send it once
             return self._known[key]
         name = self._known[key] = f"a{len(self.table)}"
@@ -183,81 +187,67 @@ class Pack:
             "shape": list(array.shape),
             "offset": self._size + pad,
             "moving": moving,
-            "lo": lo,
-            "hi": hi,
+            "lo": [],
+            "hi": [],
+            **how,
         }
         self._parts += [bytes(pad), data]
         self._size += pad + len(data)
         return name
 
     def positions(self, xy: np.ndarray, x: Range, y: Range, moving: bool) -> str:
-        """Store positions (..., 2) as uint16 over a window three times the panel's width.
+        """Store positions (..., 2) relative to the panel's range, so that far from zero they keep.
 
-        What lies beyond the window is clipped to its edge, which is outside of the picture.
+        As uint16 over a window that holds them all, at least three times as wide as the panel:
+        wrong by less than 1/5000 of the panel. Where one lies further out than that permits, all
+        become float32, so that lines to it keep their slope.
 
         Arguments:
             xy: (..., 2) coordinates.
             x: the panel's horizontal range.
             y: the panel's vertical range.
             moving: whether the first axis is the frame.
-
-        Returns:
-            The array's name in the table.
         """
-        lo = np.array([2 * x[0] - x[1], 2 * y[0] - y[1]])
-        hi = np.array([2 * x[1] - x[0], 2 * y[1] - y[0]])
-        unit = np.clip((xy - lo) / (hi - lo), 0, 1)
-        return self._put(np.round(unit * 65535).astype(np.uint16), moving, lo.tolist(), hi.tolist())
+        panel: dict[str, object] = {"x": list(x), "y": list(y)}
+        near, far = np.array([x, y], dtype=float).T
+        places = xy.reshape(-1, 2)
+        lo = np.minimum(2 * near - far, places.min(axis=0))
+        hi = np.maximum(2 * far - near, places.max(axis=0))
+        if ((hi - lo) > WIDEST * (far - near)).any():
+            shares = np.clip((xy - near) / (far - near), -1e30, 1e30).astype(np.float32)
+            return self._put(shares, moving, lo=near.tolist(), hi=far.tolist(), **panel)
+        steps = np.round((xy - lo) / (hi - lo) * 65535).astype(np.uint16)
+        return self._put(steps, moving, lo=lo.tolist(), hi=hi.tolist(), **panel)
 
     def shades(self, values: np.ndarray, limits: Range, moving: bool) -> str:
-        """Store colour values as uint8: limits[0] becomes 0, limits[1] becomes 255.
-
-        Arguments:
-            values: numbers of any shape.
-            limits: the values of the two ends of the colour map.
-            moving: whether the first axis is the frame.
-
-        Returns:
-            The array's name in the table.
-        """
+        """Store colour values of any shape as uint8: limits[0] becomes 0, limits[1] becomes 255."""
         unit = np.clip((values - limits[0]) / (limits[1] - limits[0]), 0, 1)
-        return self._put(np.round(unit * 255).astype(np.uint8), moving, [limits[0]], [limits[1]])
+        shades = np.round(unit * 255).astype(np.uint8)
+        return self._put(shades, moving, lo=[limits[0]], hi=[limits[1]])
 
-    def floats(self, values: np.ndarray, moving: bool) -> str:
-        """Store numbers as float32.
+    def floats(self, values: np.ndarray, moving: bool, along: Range = (0.0, 1.0)) -> str:
+        """Store numbers of any shape as float32.
 
-        Arguments:
-            values: numbers of any shape.
-            moving: whether the first axis is the frame.
-
-        Returns:
-            The array's name in the table.
+        Where ``along``, the range of the axis they are drawn along, lies far from zero, they are
+        stored as differences from its low end.
         """
-        return self._put(values.astype(np.float32), moving, [], [])
+        low, high = along
+        if max(abs(low), abs(high)) <= 100 * (high - low):
+            return self._put(values.astype(np.float32), moving)
+        return self._put((values - low).astype(np.float32), moving, origin=low)
 
     def colormap(self, name: str) -> str:
-        """Store a colour map once, so that browser and poster use the same 256 colours.
-
-        Arguments:
-            name: one of ``colors.COLORMAPS``.
-
-        Returns:
-            The array's name in the table.
-        """
+        """Store one of ``colors.COLORMAPS`` once, as 256 colours."""
         rows = colors.table(name)
         for known, entry in self.table.items():
             if entry.get("colormap") == name:
                 return known
-        key = self._put(rows, False, [], [])
+        key = self._put(rows, False)
         self.table[key]["colormap"] = name
         return key
 
     def buffer(self) -> bytes:
-        """Join the arrays.
-
-        Returns:
-            The bytes that travel to the browser.
-        """
+        """Join the arrays: the bytes that travel to the browser."""
         return b"".join(self._parts)
 
 
@@ -270,13 +260,13 @@ def unpack(table: dict[str, dict], buffer: bytes, name: str) -> np.ndarray:
         name: the array's name in the table.
 
     Returns:
-        Positions in data units, uint8 and float32 as stored.
+        Positions in data units, uint8 and other numbers as stored.
     """
     entry = table[name]
     dtype = np.dtype(entry["dtype"]).newbyteorder("<")
     count = int(np.prod(entry["shape"]))
     array = np.frombuffer(buffer, dtype, count, entry["offset"]).reshape(entry["shape"])
-    if entry["dtype"] == "uint16":
+    if "x" in entry:
         lo, hi = np.array(entry["lo"]), np.array(entry["hi"])
-        return lo + array * ((hi - lo) / 65535)
-    return array
+        return lo + array.astype(float) * ((hi - lo) / (65535 if entry["dtype"] == "uint16" else 1))
+    return array.astype(float) + entry["origin"] if "origin" in entry else array

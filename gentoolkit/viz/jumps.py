@@ -1,41 +1,109 @@
 """Processes that jump: particles on a graph of states, flux balance, samplers side by side."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
 import numpy as np
+import torch
+from torch import Tensor
 
 from gentoolkit.viz import colors
-from gentoolkit.viz.arrays import as_array
-from gentoolkit.viz.jump_lanes import JumpLane, jump_lanes
-from gentoolkit.viz.jump_panels import (
+from gentoolkit.viz.arrays import as_array, as_law, as_times, at_least
+from gentoolkit.viz.graph import (
     WIDEST,
-    checked_law,
-    checked_states,
-    flows,
+    StateGraph,
+    apart_by,
+    circles,
+    draw_states,
     law_panel,
-    particles,
-    probabilities,
-    shares,
-    state_panel,
-    variation,
+    write_beside,
 )
+from gentoolkit.viz.lane import Lane, common
 from gentoolkit.viz.panel import Panel
 from gentoolkit.viz.scene import Scene
 from gentoolkit.viz.size import small
-from gentoolkit.viz.state_graph import StateGraph, follow, numbers_of, run_law
-
-__all__ = [
-    "JumpLane",
-    "StateGraph",
-    "flux_balance",
-    "follow",
-    "jump_lanes",
-    "jump_landscape",
-    "numbers_of",
-    "run_law",
-]
 
 _SMALLER = "the number of particles or frames"
 _LEAK = 0.02
 """Share of the strongest flow from which on a difference counts as a leak."""
+
+
+class Jumping(Protocol):
+    """What a batch of jump paths offers."""
+
+    start: float
+    """Time where the paths begin."""
+    end: float
+    """Time where they end."""
+
+    def state_at(self, t: float) -> Tensor:
+        """(B, D) tokens at time t."""
+        ...
+
+
+def numbers_of(x: object, size: int) -> np.ndarray:
+    """Number states of D tokens, the last token running fastest.
+
+    Arguments:
+        x: (..., D) tokens.
+        size: number of tokens C.
+
+    Returns:
+        (...) whole numbers below C ** D.
+
+    Raises:
+        ValueError: a token out of range.
+    """
+    tokens = as_array(x, "tokens", low=0, high=size - 1, whole=True).astype(int)
+    return (tokens * size ** np.arange(tokens.shape[-1])[::-1]).sum(-1)
+
+
+def follow(path: Jumping, frames: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Read jump paths at equally spaced times, from their start to their end.
+
+    Arguments:
+        path: a batch of B paths over D tokens, such as a ``JumpPath``.
+        frames: how many times, at least 2.
+        size: number of tokens C.
+
+    Returns:
+        Numbers of states (F, B), and times (F,).
+
+    Raises:
+        ValueError: fewer than two frames, or tokens out of range.
+    """
+    times = np.linspace(path.start, path.end, at_least(frames, "frames", 2))
+    return np.stack([numbers_of(path.state_at(float(t)), size) for t in times]), times
+
+
+def run_law(start: object, rates: object, times: object) -> np.ndarray:
+    """Follow a law under rates that change with time: d/dr p = p R, r the time that has passed.
+
+    Each piece takes the rates in its middle, by a matrix exponential: an error of the square of
+    its length, and never a negative probability.
+
+    Arguments:
+        start: (N,) law at the first time.
+        rates: (F - 1, N, N) rates in the middle of each piece; the diagonals are not read.
+        times: (F,) times, rising or falling.
+
+    Returns:
+        (F, N) laws.
+
+    Raises:
+        ValueError: shapes that do not fit, or negative rates.
+    """
+    law, at = as_array(start, "the law", ("N",)), as_array(times, "times", ("F",))
+    shape = (len(at) - 1, len(law), len(law))
+    off = 1 - np.eye(len(law))
+    matrices = as_array(as_array(rates, "rates of each piece", shape) * off, "rates", low=0)
+    matrices = matrices - matrices.sum(-1)[..., None] * np.eye(len(law))
+    pieces = torch.as_tensor(matrices * np.abs(np.diff(at))[:, None, None])
+    found = [law]
+    for step in torch.linalg.matrix_exp(pieces).numpy():
+        found.append(found[-1] @ step)
+    return np.stack(found)
 
 
 def jump_landscape(
@@ -47,10 +115,6 @@ def jump_landscape(
     pull_rates: object,
     push_rates: object,
     alt: str | None = None,
-    title: str = "",
-    time_label: str = "t",
-    fps: float = 8.0,
-    group: str | None = None,
 ) -> Scene:
     """Show particles that jump among a few states, out to noise and back.
 
@@ -66,10 +130,6 @@ def jump_landscape(
         pull_rates: (F, N, N) or (N, N) rates of noising, from x to y at [x, y].
         push_rates: (F, N, N) or (N, N) rates of the reversal.
         alt: the alternative text; composed if None.
-        title: of the first panel.
-        time_label: the name of the time.
-        fps: frames a second at normal speed.
-        group: the name under which players of one page move together.
 
     Returns:
         A scene of F frames and at most 1.5 MB.
@@ -78,45 +138,41 @@ def jump_landscape(
         ValueError: shapes that do not fit, numbers of no state, no law, negative rates, or more
             than 1.5 MB.
     """
-    at = as_array(times, "times", ("N",))
-    where = checked_states(graph, states, len(at))
-    laws = checked_law(graph, law, len(at), "the law")
+    at, count = as_array(times, "times", ("F",)), len(graph.at)
+    where = _numbers(graph, states, len(at))
+    laws = as_law(law, "the law", (len(at), count))
     rising = np.diff(at, append=at[-1]) > 0
-    arrived = np.diff(at, prepend=at[0]) > 0
-    pull = flows(graph, laws, pull_rates, into=False)
-    push = flows(graph, laws, push_rates, into=True)
-    seen = shares(where, len(graph.at))
+    pull, push = _flows(graph, laws, pull_rates, False), _flows(graph, laws, push_rates, True)
+    seen = np.stack([np.bincount(row, minlength=count) for row in where]) / where.shape[1]
     jumped = np.concatenate([[0], (where[1:] != where[:-1]).sum(1)])
-    way = ["pull" if up else "push" for up in rising]
     told = [
-        f"{way[f]}, {time_label} = {t:.2f}: {jumped[f]} of {where.shape[1]} particles have just "
-        f"jumped; most are at {graph.names[int(seen[f].argmax())]}, {seen[f].max():.2f} of them."
+        f"{'pull' if rising[f] else 'push'}, t = {t:.2f}: {jumped[f]} of {where.shape[1]} "
+        f"particles have just jumped; most are at {graph.names[int(seen[f].argmax())]}, "
+        f"{seen[f].max():.2f} of them."
         for f, t in enumerate(at)
     ]
+    way = "to noise" if at[-1] > at[0] else "from noise to data"
+    way = "to noise and back to data" if at.argmax() not in (0, len(at) - 1) else way
     scene = Scene(
         len(at),
-        alt=_told(where, graph, at) if alt is None else alt,
-        fps=fps,
+        alt=alt or f"{where.shape[1]} particles jump among {count} states, {way}.",
+        fps=8.0,
         times=at,
-        time_label=time_label,
         notes=told,
-        group=group,
         smooth=False,
         poster_frame=round((0.08 if rising[0] else 0.8) * (len(at) - 1)),
     )
-    panel = state_panel(scene, graph, laws, title or "states, flows and particles", 2)
+    panel = _state_panel(scene, graph, laws, "states, flows and particles", 2)
     top = max(float(pull.max()), float(push.max()), 1e-300)
-    lines = graph.halves
     if rising.any():
         widths = WIDEST * pull * rising[:, None] / top
-        panel.ribbons(lines, widths, color=colors.PULL, dash=True, alpha=0.85)
+        panel.ribbons(graph.halves, widths, color=colors.PULL, dash=True, alpha=0.85)
     if not rising.all():
         widths = WIDEST * push * ~rising[:, None] / top
-        panel.ribbons(lines[:, ::-1], widths, color=colors.PUSH, alpha=0.85)
-    particles(panel, graph, where, arrived)
-    probabilities(panel, graph, laws)
-    off = [f"apart by {v:.3f}" for v in variation(laws, seen)]
-    law_panel(scene, graph, laws, seen, off, "law and particles", ("exact law", "share"))
+        panel.ribbons(graph.halves[:, ::-1], widths, color=colors.PUSH, alpha=0.85)
+    _particles(panel, graph, where, np.diff(at, prepend=at[0]) > 0)
+    _probabilities(panel, graph, laws)
+    law_panel(scene, graph, laws, seen, ("exact law", "share"), "law and particles")
     return small(scene, _SMALLER)
 
 
@@ -128,11 +184,6 @@ def flux_balance(
     pull_rates: object,
     push_rates: object,
     pushed: object,
-    alt: str | None = None,
-    title: str = "",
-    time_label: str = "t",
-    fps: float = 8.0,
-    group: str | None = None,
 ) -> Scene:
     """Show both flows of every edge: what leaves a state as noise, and what comes back into it.
 
@@ -148,11 +199,6 @@ def flux_balance(
         pull_rates: (F, N, N) or (N, N) rates of noising, from x to y at [x, y].
         push_rates: (F, N, N) rates of the reversal, exact or learned.
         pushed: (F, N) the law that the reversal gives, as ``run_law`` finds it.
-        alt: the alternative text; composed if None.
-        title: of the first panel.
-        time_label: the name of the time.
-        fps: frames a second at normal speed.
-        group: the name under which players of one page move together.
 
     Returns:
         A scene of F frames and at most 1.5 MB; the notes name the edge that leaks most.
@@ -161,44 +207,149 @@ def flux_balance(
         ValueError: shapes that do not fit, no law, negative rates, times that do not fall, or
             more than 1.5 MB.
     """
-    at = as_array(times, "times", ("N",))
-    if len(at) < 2 or not (np.diff(at) < 0).all():
-        raise ValueError(
-            f"The times do not fall: got {len(at)} from {at[0]:g} to {at[-1]:g}. Pass two or more, "
-            "from noise to data."
-        )
-    laws = checked_law(graph, law, len(at), "the law")
-    found = checked_law(graph, pushed, len(at), "the law that is pushed")
-    pull = flows(graph, laws, pull_rates, into=False)
-    push = flows(graph, laws, push_rates, into=True)
+    at = as_times(times, "times", falling=True)
+    shape = (len(at), len(graph.at))
+    laws, found = as_law(law, "the law", shape), as_law(pushed, "the law that is pushed", shape)
+    pull, push = _flows(graph, laws, pull_rates, False), _flows(graph, laws, push_rates, True)
     top = max(float(pull.max()), 1e-300)
-    leak, off = np.abs(push - pull), variation(laws, found)
+    leak, off = np.abs(push - pull), apart_by(laws, found)
     told = [
-        f"{time_label} = {t:.2f}: {_leaks(graph, leak[f], pull[f], push[f], top)} The law that is "
-        f"pushed is off by {off[f]:.3f}."
+        f"t = {t:.2f}: {_leaks(graph, leak[f], pull[f], push[f], top)} The law that is pushed is "
+        f"off by {off[f]:.3f}."
         for f, t in enumerate(at)
     ]
     scene = Scene(
         len(at),
-        alt=alt
-        or f"{len(graph.at)} states. On every edge the flow of noising and that of the reversal "
-        f"lie side by side. At the end the pushed law is off by {off[-1]:.3f}.",
-        fps=fps,
+        alt=f"{shape[1]} states. On every edge the flow of noising and that of the reversal lie "
+        f"side by side. At the end the pushed law is off by {off[-1]:.3f}.",
+        fps=8.0,
         times=at,
-        time_label=time_label,
         notes=told,
-        group=group,
         poster_frame=round(0.8 * (len(at) - 1)),
     )
-    panel = state_panel(scene, graph, laws, title or "flux balance", 2)
-    lines = graph.halves
-    panel.ribbons(lines, np.minimum(WIDEST * pull / top, 26), color=colors.PULL, dash=True)
-    panel.ribbons(lines[:, ::-1], np.minimum(WIDEST * push / top, 26), color=colors.PUSH)
-    probabilities(panel, graph, laws)
-    _mark_leaks(panel, graph, lines, leak > _LEAK * top)
-    words = [f"apart by {v:.3f}" for v in off]
-    law_panel(scene, graph, laws, found, words, "law", ("exact", "pushed"))
+    panel = _state_panel(scene, graph, laws, "flux balance", 2)
+    out, back = (np.minimum(WIDEST * flow / top, 2 * WIDEST) for flow in (pull, push))
+    panel.ribbons(graph.halves, out, color=colors.PULL, dash=True)
+    panel.ribbons(graph.halves[:, ::-1], back, color=colors.PUSH)
+    _probabilities(panel, graph, laws)
+    leaking = leak > _LEAK * top
+    which = leaking.any(0)
+    if which.any():  # a ring around each half that leaks, in the frames where it does
+        middles = graph.halves[which, graph.halves.shape[1] // 2]
+        rings = circles(middles, 0.85 * graph.room)
+        shown = np.where(leaking[:, which, None, None], rings, panel.nowhere)
+        panel.lines(shown, color=colors.WRONG, width=2.0)
+    law_panel(scene, graph, laws, found, ("exact", "pushed"), "law")
     return small(scene, _SMALLER)
+
+
+@dataclass(frozen=True, eq=False)
+class JumpLane:
+    """One sampler's run of particles over states, in the order in which it happened.
+
+    Arguments:
+        name: shown above it.
+        states: (T + 1, B) numbers of states, as ``numbers_of`` gives them.
+        times: (T + 1,) time of each state, falling.
+        clamped: (T + 1, B) true where the step that led to a state was too long for its rates;
+            None if none was.
+        caption: a few words under the lane, such as how far its law is from the data's.
+    """
+
+    name: str
+    states: object
+    times: object
+    clamped: object = None
+    caption: str = ""
+
+
+def jump_lanes(
+    graph: StateGraph,
+    lanes: Sequence[JumpLane],
+    law: Callable[[float], object],
+    *,
+    frames: int = 49,
+) -> Scene:
+    """Show samplers side by side on the same graph and clock, each with its own steps.
+
+    The states are grey by the exact law at that time. A particle has one colour in all lanes, by
+    the state where the first lane starts it. A red cross marks a particle whose last step was
+    clamped.
+
+    Arguments:
+        graph: N states.
+        lanes: one or more, of as many particles each.
+        law: the exact law (N,) at a time.
+        frames: about how many; every step of the finest lane gets the same number.
+
+    Returns:
+        A scene of at most 1.5 MB.
+
+    Raises:
+        ValueError: lanes that do not fit together, numbers of no state, marks of another shape,
+            no law, or more than 1.5 MB.
+    """
+    lengths = [len(as_array(lane.times, f"times of lane {lane.name!r}", ("T",))) for lane in lanes]
+    wheres = [_numbers(graph, one.states, n) for one, n in zip(lanes, lengths, strict=True)]
+    marks = [
+        None
+        if lane.clamped is None
+        else as_array(lane.clamped, f"marks of lane {lane.name!r}", where.shape) > 0
+        for lane, where in zip(lanes, wheres, strict=True)
+    ]
+    runs = [
+        Lane(lane.name, list(graph.scatter(where)), lane.times)
+        for lane, where in zip(lanes, wheres, strict=True)
+    ]
+    clock = common(runs, frames)
+    found = [as_array(law(float(t)), "the law", (len(graph.at),)) for t in clock.times]
+    laws = as_law(found, "the law", ("F", "N"))
+    told = []
+    for f, t in enumerate(clock.times):
+        parts = []
+        for run, mark, held in zip(runs, marks, clock.held, strict=True):
+            k = int(held[f])
+            more = "" if mark is None else f", {int(mark[k].sum())} clamped"
+            parts.append(f"{run.name}: {run.when(k)}{more}")
+        told.append(f"t = {t:.2f}. {'; '.join(parts)}.")
+    names = "; ".join(f"{run.name}: {run.steps} steps" for run in runs)
+    scene = Scene(
+        len(clock.times),
+        alt=f"{wheres[0].shape[1]} particles jump from noise to data in {len(runs)} lanes: "
+        f"{names}.",
+        fps=8.0,
+        times=clock.times,
+        notes=told,
+        smooth=False,
+    )
+    (left, _), (foot, head) = graph.ranges
+    for lane, run, where, mark, held in zip(lanes, runs, wheres, marks, clock.held, strict=True):
+        panel = _state_panel(scene, graph, laws, lane.name, len(runs))
+        _particles(panel, graph, where[held], np.zeros(len(held), dtype=bool), 4.5, 0.3)
+        if mark is not None and mark[held].any():
+            _crosses(panel, graph, where[held], mark[held])
+        panel.text(left + 0.05, head - 0.16, [run.when(k) for k in held], anchor="left")
+        if lane.caption:
+            panel.text(left + 0.05, foot + 0.16, lane.caption, anchor="left")
+    return small(scene, _SMALLER)
+
+
+def _numbers(graph: StateGraph, states: object, frames: int) -> np.ndarray:
+    shape, high = (frames, "B"), len(graph.at) - 1
+    return as_array(states, "numbers of states", shape, low=0, high=high, whole=True).astype(int)
+
+
+def _flows(graph: StateGraph, law: np.ndarray, rates: object, into: bool) -> np.ndarray:
+    """Return the flow on each half x to y of an edge, (F, 2 E): law of where it starts, times rate.
+
+    Of the jumps that come in on the half, y to x, if ``into``; otherwise of those that leave.
+    """
+    picked = graph.directed(rates, len(law))
+    starts = np.concatenate([graph.pairs[:, 0], graph.pairs[:, 1]])
+    if into:  # half e of the other direction stands E further on
+        half = len(graph.pairs)
+        picked, starts = np.roll(picked, half, axis=-1), np.roll(starts, half)
+    return law[:, starts] * picked
 
 
 def _leaks(
@@ -215,19 +366,47 @@ def _leaks(
     )
 
 
-def _mark_leaks(panel: Panel, graph: StateGraph, lines: np.ndarray, leaking: np.ndarray) -> None:
-    """Draw a ring around each half that leaks, in the frames where it does."""
-    which = leaking.any(0)
-    if not which.any():
-        return
-    turn = np.linspace(0, 2 * np.pi, 25)
-    ring = 0.85 * graph.room * np.stack([np.cos(turn), np.sin(turn)], axis=1)
-    rings = lines[which, lines.shape[1] // 2][:, None] + ring  # (P, 25, 2)
-    shown = np.where(leaking[:, which, None, None], rings, 1e6)
-    panel.lines(shown, color=colors.WRONG, width=2.0)
+def _state_panel(scene: Scene, graph: StateGraph, law: np.ndarray, title: str, share: int) -> Panel:
+    """Add a panel of the states, grey by their law (F, N), one of ``share`` panels in a row."""
+    x, y = graph.ranges
+    across, up = graph.labels if graph.labels and share < 3 else ("", "")  # or they take the room
+    panel = scene.panel(
+        x, y, title=title, x_label=across, y_label=up, axes=graph.labels is not None
+    )
+    size = {1: 52.0, 2: 46.0}.get(share, 34.0) * 3.24 * graph.unit / (x[1] - x[0])
+    draw_states(panel, graph, size, law)
+    return panel
 
 
-def _told(states: np.ndarray, graph: StateGraph, times: np.ndarray) -> str:
-    way = "to noise" if times[-1] > times[0] else "from noise to data"
-    way = "to noise and back to data" if times.argmax() not in (0, len(times) - 1) else way
-    return f"{states.shape[1]} particles jump among {len(graph.at)} states, {way}."
+def _probabilities(panel: Panel, graph: StateGraph, law: np.ndarray) -> None:
+    words = [[f"{p:.2f}" for p in column] for column in law.T]
+    write_beside(panel, graph, words, (0.75, 1.2), "left")
+
+
+def _particles(
+    panel: Panel,
+    graph: StateGraph,
+    states: np.ndarray,
+    rising: np.ndarray,
+    size: float = 5.0,
+    alpha: float = 0.55,
+) -> None:
+    """Draw particles (F, B), coloured by where they start, with a streak behind those that jump.
+
+    The streak is that of a pull where the frame was reached by noising, ``rising`` (F,).
+    """
+    at = graph.scatter(states)
+    streaks = np.stack([at[np.maximum(np.arange(len(at)) - 1, 0)], at], axis=2)  # (F, B, 2, 2)
+    for color, dash, chosen in ((colors.PULL, True, rising), (colors.PUSH, False, ~rising)):
+        if chosen.any():
+            shown = np.where(chosen[:, None, None, None], streaks, panel.nowhere)
+            panel.lines(shown, color=color, width=1.5, dash=dash, alpha=alpha)
+    panel.points(at, values=states[0] % 10, colormap="classes", size=size, alpha=0.85)
+
+
+def _crosses(panel: Panel, graph: StateGraph, states: np.ndarray, crossed: np.ndarray) -> None:
+    """Cross out the particles of some frames, (F, B)."""
+    arms = 0.2 * graph.room * np.array([[[-1, -1], [1, 1]], [[-1, 1], [1, -1]]])
+    lines = graph.scatter(states)[:, :, None, None] + arms  # (F, B, 2, 2, 2)
+    lines = np.where(crossed[:, :, None, None, None], lines, panel.nowhere)
+    panel.lines(lines.reshape(len(lines), -1, 2, 2), color=colors.WRONG, width=2.0)

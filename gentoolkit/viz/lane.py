@@ -2,32 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from gentoolkit.viz.arrays import as_array
-
-
-class Stop(Protocol):
-    """What a sampler yields: a time, the states there, and the data estimated from them."""
-
-    @property
-    def time(self) -> float:
-        """The time."""
-        ...
-
-    @property
-    def x(self) -> Tensor:
-        """(N, 2) states."""
-        ...
-
-    @property
-    def data(self) -> Tensor:
-        """(N, 2) estimates of the data."""
-        ...
+from gentoolkit.viz.arrays import as_array, at_least
+from gentoolkit.viz.particles import in_plane
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,41 +38,35 @@ class Lane:
     """(T + 1, N, 2) estimates of the data, or None."""
 
     def __post_init__(self) -> None:
-        path = _path(self.name, "state", self.states)
-        at = as_array(self.times, f"the times of lane {self.name!r}", ("N",))
-        if len(path) < 2 or len(at) != len(path):
+        if len(self.states) < 2:
             raise ValueError(
-                f"The lane {self.name!r} has no steps, or not one time per state: got {len(path)} "
-                f"states and {len(at)} times. Pass two states or more, and as many times."
+                f"the lane {self.name!r} has no steps; got {len(self.states)} states; pass two or "
+                "more"
             )
+        path = in_plane(self.states, f"lane {self.name!r}, state")
+        at = as_array(self.times, f"times of lane {self.name!r}", (len(path),))
         turns = np.diff(np.sign(np.diff(at)))
         if (np.diff(at) == 0).any() or (turns > 0).any() or (turns < 0).sum() > 1:
             raise ValueError(
-                f"The times of lane {self.name!r} do not run: got {len(at)} from {at[0]:g} to "
-                f"{at[-1]:g}. Pass times that fall, that rise, or that rise and then fall."
+                f"times of lane {self.name!r} must run; got {len(at)} from {at[0]:g} to "
+                f"{at[-1]:g}; pass times that fall, that rise, or that rise and then fall"
             )
-        estimates = None if self.data is None else _path(self.name, "estimate", self.data)
-        if estimates is not None and estimates.shape != path.shape:
-            raise ValueError(
-                f"The estimates of lane {self.name!r} do not fit: got shape {estimates.shape} for "
-                f"states {path.shape}. Pass one estimate per state and particle."
-            )
+        estimates = None
+        if self.data is not None:
+            estimates = in_plane(self.data, f"lane {self.name!r}, estimate")
+            as_array(estimates, f"estimates of lane {self.name!r}", path.shape)
         for name, value in (("path", path), ("at", at), ("estimates", estimates)):
             object.__setattr__(self, name, value)
 
     @classmethod
-    def of(cls, name: str, run: Iterable[Stop]) -> "Lane":
-        """Collect what a sampler yields.
-
-        Arguments:
-            name: shown above the lane.
-            run: objects with ``time``, ``x`` (N, 2) and ``data`` (N, 2).
+    def of(cls, name: str, run: Iterable[Any]) -> "Lane":
+        """Collect the ``time``, ``x`` (N, 2) and ``estimate`` (N, 2) that a sampler yields.
 
         Raises:
             ValueError: the states do not make a lane.
         """
         stops = list(run)
-        states, data = [stop.x for stop in stops], [stop.data for stop in stops]
+        states, data = [stop.x for stop in stops], [stop.estimate for stop in stops]
         return cls(name, states, [float(stop.time) for stop in stops], data)
 
     @property
@@ -106,6 +80,11 @@ class Lane:
         return int((np.diff(self.at) > 0).sum())
 
     @property
+    def ways(self) -> tuple[bool, bool]:
+        """Whether it has steps towards noise, and steps towards data."""
+        return self.rising > 0, self.rising < self.steps
+
+    @property
     def ends(self) -> np.ndarray:
         """(N, 2) states at the least time: the data of this lane, the later one if it has two."""
         return self.path[self.steps - int(self.at[::-1].argmin())]
@@ -116,14 +95,7 @@ class Lane:
         return np.concatenate([[0.0], np.cumsum(np.abs(np.diff(self.at)))])
 
     def held(self, travelled: np.ndarray) -> np.ndarray:
-        """Find the last state that is reached after so much time.
-
-        Arguments:
-            travelled: (F,) time passed since the start.
-
-        Returns:
-            (F,) indices of states.
-        """
+        """Find the numbers (F,) of the last states reached after so much time (F,)."""
         slack = 1e-6 * self.travelled[-1]  # times have often passed through float32
         return np.searchsorted(self.travelled, travelled + slack, side="right") - 1
 
@@ -133,6 +105,14 @@ class Lane:
         if not self.rising:
             past, total = 0, self.steps
         return f"step {k - past} of {total - past}"
+
+    def way(self, k: int) -> str:
+        """Name the direction of the step that led to the state k, or of the first one."""
+        return "pull" if k <= self.rising and self.rising else "push"
+
+    def __str__(self) -> str:
+        """Return the name and the times between which the lane runs."""
+        return f"{self.name!r} from {self.at[0]:g} to {self.at[-1]:g}"
 
 
 def there_and_back(pull: Lane, push: Lane, name: str = "") -> Lane:
@@ -149,20 +129,21 @@ def there_and_back(pull: Lane, push: Lane, name: str = "") -> Lane:
     Raises:
         ValueError: a lane runs the other way, or the push does not start where the pull ended.
     """
-    if pull.rising != pull.steps or push.rising:
+    if pull.ways != (True, False) or push.ways != (False, True):
         raise ValueError(
-            f"There is no way there and back: got times from {pull.at[0]:g} to {pull.at[-1]:g} and "
-            f"from {push.at[0]:g} to {push.at[-1]:g}. Pass a lane that rises and one that falls."
+            f"there and back needs a lane that rises and one that falls; got {pull} and {push}; "
+            "pass the pull first"
         )
     same = pull.path[0].shape == push.path[0].shape
     far = float(np.abs(pull.path[-1] - push.path[0]).max()) if same else np.inf
     if far > 1e-4 * (1 + np.abs(pull.path[-1]).max()) or abs(pull.at[-1] - push.at[0]) > 1e-6:
         raise ValueError(
-            f"The push does not start where the pull ended: got states {far:.3g} apart, at times "
-            f"{pull.at[-1]:g} and {push.at[0]:g}. Start the sampler from the pull's last state."
+            f"the push must start where the pull ended; got states {far:.3g} apart, at times "
+            f"{pull.at[-1]:g} and {push.at[0]:g}; start the sampler from the pull's last state"
         )
-    both = pull.data is not None and push.data is not None
-    data = [*(pull.data or ()), *(push.data or ())[1:]] if both else None
+    data = None
+    if pull.data is not None and push.data is not None:
+        data = [*pull.data, *push.data[1:]]
     times = np.concatenate([pull.at, push.at[1:]])
     return Lane(name or push.name, [*pull.states, *push.states[1:]], times, data)
 
@@ -190,29 +171,21 @@ def common(lanes: Sequence[Lane], frames: int) -> Clock:
     Raises:
         ValueError: lanes of different particles or directions, or fewer than two frames.
     """
+    at_least(frames, "frames", 2)
     if not lanes:
-        raise ValueError("There is no lane to show: got 0. Pass Lane(name, states, times).")
-    if isinstance(frames, bool) or frames != int(frames) or frames < 2:
-        raise ValueError(f"There are too few frames: got {frames!r}. Pass a whole number above 1.")
+        raise ValueError("there must be a lane to show; got none; pass Lane(name, states, times)")
     first = lanes[0]
     for lane in lanes:
         if lane.path[0].shape != first.path[0].shape:
             raise ValueError(
-                f"The lanes hold different particles: got {len(first.path[0])} in {first.name!r} "
-                f"and {len(lane.path[0])} in {lane.name!r}. Start all lanes from the same states."
+                f"lanes must hold the same particles; got {len(first.path[0])} in {first.name!r} "
+                f"and {len(lane.path[0])} in {lane.name!r}; start all from the same states"
             )
-        ways = [(one.rising > 0, one.rising < one.steps) for one in (first, lane)]
-        if ways[0] != ways[1]:
+        far = abs(lane.travelled[-1] - first.travelled[-1])
+        if lane.ways != first.ways or far > 0.1 * first.travelled[-1]:
             raise ValueError(
-                f"The lanes run different ways: got {first.name!r} from {first.at[0]:g} to "
-                f"{first.at[-1]:g} and {lane.name!r} from {lane.at[0]:g} to {lane.at[-1]:g}. "
-                "Show a pull and a push one after the other with there_and_back."
-            )
-        if abs(lane.travelled[-1] - first.travelled[-1]) > 0.1 * first.travelled[-1]:
-            raise ValueError(
-                f"The lanes do not share one time: got {first.name!r} from {first.at[0]:g} to "
-                f"{first.at[-1]:g} and {lane.name!r} from {lane.at[0]:g} to {lane.at[-1]:g}. "
-                "Give the times of all lanes in the same unit, over the same range."
+                f"lanes must run the same way over one time; got {first} and {lane}; give all "
+                "times in one unit, and join a pull and a push with there_and_back"
             )
     # Of equally many steps, the grid that gathers most: its short steps must not fall in one frame.
     finest = max(lanes, key=lambda one: (one.steps, -np.diff(one.travelled).min()))
@@ -227,20 +200,3 @@ def common(lanes: Sequence[Lane], frames: int) -> Clock:
     for lane, steps in zip(lanes, held, strict=True):
         steps[-1] = lane.steps  # some stop a little before the data
     return Clock(times, tuple(held))
-
-
-def like(lanes: Sequence[Lane]) -> Tensor:
-    """Return a tensor of the dtype and device of the first lane's states."""
-    state = lanes[0].states[0]
-    return state.detach() if isinstance(state, Tensor) else torch.zeros(1)
-
-
-def _path(name: str, what: str, states: Sequence[object]) -> np.ndarray:
-    arrays = [as_array(state, f"{what} {k} of lane {name!r}") for k, state in enumerate(states)]
-    for k, array in enumerate(arrays):
-        if array.ndim != 2 or array.shape[1] != 2 or array.shape != arrays[0].shape:
-            raise ValueError(
-                f"The {what} {k} of lane {name!r} is not in the plane: got shape {array.shape}. "
-                "Pass (N, 2) numbers, as many in each."
-            )
-    return np.stack(arrays) if arrays else np.zeros((0, 1, 2))

@@ -291,7 +291,8 @@ class Panel:
             self.lines(faint, color=colors.NEUTRAL, width=1.0, alpha=0.22)
         layer: dict[str, Any] = {"kind": "accounts", "name": str(name)}
         # float32 and not uint16: the number is also read out, wherever it lies.
-        layer |= {"x": self._pack.floats(across, False), "y": self._pack.floats(tall.T, False)}
+        layer["x"] = self._pack.floats(across, False, self.x)
+        layer["y"] = self._pack.floats(tall.T, False, self.y)
         return self._add(layer | _stroke(color, width, False, 1.0))
 
     def bars(
@@ -315,7 +316,8 @@ class Panel:
         centres = np.arange(float(count)) if positions is None else positions
         at = as_array(centres, "positions of bars", (count,))
         layer: dict[str, Any] = {"kind": "bars", "heights": self._pack.floats(tall, tall.ndim > 1)}
-        layer |= {"positions": self._pack.floats(at, False), "width": positive(width, "width")}
+        layer["positions"] = self._pack.floats(at, False, self.x)
+        layer["width"] = positive(width, "width")
         return self._add(layer | {"color": _color(color), "alpha": _alpha(alpha)})
 
     def text(
@@ -380,6 +382,11 @@ class Panel:
     def colormap(self, name: str) -> str:
         """Store a colour map for a drawing module of one's own; return the name of its array."""
         return self._pack.colormap(name)
+
+    @property
+    def nowhere(self) -> np.ndarray:
+        """(2,) a place outside of the picture, for what is not to be seen in a frame."""
+        return np.array([2 * high - low for low, high in (self.x, self.y)])
 
     def _add(self, layer: dict[str, Any]) -> Self:
         self._spec["layers"].append(layer)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gentoolkit.viz.arrays import Range, as_array
-from gentoolkit.viz.state_graph import ROOM, StateGraph
+from gentoolkit.viz.graph import StateGraph, seats
 
 _ASIDE = np.array([1.0, -1.0]) / np.sqrt(2)
 """Where the drops fall: to the lower right, which the pipes of a grid leave free."""
@@ -52,12 +52,12 @@ class Pipes:
         sources = np.flatnonzero(np.bincount(graph.pairs[:, 1], minlength=len(graph.at)) == 0)
         if len(sources) != 1:
             raise ValueError(
-                f"The water needs one source: got {len(sources)} states that no pipe enters. "
-                "Pass edges that lead from one state to all others."
+                f"water needs one source; got {len(sources)} states that no pipe enters; pass "
+                "edges that lead from one state to all others"
             )
-        count, unit = len(graph.pairs), graph.room / ROOM
+        count = len(graph.pairs)
         ways = np.concatenate([graph.halves[:count], graph.halves[count:, -2::-1]], axis=1)
-        drops = graph.at[:, None] + unit * np.array([_NEAR, _FAR])[:, None] * _ASIDE
+        drops = graph.at[:, None] + graph.unit * np.array([_NEAR, _FAR])[:, None] * _ASIDE
         exits = np.full((len(graph.at), int(np.bincount(graph.pairs[:, 0]).max())), -1)
         filled = np.zeros(len(graph.at), dtype=int)
         for e, start in enumerate(graph.pairs[:, 0]):
@@ -78,12 +78,7 @@ class Pipes:
         Raises:
             ValueError: other shapes, or as for the class.
         """
-        at = as_array(rows, "the rows", ("N", "M"))
-        if at.shape[1] != 2:
-            raise ValueError(
-                f"The grid is not flat: got rows of shape {at.shape}. Pass (S, 2) coordinates, or "
-                "places and edges to Pipes."
-            )
+        at = as_array(rows, "rows of the grid", ("S", 2))
         places = at * [1.0, -1.0]
         names = [f"({a:.0f}, {b:.0f})" for a, b in at]
         across = [(float(a), float(places[:, 1].max()) + 0.5, f"{a:.0f}") for a in set(at[:, 0])]
@@ -102,7 +97,7 @@ class Pipes:
             ValueError: as for the class.
         """
         edges = joined(children)
-        count = int(as_array(children, "the children").shape[0])
+        count = len(as_array(children, "children"))
         depth = _depths(edges, count)
         places = np.zeros((count, 2))
         for level in range(int(depth.max()) + 1):
@@ -115,7 +110,14 @@ class Pipes:
     def ranges(self) -> tuple[Range, Range]:
         """Horizontal and vertical range, with room for drops and for words."""
         (x0, x1), (y0, y1) = self.graph.ranges
-        return (x0, x1), (y0 - 0.5 * self.graph.room / ROOM, y1)
+        return (x0, x1), (y0 - 0.5 * self.graph.unit, y1)
+
+    @property
+    def straight(self) -> bool:
+        """Whether no pipe is bent."""
+        chord = self.ways[:, -1] - self.ways[:, 0]
+        off = self.ways[:, self.ways.shape[1] // 2] - self.ways[:, 0]
+        return bool(abs(chord[:, 0] * off[:, 1] - chord[:, 1] * off[:, 0]).max() < 1e-9)
 
     @property
     def source(self) -> int:
@@ -125,7 +127,7 @@ class Pipes:
 
 def joined(children: object) -> np.ndarray:
     """Return the edges (E, 2) of a table of children, row by row."""
-    table = as_array(children, "the children", ("N", "M")).astype(int)
+    table = as_array(children, "children", ("S", "M"), whole=True).astype(int)
     at, move = np.nonzero(table >= 0)
     return np.stack([at, table[at, move]], axis=1)
 
@@ -143,12 +145,12 @@ def along(children: object, table: object) -> np.ndarray:
     Raises:
         ValueError: too few rows or columns.
     """
-    ahead = as_array(children, "the children", ("N", "M"))
+    ahead = as_array(children, "children", ("S", "M"))
     array = as_array(table, "the table of moves")
     if array.ndim < 2 or array.shape[-2] != len(ahead) or array.shape[-1] < ahead.shape[1]:
         raise ValueError(
-            f"The table does not fit the moves: got shape {array.shape} for children "
-            f"{ahead.shape}. Pass one row a state, and a column for every move."
+            f"the table must have a row a state and a column for every move; got shape "
+            f"{array.shape} for children {ahead.shape}; pass (..., S, M)"
         )
     return array[..., *np.nonzero(ahead >= 0)]
 
@@ -162,24 +164,23 @@ def _depths(edges: np.ndarray, count: int) -> np.ndarray:
             return depth
         depth = deeper
     raise ValueError(
-        f"The pipes run in a circle: got {len(edges)} edges with a cycle. Leave one of it out."
+        f"pipes must not run in a circle; got {len(edges)} edges with a cycle; leave one out"
     )
 
 
 def run(
-    pipes: Pipes, flow: np.ndarray, stop: np.ndarray, n: int, seed: int, start: int | None = None
+    pipes: Pipes, flow: np.ndarray, stop: np.ndarray, n: int, start: int | None = None
 ) -> np.ndarray:
     """Let particles run from the start until they drop, by each state's shares of what leaves it.
 
-    The same seed gives each particle the same random numbers under every flow, so that most keep
-    their way while a flow is changed a little.
+    Each particle has the same random numbers under every flow, so that most keep their way while
+    a flow is changed a little.
 
     Arguments:
         pipes: S states, E pipes.
         flow: (E,) through the pipes.
         stop: (S,) into the drops.
         n: number of particles.
-        seed: of the particles.
         start: number of the state where they start; the source if None.
 
     Returns:
@@ -188,7 +189,7 @@ def run(
     count = len(flow)
     leaving = np.concatenate([np.append(flow, 0.0)[pipes.exits], stop[:, None]], axis=1)
     goal = np.cumsum(leaving, axis=1)
-    chance = np.random.default_rng(seed).random((int(pipes.depth.max()) + 1, n))
+    chance = np.random.default_rng(0).random((int(pipes.depth.max()) + 1, n))
     at = np.full(n, pipes.source if start is None else start)
     alive, taken = np.ones(n, dtype=bool), []
     for share in chance:
@@ -205,12 +206,7 @@ def run(
 def waypoints(pipes: Pipes, taken: np.ndarray) -> np.ndarray:
     """Place runners at their states, halfway through each pipe, and in the end in a cell.
 
-    Arguments:
-        pipes: S states, E pipes.
-        taken: (T, n) as ``run`` gives it.
-
-    Returns:
-        (2 T + 1, n, 2) places, two to a move.
+    For ``taken`` (T, n), as ``run`` gives it: (2 T + 1, n, 2) places, two to a move.
     """
     at, count = pipes.graph.at, len(pipes.graph.pairs)
     middles = np.concatenate([pipes.ways[:, pipes.ways.shape[1] // 2], pipes.drops[:, 0]])
@@ -234,20 +230,18 @@ def running(pipes: Pipes, taken: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     before = np.minimum(where.astype(int), len(points) - 2)
     share, one = (where - before)[..., None], np.arange(n)
     at = (1 - share) * points[before, one] + share * points[before + 1, one]
-    turn, reach = one * np.pi * (3 - np.sqrt(5)), 0.35 * pipes.graph.room * np.sqrt((one + 0.5) / n)
-    seat = np.stack([reach * np.cos(turn), reach * np.sin(turn)], axis=-1)
-    return at + seat, (clock >= length).sum(1)
+    return at + seats(n, 0.35 * pipes.graph.room), (clock >= length).sum(1)
 
 
 def pipes_of(pipes: Pipes, path: object) -> np.ndarray:
     """Return the numbers of the pipes along a path (T,), ending with the drop."""
-    states = as_array(path, "the path", ("N",)).astype(int)
+    states = as_array(path, "the path", ("T",), whole=True).astype(int)
     known = {tuple(pair): e for e, pair in enumerate(pipes.graph.pairs.tolist())}
     pairs = list(zip(states[:-1].tolist(), states[1:].tolist(), strict=True))
     lost = [pair for pair in pairs if pair not in known]
     if lost or states[0] != pipes.source or not 0 <= states[-1] < len(pipes.graph.at):
         raise ValueError(
-            f"The path leaves the pipes: got a start at {states[0]} and steps {lost} without a "
-            f"pipe. Pass states from {pipes.source} on, each joined to the next, without padding."
+            f"the path must follow the pipes; got a start at {states[0]} and steps {lost} without "
+            f"a pipe; pass states from {pipes.source} on, each joined to the next, without padding"
         )
     return np.array([*(known[pair] for pair in pairs), len(known) + states[-1]])

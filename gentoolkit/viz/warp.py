@@ -12,23 +12,18 @@ import numpy as np
 from gentoolkit.core import Chain
 from gentoolkit.core.chain import Target
 from gentoolkit.viz import colors
-from gentoolkit.viz.arrays import as_array, as_range
+from gentoolkit.viz.arrays import Range, as_array, as_range, as_times, at_least
 from gentoolkit.viz.arrays import extent as extent_of
+from gentoolkit.viz.contour import level_of, outline
+from gentoolkit.viz.panel import INK, Panel
+from gentoolkit.viz.particles import account_panel, density_over, number
 from gentoolkit.viz.scene import Scene
 from gentoolkit.viz.sheet import between as weights_between
-from gentoolkit.viz.sheet import densities, layers_of, mix, push_sheet, target_density
+from gentoolkit.viz.sheet import densities, layers_of, like, mix, push_sheet
 from gentoolkit.viz.size import LARGEST, small
-from gentoolkit.viz.warp_panels import (
-    accounts_panel,
-    density_panel,
-    note,
-    number,
-    outlines,
-    sheet_panel,
-    spread,
-)
 
 _SMALLER = "n, lines, grid or the number of frames"
+_LINES, _GRID = 17, 64
 
 
 def warp(
@@ -37,15 +32,11 @@ def warp(
     alt: str,
     n: int = 400,
     extent: Sequence[float] = (-4.0, 4.0),
-    lines: int = 17,
+    lines: int = _LINES,
     between: int = 6,
-    grid: int = 64,
+    grid: int = _GRID,
     target: Target | None = None,
     density: bool = True,
-    title: str = "colour: log |det| so far",
-    seed: int = 0,
-    fps: float = 20.0,
-    group: str | None = None,
 ) -> Scene:
     """Show a chain of bijections bend the plane, layer by layer.
 
@@ -64,46 +55,39 @@ def warp(
         grid: cells of the density along each side.
         target: a log-density whose 50 and 90 % regions are outlined over the flow's density.
         density: False leaves the density out, for layers that are slow or unable to invert.
-        title: of the first panel.
-        seed: of the particles, so that the same chain always gives the same scene.
-        fps: frames a second at normal speed.
-        group: the name under which players of one page move together.
 
     Returns:
-        A scene of at most 1.5 MB.
+        A scene of at most 1.5 MB; the same chain always gives the same one.
 
     Raises:
-        TypeError: not a chain, or a step is not a Bijection.
-        ValueError: a source or a state off the plane or not finite, an estimated log-determinant,
-            a density that is NaN, a count out of range, or more than 1.5 MB.
+        TypeError: not a chain.
+        ValueError: a random step or an estimated log-determinant, a source or a state off the
+            plane or not finite, a density that is NaN, a count out of range, or more than 1.5 MB.
 
     Reference: Rezende and Mohamed 2015 (arXiv 1505.05770).
     """
     span = as_range(extent, "extent")
-    _at_least(n=(n, 1), lines=(lines, 2), between=(between, 0), grid=(grid, 8))
+    for name, value, least in (("n", n, 1), ("lines", lines, 2), ("grid", grid, 8)):
+        at_least(value, name, least)
+    at_least(between, "between", 0)
     names = [type(layer).__name__ for layer in layers_of(chain)]
     depth = len(names)
-    sheet = push_sheet(chain, span, lines, n, seed)
+    sheet = push_sheet(chain, span, lines, n)
     per_frame = 4 * sheet.lines[0].size // 2 + 9 * n + (grid * grid if density else 0)
     room = (LARGEST // per_frame - 1) // depth - 1
     share = weights_between(depth + 1, depth * (min(between, max(room, 0)) + 1) + 1)
     where = share @ np.arange(depth + 1)
-    log_det, running = mix(share, sheet.log_det), mix(share, sheet.log_density)
-    notes = [note(w, names, values) for w, values in zip(where, log_det, strict=True)]
-    scene = Scene(
-        len(where), alt=alt, fps=fps, times=where, time_label="layer", notes=notes, group=group
-    )
-    bent, points = mix(share, sheet.lines), mix(share, sheet.points)
-    sheet_panel(scene, span, title, points, log_det, bent)
+    log_det = mix(share, sheet.log_det)
+    notes = [_note(w, names, values) for w, values in zip(where, log_det, strict=True)]
+    scene = Scene(len(where), alt=alt, times=where, time_label="layer", notes=notes)
+    panel = _sheet_panel(scene, span, "colour: log |det| so far", mix(share, sheet.lines))
+    _color_points(panel, mix(share, sheet.points), log_det)
     if density:
-        heat = mix(share, densities(chain, span, grid))
-        panel = density_panel(scene, span, heat, target is not None)
-        if target is not None:
-            outlines(panel, span, target_density(target, span, grid, chain))
+        _density_panel(scene, span, mix(share, densities(chain, span, grid)), target, chain)
     elif target is not None:
         panel = scene.panel(span, span, title="target: 50 and 90 % regions")
-        outlines(panel, span, target_density(target, span, grid, chain))
-    accounts_panel(scene, where, running, "layer")
+        _outline(panel, span, density_over(target, span, grid, like(chain.source)))
+    _log_density_panel(scene, where, mix(share, sheet.log_density), "layer")
     return small(scene, _SMALLER)
 
 
@@ -115,14 +99,7 @@ def warp_training(
     steps: object = None,
     n: int = 400,
     extent: Sequence[float] = (-4.0, 4.0),
-    lines: int = 17,
-    grid: int = 64,
     target: Target | None = None,
-    density: bool = True,
-    title: str = "colour: log |det|",
-    seed: int = 0,
-    fps: float = 8.0,
-    group: str | None = None,
 ) -> Scene:
     """Show how training bends the sheet: one frame for each snapshot, at full depth.
 
@@ -134,44 +111,31 @@ def warp_training(
         steps: (S,) increasing training steps of the snapshots; 0, 1, ... if None.
         n: number of particles; the same draws from the source for every snapshot.
         extent: (lowest, highest) of both coordinates.
-        lines: grid lines in each direction.
-        grid: cells of the density along each side.
         target: a log-density whose 50 and 90 % regions are outlined over the flow's density.
-        density: False leaves the density out.
-        title: of the first panel.
-        seed: of the particles.
-        fps: frames a second at normal speed.
-        group: the name under which players of one page move together.
 
     Returns:
         A scene of S frames and at most 1.5 MB.
 
     Raises:
-        TypeError: a snapshot is not a chain of Bijections.
+        TypeError: a snapshot is not a chain.
         ValueError: fewer than two snapshots, not one loss and one step each, steps that do not
             increase, or what ``warp`` refuses.
     """
-    span = as_range(extent, "extent")
-    _at_least(snapshots=(len(snapshots), 2), n=(n, 1), lines=(lines, 2), grid=(grid, 8))
-    loss = as_array(losses, "losses", ("N",))
-    count = len(snapshots)
-    at = np.arange(float(count)) if steps is None else as_array(steps, "steps", ("N",))
-    if not len(loss) == len(at) == count or not (np.diff(at) > 0).all():
-        raise ValueError(
-            f"Losses or steps do not fit the snapshots: got {len(loss)} losses and {len(at)} "
-            f"steps for {count} snapshots. Pass one of each per snapshot, the steps increasing."
-        )
-    sheets = [push_sheet(chain, span, lines, n, seed) for chain in snapshots]
+    span, count = as_range(extent, "extent"), len(snapshots)
+    at_least(n, "n", 1)
+    loss = as_array(losses, "losses, one per snapshot,", (count,))
+    at = as_times(np.arange(count) if steps is None else steps, "steps of snapshots")
+    sheets = [push_sheet(chain, span, _LINES, n) for chain in snapshots]
     notes = [f"Step {t:g}: loss {number(v)}." for t, v in zip(at, loss, strict=True)]
-    scene = Scene(count, alt=alt, fps=fps, times=at, time_label="step", notes=notes, group=group)
-    log_det = np.stack([sheet.log_det[-1] for sheet in sheets])
-    bent, points = (np.stack([getattr(s, k)[-1] for s in sheets]) for k in ("lines", "points"))
-    sheet_panel(scene, span, title, points, log_det, bent)
-    if density:
-        heat = np.concatenate([densities(chain, span, grid, False) for chain in snapshots])
-        panel = density_panel(scene, span, heat, target is not None)
-        if target is not None:
-            outlines(panel, span, target_density(target, span, grid, snapshots[-1]))
+    scene = Scene(count, alt=alt, fps=8.0, times=at, time_label="step", notes=notes)
+    bent, points, log_det = (
+        np.stack(ends)
+        for ends in zip(*((s.lines[-1], s.points[-1], s.log_det[-1]) for s in sheets), strict=True)
+    )
+    panel = _sheet_panel(scene, span, "colour: log |det|", bent)
+    _color_points(panel, points, log_det)
+    heat = np.concatenate([densities(chain, span, _GRID, False) for chain in snapshots])
+    _density_panel(scene, span, heat, target, snapshots[-1])
     panel = scene.panel(extent_of(at), extent_of(loss), title="loss", x_label="step", equal=False)
     panel.curve(at, loss)
     return small(scene, _SMALLER)
@@ -184,12 +148,7 @@ def warp_time(
     *,
     alt: str,
     extent: Sequence[float] = (-4.0, 4.0),
-    lines: object = None,
-    density: object = None,
     field: tuple[object, object] | None = None,
-    title: str = "colour: log |det| so far",
-    fps: float = 20.0,
-    group: str | None = None,
 ) -> Scene:
     """Show a continuous flow: the scrubber is time.
 
@@ -199,13 +158,8 @@ def warp_time(
         log_density: (F, N) log-density of each particle under the flow at that time.
         alt: the alternative text.
         extent: (lowest, highest) of both coordinates.
-        lines: (F, P, V, 2) grid lines that were carried along, if any.
-        density: (F, G, G) density on the cells of a grid over the extent, row 0 lowest, if any.
         field: places (M, 2) and velocities (F, M, 2) to draw as arrows, if any. One common factor
             brings the arrows to a length that fits the picture.
-        title: of the first panel.
-        fps: frames a second at normal speed.
-        group: the name under which players of one page move together.
 
     Returns:
         A scene of F frames and at most 1.5 MB.
@@ -216,39 +170,87 @@ def warp_time(
 
     Reference: Chen et al. 2018 (arXiv 1806.07366).
     """
-    span = as_range(extent, "extent")
-    points, at = as_array(states, "states", ("F", "N", "M")), as_array(times, "times", ("N",))
-    running = as_array(log_density, "log_density", ("N", "M"))
-    if points.shape[2] != 2 or points.shape[:2] != running.shape or len(at) != len(points):
-        raise ValueError(
-            f"The states do not fit: got states {points.shape}, {len(at)} times and log-densities "
-            f"{running.shape}. Pass shapes (F, N, 2), (F,) and (F, N)."
-        )
-    if len(at) < 2 or not (np.diff(at) > 0).all():
-        raise ValueError(
-            f"The times do not increase: got {len(at)} from {at[0]:g} to {at[-1]:g}. "
-            "Pass two or more, each above the one before."
-        )
+    span, at = as_range(extent, "extent"), as_times(times, "times")
+    points = as_array(states, "states", (len(at), "N", 2))
+    running = as_array(log_density, "log_density", points.shape[:2])
     log_det = running[0] - running
-    notes = [f"Time {t:.2f}: {spread(v)}" for t, v in zip(at, log_det, strict=True)]
-    scene = Scene(len(at), alt=alt, fps=fps, times=at, time_label="t", notes=notes, group=group)
-    panel = sheet_panel(scene, span, title, points, log_det, lines)
+    notes = [f"Time {t:.2f}: {_spread(v)}" for t, v in zip(at, log_det, strict=True)]
+    scene = Scene(len(at), alt=alt, times=at, notes=notes)
+    panel = _sheet_panel(scene, span, "colour: log |det| so far", None)
+    _color_points(panel, points, log_det)
     if field is not None:
-        places = as_array(field[0], "the field's places", ("N", "M"))
-        arrows = as_array(field[1], "the field's velocities", ("F", "N", "M"))
+        places = as_array(field[0], "the field's places", ("M", 2))
+        arrows = as_array(field[1], "the field's velocities", (len(at), *places.shape))
         longest = float(np.hypot(arrows[..., 0], arrows[..., 1]).max())
         reach = (span[1] - span[0]) / max(4.0, len(places) ** 0.5)
         shown = arrows * (reach / longest if longest else 1.0)
         panel.arrows(places, shown, color=colors.PUSH, width=1.6)
-    if density is not None:
-        density_panel(scene, span, as_array(density, "density", ("F", "N", "M")))
-    accounts_panel(scene, at, running, "t")
+    _log_density_panel(scene, at, running, "t")
     return small(scene, _SMALLER)
 
 
-def _at_least(**counts: tuple[int, int]) -> None:
-    for name, (value, least) in counts.items():
-        if isinstance(value, bool) or value != int(value) or value < least:
-            raise ValueError(
-                f"{name} is out of range: got {value!r}. Pass a whole number from {least} on."
-            )
+def _sheet_panel(scene: Scene, span: Range, title: str, lines: np.ndarray | None) -> Panel:
+    panel = scene.panel(span, span, title=title)  # no names of axes: every pixel goes to the plot
+    if lines is not None:
+        panel.lines(lines, color=colors.NEUTRAL, width=1.0, alpha=0.5)
+    return panel
+
+
+def _color_points(panel: Panel, points: np.ndarray, log_det: np.ndarray) -> None:
+    """Draw particles coloured by their log |det|, with a scale at the foot of the panel."""
+    # A few extreme particles must not wash out the others.
+    bound = float(np.quantile(np.abs(log_det), 0.995)) or 0.5
+    limits = (-bound, bound)
+    panel.points(points, values=log_det, size=5.5, alpha=0.9, limits=limits, colormap="balance")
+    low, side = panel.x[0], panel.x[1] - panel.x[0]
+    scale = np.linspace(-1, 1, 9)  # few colours, which also survive the poster's palette
+    foot = low + 0.045 * side
+    bar = np.stack([low + side * (0.5 + 0.16 * scale), np.full(9, foot)], axis=1)
+    panel.points(bar, values=bound * scale, size=12, alpha=1.0, limits=limits, colormap="balance")
+    panel.text(low + 0.30 * side, foot, number(-bound), anchor="right")
+    panel.text(low + 0.70 * side, foot, f"+{number(bound)}", anchor="left")
+
+
+def _density_panel(
+    scene: Scene, span: Range, heat: np.ndarray, target: Target | None, chain: Chain
+) -> None:
+    """Add a density (F, G, G) as heat, one scale for all frames, and the target's outlines."""
+    top = float(heat.max())
+    top = top if 0 < top < np.inf else 1.0
+    title = "density" if target is None else "density, target outlined"
+    panel = scene.panel(span, span, title=title, x_label=f"brightest: {top:.2g}")
+    panel.heat(np.minimum(heat, top), limits=(0.0, top))
+    if target is not None:
+        _outline(panel, span, density_over(target, span, heat.shape[1], like(chain.source)))
+
+
+def _outline(panel: Panel, span: Range, density: np.ndarray) -> None:
+    """Outline the regions that hold 50 and 90 % of a density's mass on the grid."""
+    for share in (0.5, 0.9):
+        segments = outline(density, level_of(density, share), span, span)
+        if len(segments):
+            panel.lines(segments, color=INK, width=3.5, alpha=0.55)
+            panel.lines(segments, color="#FFFFFF", width=1.5)
+
+
+def _log_density_panel(scene: Scene, at: np.ndarray, running: np.ndarray, label: str) -> None:
+    # Densities have long tails downward.
+    account_panel(
+        scene, at, running, title="log-density of one point", label=label, name="log-density",
+        inside=(0.02, 1.0), others=60,
+    )  # fmt: skip
+
+
+def _note(where: float, names: list[str], log_det: np.ndarray) -> str:
+    depth = round(where)
+    if where == 0:
+        return "At the source: the sheet is flat."
+    if abs(where - depth) < 1e-9:
+        return f"After layer {depth} of {len(names)}, {names[depth - 1]}: {_spread(log_det)}"
+    layer = int(where)
+    return f"Inside layer {layer + 1} of {len(names)}, {names[layer]}: {_spread(log_det)}"
+
+
+def _spread(log_det: np.ndarray) -> str:
+    low, high = number(float(log_det.min())), number(float(log_det.max()))
+    return f"log |det| of the particles so far from {low} to {high}."

@@ -109,8 +109,9 @@ class Knob:
 class _Knobs(anywidget.AnyWidget):
     """The sliders in the browser, and the sentence under them."""
 
-    _esm = page.module("knobs")
+    _esm = page.module()
     _css = page.stylesheet()
+    view = traitlets.Unicode("knobs").tag(sync=True)
     knobs = traitlets.List().tag(sync=True)
     panels = traitlets.List().tag(sync=True)
     values = traitlets.Dict().tag(sync=True)
@@ -219,9 +220,8 @@ class Tuned:
             self._knobs.message, self._knobs.continuous = "", took < FAST
 
     def _repr_mimebundle_(self, **_options: object) -> tuple[dict[str, Any], dict[str, Any]]:
-        mode = output.mode()
-        if mode != "live":
-            return page.bundle(mode, self._start.alt, self._start.to_html, self._start.poster)
+        if output.mode() != "live":
+            return self._start.bundle()
         if self._box is None:
             self._box = VBox([self.player, self._knobs])
         return live_bundle(self._box, "Tuned")
@@ -229,15 +229,13 @@ class Tuned:
 
 def _describe(name: str, knob: Knob) -> dict[str, Any]:
     step = (knob.high - knob.low) / 100 if knob.step is None else float(knob.step)
-    digits = min(4, max(0, math.ceil(-math.log10(step) - 1e-9)))
-    words: dict[str, Any] = {}
-    if knob.choices:  # as many digits as the value that needs most
-        digits = max(len(f"{value:g}".partition(".")[2]) for value in knob.choices)
-        words["choices"] = list(knob.choices)
+    described: dict[str, Any] = {"name": name, "label": knob.label or name}
+    described |= {"low": float(knob.low), "high": float(knob.high), "step": step}
+    if knob.choices:
+        described["choices"] = list(knob.choices)
     if knob.names:
-        words["names"] = list(knob.names)
-    words |= {"name": name, "label": knob.label or name, "digits": digits}
-    return words | {"low": float(knob.low), "high": float(knob.high), "step": step}
+        described["names"] = list(knob.names)
+    return described
 
 
 def _sentence(error: Exception) -> str:

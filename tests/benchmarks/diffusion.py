@@ -29,15 +29,15 @@ from gentoolkit.data import digits, two_moons
 from gentoolkit.diffusion import (
     DDIM,
     DDPM,
-    Ancestral,
     Betas,
+    Denoiser,
     DPMSolverPlusPlus2M,
     PredictsNoise,
     Sampler,
     UNet,
+    ancestral,
     sub_grid,
 )
-from gentoolkit.diffusion.samplers import last
 from gentoolkit.nets import TimeMLP
 from gentoolkit.train import fit
 from tests.benchmarks.timing import Race
@@ -45,7 +45,6 @@ from tests.benchmarks.timing import Race
 T, STEPS, BATCH, RATE = 1000, 100, 64, 1e-3
 SHAPES = {"64 x 2": (BATCH, 2), "64 x 1 x 8 x 8": (BATCH, 1, 8, 8)}
 SCHEDULE = Betas.linear(T)
-READS = PredictsNoise(SCHEDULE)
 Scheduler = Any  # the schedulers' own annotations refuse the tensors that their pages pass
 Net = Callable[[Tensor, Tensor], Tensor]
 Call = Callable[[], object]
@@ -108,7 +107,7 @@ def theirs(
 Job = tuple[str, Sampler, Callable[[], Scheduler], float | None, float | None]
 # Our sampler, theirs with its eta, and smalldiffusion's mu.
 JOBS: tuple[Job, ...] = (
-    ("DDPM", Ancestral(), _ddpm, None, 0.5),
+    ("DDPM", ancestral(), _ddpm, None, 0.5),
     ("DDIM", DDIM(), _ddim, 0.0, 0.0),
     ("DDIM, eta = 1", DDIM(1.0), _ddim, 1.0, None),
     ("DPM-Solver++(2M)", DPMSolverPlusPlus2M(), _dpm, None, None),
@@ -122,8 +121,10 @@ def _loop(job: Job, shape: tuple[int, ...]) -> Race:
     def free(x: Tensor, t: Tensor) -> Tensor:
         return z
 
+    denoiser = Denoiser(free, SCHEDULE, PredictsNoise())
+
     def ours():
-        return last(sampler(free, SCHEDULE, READS, x, sub_grid(STEPS, T))).x
+        return sampler.sample(denoiser, x, sub_grid(STEPS, T))
 
     peer = scheduler()
 
@@ -282,7 +283,8 @@ def distance(
     there = theirs(peer, _net, x, torch.Generator().manual_seed(1), eta)
     times = torch.cat([(peer.timesteps.double() + 1.0) / T, torch.zeros(1, dtype=torch.float64)])
     generator = torch.Generator().manual_seed(1)
-    here = last(sampler(_net, SCHEDULE, READS, x, times, generator)).x
+    denoiser = Denoiser(_net, SCHEDULE, PredictsNoise())
+    here = sampler.sample(denoiser, x, times, generator)
     return float((here - there).abs().max() / there.abs().max())
 
 
@@ -292,8 +294,8 @@ def agreement() -> list[list[str]]:
     diffusers' DPM-Solver++ rounds its states to float32 at every step, whatever it is given.
     """
     pairs: list[tuple[str, Sampler, Callable[[], Scheduler], int, float | None]] = [
-        ("DDPM, posterior's variance", Ancestral(), _ddpm, T, None),
-        ("DDPM, noising variance", Ancestral(wide=True), lambda: _ddpm(wide=True), T, None),
+        ("DDPM, posterior's variance", ancestral(), _ddpm, T, None),
+        ("DDPM, noising variance", ancestral(wide=True), lambda: _ddpm(wide=True), T, None),
         *((f"DDIM, eta = {eta:g}", DDIM(eta), _ddim, 50, eta) for eta in (0.0, 0.5, 1.0)),
         *(("DPM-Solver++(2M)", DPMSolverPlusPlus2M(), _dpm, steps, None) for steps in (10, 20, 50)),
     ]

@@ -5,7 +5,7 @@ The peer is optional and in no extra: `pip install --no-deps flow_matching` besi
 
 import random
 from bisect import bisect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import import_module
 from itertools import accumulate
@@ -19,24 +19,26 @@ import torch
 from torch import Tensor
 
 from gentoolkit.jumps import (
-    Absorbing,
-    Custom,
-    Generator,
     JumpPath,
-    Linear,
     MaskedDiffusion,
-    Masking,
-    Process,
     TauLeaping,
-    Uniform,
-    falling_times,
     gillespie,
     noising_bounds,
     thinning,
     uniformization,
-    walk,
+    walk_back,
 )
-from gentoolkit.jumps.samplers import last
+from gentoolkit.processes import (
+    AbsorbingRates,
+    DenseRates,
+    JumpProcess,
+    LinearRate,
+    LogLinearRate,
+    RateMatrix,
+    State,
+    UniformRates,
+    even_times,
+)
 from tests.benchmarks.timing import Race
 
 SIZE, DIMS, PATHS, LOOPED = 16, 64, 2000, 20
@@ -53,21 +55,21 @@ def flow_matching() -> ModuleType | None:
         return None
 
 
-def custom(size: int) -> Custom:
+def custom(size: int) -> DenseRates:
     """Random rates between any two of `size` tokens, about 1 out of each."""
     q = torch.rand(size, size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     q = 2.0 * q.fill_diagonal_(0.0) / size
-    return Custom(q - q.sum(1).diag())
+    return DenseRates(q - q.sum(1).diag())
 
 
-def noising(generator: Generator) -> Process:
+def noising(rates: RateMatrix) -> JumpProcess:
     """Rates that change with time, over [0, 1]: 1.7 in all."""
-    return Process(generator, Linear(0.2, 3.0))
+    return JumpProcess(rates, LinearRate(0.2, 3.0))
 
 
-def plain(process: Process, start: list[list[int]]) -> int:
+def plain(process: JumpProcess, start: list[list[int]]) -> int:
     """Gillespie's loop in plain Python, one path after the other; returns the number of jumps."""
-    q = process.generator.matrix(torch.empty(0, dtype=torch.float64))
+    q = process.rate_matrix.matrix(torch.empty(0, dtype=torch.float64))
     exits = [-float(v) for v in q.diagonal()]
     heights = [list(accumulate(max(float(v), 0.0) for v in row)) for row in q]
     total, jumps = float(process.noise(0.0, process.end)), 0
@@ -84,14 +86,14 @@ def plain(process: Process, start: list[list[int]]) -> int:
     return jumps
 
 
-def thinned(process: Process, x: Tensor) -> JumpPath:
+def thinned(process: JumpProcess, x: Tensor) -> JumpPath:
     """The same noising by thinning, with the bounds of eight pieces."""
     pieces = torch.linspace(0.0, process.end, 9)
     bounds = noising_bounds(process, pieces)
     return thinning(process.rates, x, pieces, bounds, independent=True)
 
 
-def thinned_together(process: Process, x: Tensor) -> JumpPath:
+def thinned_together(process: JumpProcess, x: Tensor) -> JumpPath:
     """The same by one clock for all tokens of a path, as rates that couple them need it."""
     pieces = torch.linspace(0.0, process.end, 9)
     return thinning(process.rates, x, pieces, noising_bounds(process, pieces, x.shape[1]))
@@ -129,10 +131,16 @@ def speeds() -> list[list[str]]:
     ]
 
 
+def last(states: Iterator[State]) -> State:
+    """The state at the end of a walk."""
+    *_, end = states
+    return end
+
+
 def masked_model() -> MaskedDiffusion:
     """Masked tokens under a net that costs nothing, so that the sampler alone is timed."""
     table = torch.randn(DIMS, SIZE + 1, generator=torch.Generator().manual_seed(1))
-    process = Process(Absorbing(SIZE + 1), Masking(LEFT))
+    process = JumpProcess(AbsorbingRates(SIZE + 1), LogLinearRate(LEFT))
     return MaskedDiffusion(lambda x, t: table.expand(len(x), -1, -1), process, DIMS)
 
 
@@ -161,12 +169,15 @@ def peer_sampler(model: MaskedDiffusion) -> Callable[[Tensor], Tensor] | None:
 def races() -> list[Race]:
     """The same masked tokens, steps and net for each sampler."""
     model = masked_model()
-    x, times = torch.full((ROWS, DIMS), SIZE), falling_times(STEPS, 1.0)
+    x, times = torch.full((ROWS, DIMS), SIZE), even_times(STEPS)
     contestants: list[tuple[str, Callable[[], object]]] = [
-        ("gentoolkit, analytic", lambda: last(walk(model.process, model.transition, x, times))),
+        (
+            "gentoolkit, analytic",
+            lambda: last(walk_back(model.process, model.transition, x, times)),
+        ),
         (
             "gentoolkit, tau-leaping",
-            lambda: last(walk(model.process, TauLeaping(model.rates), x, times)),
+            lambda: last(walk_back(model.process, TauLeaping(model.rates), x, times)),
         ),
     ]
     peer = peer_sampler(model)
@@ -182,12 +193,14 @@ def agreement(repeats: int = 40) -> list[list[str]]:
     Half the mask is left at half the time in truth; leaps with rates held still leave
     `exp(- sum h / t)` over 16 steps, more of it.
     """
-    model, end = masked_model(), 0.5
-    x, times = torch.full((ROWS, DIMS), SIZE), falling_times(STEPS // 2, 1.0, end)
+    model = masked_model()
+    x, times = torch.full((ROWS, DIMS), SIZE), even_times(STEPS // 2, 0.5)
     laws: dict[str, Callable[[], Tensor]] = {
-        "gentoolkit, analytic": lambda: last(walk(model.process, model.transition, x, times)).x,
+        "gentoolkit, analytic": lambda: (
+            last(walk_back(model.process, model.transition, x, times)).x
+        ),
         "gentoolkit, tau-leaping": lambda: (
-            last(walk(model.process, TauLeaping(model.rates), x, times)).x
+            last(walk_back(model.process, TauLeaping(model.rates), x, times)).x
         ),
     }
     peer = peer_sampler(model)
@@ -234,8 +247,8 @@ def slopes() -> list[list[str]]:
     tasks: dict[str, tuple[tuple[int, ...], Callable[[int], Callable[[], float]]]] = {
         "gillespie, a jump, tokens C (D = 16)": (sizes, lambda c: _a_jump(c, 16)),
         "gillespie, a jump, dimensions D (C = 16)": (dims, lambda d: _a_jump(16, d)),
-        "uniform noise drawn, C (D = 16)": (sizes, lambda c: _noise(Uniform(c), 16)),
-        "uniform noise drawn, D (C = 16)": (dims, lambda d: _noise(Uniform(16), d)),
+        "uniform noise drawn, C (D = 16)": (sizes, lambda c: _noise(UniformRates(c), 16)),
+        "uniform noise drawn, D (C = 16)": (dims, lambda d: _noise(UniformRates(16), d)),
         "user's matrix, noise drawn, C (D = 16)": (sizes, lambda c: _noise(custom(c), 16)),
         "analytic step, C (D = 16)": (sizes, lambda c: _step(c, 16)),
         "analytic step, D (C = 16)": (dims, lambda d: _step(16, d)),
@@ -262,14 +275,14 @@ def _a_jump(size: int, dims: int) -> Callable[[], float]:
     return call
 
 
-def _noise(generator: Generator, dims: int) -> Callable[[], float]:
-    process = noising(generator)
-    x, t = torch.randint(generator.size, (64, dims)), torch.rand(64)
-    return _timed(lambda: process.pull(x, t))
+def _noise(rates: RateMatrix, dims: int) -> Callable[[], float]:
+    process = noising(rates)
+    x, t = torch.randint(rates.size, (64, dims)), torch.rand(64)
+    return _timed(lambda: process.sample(x, t))
 
 
 def _step(size: int, dims: int) -> Callable[[], float]:
-    process = Process(Absorbing(size + 1), Masking(LEFT))
+    process = JumpProcess(AbsorbingRates(size + 1), LogLinearRate(LEFT))
     model = MaskedDiffusion(lambda x, t: torch.zeros(*x.shape, size + 1), process, dims)
     x = process.source(dims).sample(64)
     return _timed(lambda: model.transition(x, 0.4, 0.5))

@@ -20,7 +20,7 @@ from gentoolkit.core.chain import Target, log_density
 from gentoolkit.stochastic import (
     HMC,
     CorrectionMLP,
-    Geometric,
+    GeometricPath,
     Langevin,
     Metropolis,
     MonteCarloDiffusion,
@@ -61,11 +61,11 @@ class Counted:
         return log_density(self.density, x)
 
 
-def path(target: Target | None = None) -> Geometric:
+def path(target: Target | None = None) -> GeometricPath:
     """From N(0, 9 I) to the ring of the claim of S06."""
     source = standard_normal(2, dtype=torch.float32)
     wide = type(source)(source.mean, SPREAD)
-    return Geometric(wide, ring() if target is None else target)
+    return GeometricPath(wide, ring() if target is None else target)
 
 
 def ours(resample_below: float, target: Target | None = None, seed: int | None = None) -> float:
@@ -214,7 +214,8 @@ def variances(steps: int = 150, n: int = 20_000) -> list[list[str]]:
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
     model = MonteCarloDiffusion(p, even_schedule(16), 0.04, CorrectionMLP(2, 2).float())
-    for _ in fit(model, model.pool(2000, generator).batches(512, 4 * steps), progress=False):
+    pairs = model.pool(2000, generator=generator)
+    for _ in fit(model, pairs.batches(512, 4 * steps), progress=False):
         pass
     chains["learned way back, 16 steps"] = model.chain()
     flow = stochastic(counted)

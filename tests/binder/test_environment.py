@@ -21,7 +21,7 @@ from nbclient import NotebookClient
 
 notebook = nbformat.read("notebooks/00_start.ipynb", as_version=4)
 client = NotebookClient(
-    notebook, timeout=60, kernel_name="python3", resources={"metadata": {"path": "notebooks"}}
+    notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": "notebooks"}}
 )
 client.execute()
 nbformat.write(notebook, "ran.ipynb")

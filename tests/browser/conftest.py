@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.browser.lab import Lab, Watch, find_chromium, start_lab
+from tests.browser.lab import PATIENCE, Lab, Watch, find_chromium, start_lab
 
 _FLAGS = [
     "--no-sandbox",
@@ -55,6 +55,7 @@ def watch() -> Watch:
 def page(chromium: Browser, watch: Watch) -> Iterator[Page]:
     """A page in a context of its own; a request outside of loopback fails the test."""
     context = chromium.new_context(viewport={"width": 1280, "height": 1500})
+    context.set_default_timeout(1000 * PATIENCE)
     watch.on(context)
     yield context.new_page()
     context.close()

@@ -24,6 +24,8 @@ ALL_NUMBERED = """() => {
   return prompts.length > 0 && prompts.every((p) => /\\[\\d+\\]/.test(p));
 }"""
 ERROR = '[data-mime-type="application/vnd.jupyter.error"]'
+# What waits longer than this will never come; a busy machine may take most of it.
+PATIENCE = 300.0
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def start_lab(folder: Path) -> tuple[Lab, subprocess.Popen]:
         environment = {k: v for k, v in os.environ.items() if k != "GENTOOLKIT_OUTPUT"} | own
         process = subprocess.Popen(command, env=environment, stdout=out, stderr=subprocess.STDOUT)
     lab = Lab(f"http://127.0.0.1:{port}", token, root)
-    limit = time.monotonic() + 90
+    limit = time.monotonic() + PATIENCE
     while True:
         try:
             urllib.request.urlopen(f"{lab.address}/api?token={token}", timeout=2).close()
@@ -111,18 +113,18 @@ def start_lab(folder: Path) -> tuple[Lab, subprocess.Popen]:
 
 def wait_idle(page: Page) -> None:
     """Wait for both signs of an idle kernel: the notebook's own is there before a kernel is."""
-    page.wait_for_function(IDLE_BAR, timeout=90_000)
-    page.wait_for_selector(IDLE_NOTEBOOK, timeout=90_000)
+    page.wait_for_function(IDLE_BAR, timeout=1000 * PATIENCE)
+    page.wait_for_selector(IDLE_NOTEBOOK, timeout=1000 * PATIENCE)
 
 
-def run_all(page: Page, lab: Lab, notebook: Path, seconds: float = 120) -> None:
+def run_all(page: Page, lab: Lab, notebook: Path) -> None:
     """Open a copy of a notebook, run every cell by the menu, fail on an error output."""
     shutil.copy(notebook, lab.root / notebook.name)  # never touch the checked-out notebook
     lab.open(page, notebook.name)
     page.click('.lm-MenuBar-item:has-text("Run")')
     page.click('.lm-Menu-item:has(.lm-Menu-itemLabel:text-is("Run All Cells"))')
-    page.wait_for_function(ALL_NUMBERED, timeout=seconds * 1000)
-    page.wait_for_selector(IDLE_NOTEBOOK, timeout=seconds * 1000)
+    page.wait_for_function(ALL_NUMBERED, timeout=1000 * PATIENCE)
+    page.wait_for_selector(IDLE_NOTEBOOK, timeout=1000 * PATIENCE)
     errors = page.locator(ERROR).all_inner_texts()
     assert not errors, f"{notebook.name} has a cell that fails: {errors[0][-1500:]}"
 
@@ -146,18 +148,18 @@ def picture(view: Locator) -> str:
     )
 
 
-def wait_for_change(view: Locator, before: str, milliseconds: int = 5000) -> str:
+def wait_for_change(view: Locator, before: str) -> str:
     """Wait until the pixels differ; fails by time-out."""
-    limit = time.monotonic() + milliseconds / 1000
+    limit = time.monotonic() + PATIENCE
     while (now := picture(view)) == before:
         assert time.monotonic() < limit, "the picture did not change"
         view.page.wait_for_timeout(30)
     return now
 
 
-def settled(view: Locator, quiet: int = 600, milliseconds: int = 10_000) -> str:
+def settled(view: Locator, quiet: int = 600) -> str:
     """Wait until the pixels stay the same for a while: several keys may give several pictures."""
-    limit = time.monotonic() + milliseconds / 1000
+    limit = time.monotonic() + PATIENCE
     before, now = "", picture(view)
     while now != before:
         assert time.monotonic() < limit, "the picture does not come to rest"
@@ -171,7 +173,7 @@ def wait_for_data(view: Locator, key: str, value: str) -> None:
     view.page.wait_for_function(
         "([v, key, value]) => v.dataset[key] === value",
         arg=[view.element_handle(), key, value],
-        timeout=10_000,
+        timeout=1000 * PATIENCE,
     )
 
 

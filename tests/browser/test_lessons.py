@@ -42,7 +42,7 @@ def test_the_lessons_exist():
 def test_a_lesson_runs_and_plays_in_the_browser(lesson, page, lab, save_shot, tmp_path):
     """Bug: a lesson that runs headless but shows a dead picture to a reader."""
     whole = os.environ.get("GENTOOLKIT_WHOLE_LESSONS") == "1" or lesson.stem == "00_start"
-    run_all(page, lab, lesson if whole else beginning(lesson, tmp_path), seconds=240)
+    run_all(page, lab, lesson if whole else beginning(lesson, tmp_path))
     player = page.locator(".gt-player").first
     player.scroll_into_view_if_needed()
     page.wait_for_function("() => document.querySelector('.gt-player')?.dataset.painted")

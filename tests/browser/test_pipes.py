@@ -8,17 +8,17 @@ from tests.browser.lab import press_play, run_all, settled, wait_for_change, wri
 pytestmark = pytest.mark.browser
 
 BUILD = """
-from gentoolkit.gflownet import Corners, Hypergrid, Space, settle, settle_softly
+from gentoolkit.gflownet import Corners, Hypergrid, Space, solve_flows, soft_values
 from gentoolkit.viz import Pipes, along, running_pipes
 from gentoolkit.widgets import Knob, tune
 
 space = Space(Hypergrid(8, 2))
-reward, pipes = Corners(8)(space.rows), Pipes.grid(space.rows, space.children)
+reward, pipes = Corners(8)(space.rows), Pipes.grid(space.rows, space.child)
 
 def water(values):
-    flows = (settle_softly if values["forget"] else settle)(space, reward)
+    flows = (soft_values if values["forget"] else settle)(space, reward)
     edges = flows.edges()
-    return running_pipes(pipes, along(space.children, edges), edges[:, -1],
+    return running_pipes(pipes, along(space.child, edges), edges[:, -1],
                          target=flows.target(), law=flows.law())
 """
 SHOW = "tune(water, {'forget': Knob.named(('kept', 'forgotten'), 0, 'pull')})"

@@ -16,13 +16,13 @@ pytestmark = pytest.mark.browser
 BUILD = """
 import torch
 from gentoolkit import Gaussian
-from gentoolkit.stochastic import Geometric, Langevin, annealed, even_schedule
+from gentoolkit.stochastic import GeometricPath, Langevin, annealed, even_schedule
 from gentoolkit.viz.slopes import slopes
 from gentoolkit.widgets import Knob, tune
 
 K, STEP, MEAN = 12, 0.06, torch.tensor([1.5, -0.5])
 goal = Gaussian(MEAN[None], 0.7)
-path = Geometric(Gaussian(torch.zeros(1, 2), 2.0), goal)
+path = GeometricPath(Gaussian(torch.zeros(1, 2), 2.0), goal)
 betas = even_schedule(K).tolist()
 # The law of the particles, by the recursion of a mean and a variance.
 m, v, laws = torch.zeros(2), 4.0, {}

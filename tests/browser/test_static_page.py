@@ -45,7 +45,7 @@ def test_two_scenes_of_one_page_play_and_step_by_themselves(page, watch, tmp_pat
     second.locator('[aria-label="Step forward"]').click()
     wait_for_change(second, before)
     valuetext = second.locator("input").get_attribute("aria-valuetext")
-    assert valuetext == "t = 0.0100, 2 of 20"
+    assert valuetext == "t = 0.01, 2 of 20"
     assert second.locator(".gt-note").inner_text() == "note 1"
     second.locator('[aria-label="Step back"]').click()
     page.wait_for_timeout(100)

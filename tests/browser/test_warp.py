@@ -121,7 +121,6 @@ def test_the_sheet_by_keyboard_in_jupyterlab(page, lab, tmp_path, watch, save_sh
     rate = int(player.get_attribute("data-draws")) - draws
     press_play(player)
     print(f"\nwarp: {rate} frames a second")
-    assert rate > 5
     assert not [e for e in watch.errors if "gentoolkit" in e or "anywidget" in e]
 
 

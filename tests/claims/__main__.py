@@ -1,9 +1,11 @@
-"""Run every claim and print one table: `python -m tests.claims [system ...]`.
+"""Run every claim, print one table, keep the verdicts: `python -m tests.claims [system ...]`.
 
-A new claim is one module with `run() -> Claim` and one entry in CLAIMS.
+A new claim is one module with `run() -> Claim` and one entry in CLAIMS. What was measured is
+written to docs/claims.md as each claim ends; a claim that did not run keeps its section.
 """
 
 import argparse
+import platform
 from collections.abc import Callable
 from time import perf_counter
 
@@ -25,6 +27,7 @@ from tests.claims import (
     s25_clamp,
 )
 from tests.claims.claim import Claim, table
+from tests.page import DOCS, renew
 
 CLAIMS: dict[str, Callable[[], Claim]] = {
     "S01": s01_unify.run,
@@ -46,6 +49,14 @@ CLAIMS: dict[str, Callable[[], Claim]] = {
     "S25": s25_clamp.run,
 }
 
+PAGE = DOCS / "claims.md"
+HEAD = """\
+# Claims
+
+What the papers claim, repeated at small scale with seeds and equal budgets, as it came out.
+Written by `make claims`; the code of a claim is in `tests/claims/`. A verdict follows from the
+conditions alone: all of them must hold. Each section is from the last run of its claim."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.claims", description=__doc__)
@@ -61,9 +72,13 @@ def main() -> None:
         claim = CLAIMS[system]()
         seconds = perf_counter() - start
         print(claim, end="\n\n")
+        verdict = "shown" if claim.shown else "NOT shown"
+        place = f"torch {torch.__version__}, python {platform.python_version()}, one thread"
+        section = (f"({verdict}) {claim.statement}", f"{claim}\n     {place}")
+        renew(PAGE, HEAD, {system: section}, CLAIMS)
         held = sum(h for _, h in claim.conditions)
         summary.append(
-            [f"{system}  {claim.statement}", "shown" if claim.shown else "NOT shown"]
+            [f"{system}  {claim.statement}", verdict]
             + [f"{held} of {len(claim.conditions)}", f"{seconds:.1f} s"]
         )
     print("\n".join(table(["claim", "verdict", "conditions", "time"], summary)))

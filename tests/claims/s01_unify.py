@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gentoolkit.core import Chain, FunctionKernel, Gaussian, log_z, standard_normal
-from gentoolkit.gflownet import penalised_bound
+from gentoolkit.gflownet import penalised_loss
 from gentoolkit.metrics import energy_distance
 from gentoolkit.nets import TimeMLP
 from gentoolkit.train import fit
@@ -22,9 +22,9 @@ SEEDS, STEPS, BATCH, RATE = range(3), 700, 128, 2e-3
 BETAS = torch.linspace(0.1, 0.6, 4).tolist()
 TEST, PATHS, SAMPLES = 1500, 128, 2000
 ARMS: dict[str, Callable[[Tensor], Tensor]] = {
-    "ELBO": lambda e: penalised_bound(e, 0.0),
-    "penalty 0.02": lambda e: penalised_bound(e, 0.02),
-    "penalty 0.1": lambda e: penalised_bound(e, 0.1),
+    "ELBO": lambda e: penalised_loss(e, 0.0),
+    "penalty 0.02": lambda e: penalised_loss(e, 0.02),
+    "penalty 0.1": lambda e: penalised_loss(e, 0.1),
     "IWAE-2": lambda e: -log_z(e).mean(),
 }
 

@@ -66,7 +66,7 @@ def train(objective: Objective, seed: int, steps: int = STEPS, explore: float = 
 
     def batches():
         nonlocal total
-        for paths in rollouts(model, BATCH, steps, explore):
+        for paths in rollouts(model, BATCH, steps, explore=explore):
             total += paths.visited()
             yield paths
 

@@ -16,7 +16,7 @@ from gentoolkit.core.chain import Chain, Target
 from gentoolkit.flows import AffineCoupling, alternating_mask
 from gentoolkit.metrics import energy_distance
 from gentoolkit.stochastic import (
-    Geometric,
+    GeometricPath,
     Langevin,
     Metropolis,
     StochasticFlow,
@@ -56,7 +56,7 @@ def flow(target: GaussianMixture) -> StochasticFlow:
 def stochastic(target: Target) -> StochasticFlow:
     """Four couplings, with four Langevin steps a fifth of the way and six at the end."""
     source = standard_normal(2, dtype=torch.float32)
-    midway = TrainedLangevin(Geometric(source, target).at(0.2), 0.1).float()
+    midway = TrainedLangevin(GeometricPath(source, target).at(0.2), 0.1).float()
     end = TrainedLangevin(target, 0.02).float()
     layers = [coupling(0), coupling(1), *[midway] * 4, coupling(2), coupling(3), *[end] * 6]
     return StochasticFlow(source, layers, target)
@@ -143,7 +143,7 @@ def contestants(seed: int) -> Iterator[tuple[str, Measured, float]]:
     mixed = stochastic(target)
     yield "stochastic flow", *_after(mixed, target, seed)
     source = standard_normal(2, dtype=torch.float32)
-    path = Geometric(source, target)
+    path = GeometricPath(source, target)
     chain = annealed(path, even_schedule(10), lambda g: Langevin(g, 0.05))
     yield "10 Langevin steps", weigh(chain, target, seed), 0.0
     moved = [*plain.chain().steps, Metropolis(target, STD, moves=30)]

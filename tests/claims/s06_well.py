@@ -15,7 +15,7 @@ from gentoolkit import Chain, ess, log_z, standard_normal
 from gentoolkit.core import Gaussian
 from gentoolkit.flows import AffineCoupling, alternating_mask
 from gentoolkit.stochastic import (
-    Geometric,
+    GeometricPath,
     Metropolis,
     StochasticFlow,
     TrainedLangevin,
@@ -64,7 +64,7 @@ def models(well: Well) -> dict[str, StochasticFlow]:
     """Four couplings with Langevin steps between and after; four, and eight, without."""
     source = standard_normal(2, dtype=torch.float32)
     one, two, three, four = couplings(4)
-    midway = TrainedLangevin(Geometric(source, well).at(0.3), 0.02).float()
+    midway = TrainedLangevin(GeometricPath(source, well).at(0.3), 0.02).float()
     end = TrainedLangevin(well, 0.01).float()
     mixed = [one, two, *[midway] * 4, three, four, *[end] * 6]
     return {
@@ -116,7 +116,7 @@ def contestants(well: Well, seed: int) -> Iterator[tuple[str, Chain, int]]:
         steps = train(model, well, seed)
         yield name, model.chain(), steps
     wide = Gaussian(torch.zeros(1, 2, dtype=torch.float32), 1.5)
-    path = Geometric(wide, well)
+    path = GeometricPath(wide, well)
     chain = annealed(path, even_schedule(30), lambda g: Metropolis(g, 0.5, 3))
     yield "annealed Metropolis", chain, 0
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from gentoolkit.diffusion import (
     DDIM,
     EDM,
-    Ancestral,
+    Denoiser,
     DPMSolver2,
     DPMSolverPlusPlus2M,
     EulerMaruyama,
@@ -27,16 +27,16 @@ from gentoolkit.diffusion import (
     Sampler,
     Schedule,
     VarianceExploding,
+    ancestral,
     even_log_snr,
     even_times,
     karras_times,
 )
-from gentoolkit.diffusion.samplers import last
 from gentoolkit.metrics import energy_distance
 from gentoolkit.numerics import euler, heun, rk4
 from gentoolkit.targets import GaussianMixture
 from tests.claims.claim import Claim
-from tests.diffusion.carried import Exact, law_at, mixture, slopes
+from tests.diffusion.carried import Exact, exact, law_at, mixture, slopes
 
 VP, VE = LinearBeta(0.1, 20.0), VarianceExploding(0.002, 80.0)
 MEANS, WEIGHTS = [[1.0, 1.0], [-1.5, 0.5], [0.5, -1.5]], [0.5, 0.3, 0.2]
@@ -61,7 +61,7 @@ def end(sampler: Sampler, steps: int) -> Tensor:
     seed = torch.Generator().manual_seed(0)
     x = torch.randn(ORDERS_POINTS, 2, dtype=torch.float64, generator=seed)
     times = even_log_snr(VP, steps, ORDERS_END)
-    return last(sampler(Exact(WIDE, VP), VP, PredictsNoise(VP), x, times)).x
+    return sampler.sample(exact(WIDE, VP), x, times)
 
 
 @cache
@@ -120,12 +120,12 @@ def _karras(calls: int) -> Tensor:
 
 RACE: dict[str, Entry] = {
     "Euler-Maruyama, even t": Entry(EulerMaruyama(), lambda n: even_times(n, END)),
-    "ancestral, noising variance, even t": Entry(Ancestral(True), lambda n: even_times(n, END)),
+    "ancestral, noising variance, even t": Entry(ancestral(True), lambda n: even_times(n, END)),
     "ancestral, noising variance, even log-SNR": Entry(
-        Ancestral(True), lambda n: even_log_snr(VP, n, END)
+        ancestral(True), lambda n: even_log_snr(VP, n, END)
     ),
-    "ancestral, even t": Entry(Ancestral(), lambda n: even_times(n, END)),
-    "ancestral, even log-SNR": Entry(Ancestral(), lambda n: even_log_snr(VP, n, END)),
+    "ancestral, even t": Entry(ancestral(), lambda n: even_times(n, END)),
+    "ancestral, even log-SNR": Entry(ancestral(), lambda n: even_log_snr(VP, n, END)),
     "predictor-corrector, even t": Entry(PredictorCorrector(), lambda n: even_times(n // 2, END)),
     "DDIM, even log-SNR": Entry(DDIM(), lambda n: even_log_snr(VP, n, END)),
     "DPM-Solver-2, even log-SNR": Entry(DPMSolver2(), lambda n: even_log_snr(VP, n // 2, END)),
@@ -158,9 +158,8 @@ def contest(name: str, law: GaussianMixture, calls: int, seed: int, n: int = POI
     fresh = law.sample(n, torch.Generator().manual_seed(1000 + seed))
     x = law_at(law, entry.schedule, 1.0).sample(n, generator)
     net = Exact(law, entry.schedule)
-    reads = PredictsNoise(entry.schedule)
-    times = entry.times(calls)
-    y = last(entry.sampler(net, entry.schedule, reads, x, times, generator)).x
+    model = Denoiser(net, entry.schedule, PredictsNoise())
+    y = entry.sampler.sample(model, x, entry.times(calls), generator)
     return Result(float(energy_distance(y, fresh)), far(y, law), len(net.asked))
 
 

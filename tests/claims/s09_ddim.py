@@ -12,8 +12,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gentoolkit.diffusion import DDIM, DDPM, Ancestral, Betas, PredictsNoise, Sampler, sub_grid
-from gentoolkit.diffusion.samplers import last
+from gentoolkit.diffusion import (
+    DDIM,
+    DDPM,
+    Betas,
+    Denoiser,
+    PredictsNoise,
+    Sampler,
+    ancestral,
+    sub_grid,
+)
 from gentoolkit.metrics import energy_distance
 from gentoolkit.nets import TimeMLP
 from gentoolkit.targets import GaussianMixture
@@ -30,7 +38,7 @@ SCHEDULE = Betas.linear(T)
 SAMPLERS: dict[str, Sampler] = {
     "eta = 0 (DDIM)": DDIM(0.0),
     "eta = 1 (DDPM)": DDIM(1.0),
-    "eta = 1, noising variance": Ancestral(wide=True),
+    "eta = 1, noising variance": ancestral(wide=True),
 }
 CALM, NOISY, WIDE = SAMPLERS
 Net = Callable[[Tensor, Tensor], Tensor]
@@ -65,9 +73,8 @@ def draw(net: Net, sampler: Sampler, steps: int, seed: int, dtype: torch.dtype) 
     """Sample from noise that depends on the seed alone, (POINTS, 2) float64."""
     x = torch.randn(POINTS, 2, generator=torch.Generator().manual_seed(seed)).to(dtype)
     generator = torch.Generator().manual_seed(500 + seed)
-    times = sub_grid(steps, T)
-    states = sampler(net, SCHEDULE, PredictsNoise(SCHEDULE), x, times, generator)
-    return last(states).x.double()
+    model = Denoiser(net, SCHEDULE, PredictsNoise())
+    return sampler.sample(model, x, sub_grid(steps, T), generator).double()
 
 
 class Runs(NamedTuple):

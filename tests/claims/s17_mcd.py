@@ -12,7 +12,7 @@ from torch import Tensor
 from gentoolkit import Gaussian, elbo, ess, log_z
 from gentoolkit.stochastic import (
     CorrectionMLP,
-    Geometric,
+    GeometricPath,
     Langevin,
     MonteCarloDiffusion,
     annealed,
@@ -27,12 +27,12 @@ D, LOG_Z, STEP = 10, 1.5, 0.2
 PATHS, STEPS, BATCH, RATE, FRESH, GROUP = 3000, 800, 1024, 3e-3, 4000, 200
 
 
-def path() -> Geometric:
+def path() -> GeometricPath:
     """From N(0, 9 I) to four bumps of deviation 0.7, with centres N(0, 1.5^2 I) of seed 0."""
     centres = torch.randn(4, D, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
     weights = torch.tensor([0.4, 0.3, 0.2, 0.1], dtype=torch.float32)
     target = GaussianMixture(1.5 * centres, torch.full_like(weights, 0.7), weights, LOG_Z)
-    return Geometric(Gaussian(torch.zeros(1, D, dtype=torch.float32), 3.0), target)
+    return GeometricPath(Gaussian(torch.zeros(1, D, dtype=torch.float32), 3.0), target)
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def learn(seed: int, step: float = STEP, steps: int = STEPS, n: int = FRESH) -> 
     generator, begun = torch.Generator().manual_seed(seed), process_time()
     net = CorrectionMLP(D, D).float()
     model = MonteCarloDiffusion(path(), even_schedule(K), step, net)
-    pairs = model.pool(PATHS, generator)
+    pairs = model.pool(PATHS, generator=generator)
     optimizer = torch.optim.Adam(model.parameters(), RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, RATE / 20)
     batches = pairs.batches(BATCH, steps, generator)

@@ -94,7 +94,7 @@ def train(kind: str, seed: int, penalty: float = PENALTY, steps: int = STEPS) ->
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     generator = torch.Generator().manual_seed(seed)
     loss = None if kind == "self-normal" else lambda x: -flow.log_prob(x).mean()
-    data = batches(shown, BATCH, steps, generator)
+    data = batches(shown, BATCH, steps, generator=generator)
     for _ in fit(flow, data, loss=loss, optimizer=optimizer, progress=False):
         schedule.step()
     with torch.no_grad():

@@ -10,12 +10,12 @@ from gentoolkit.diffusion import (
     DPMSolver2,
     GivenVariance,
     PredictsData,
+    PredictsNoise,
     ProbabilityFlow,
-    moves_of,
-    noisy_times,
+    coefficients,
 )
-from gentoolkit.diffusion.forms import by_data
 from gentoolkit.numerics import rk4
+from gentoolkit.processes.grids import noisy_times
 from tests.claims import s05_diffusion, s07_samplers, s09_ddim
 from tests.diffusion.carried import Exact, slopes
 from tests.diffusion.exact import TWO, gap_of_two
@@ -28,7 +28,7 @@ def test_gaps_are_those_of_the_bound(levels):
     Another quadrature for two rows, the library's own bound by sampling for the third.
     """
     schedule = s05_diffusion.SCHEDULE
-    m = moves_of(schedule, noisy_times(schedule, levels))
+    m = coefficients(schedule, noisy_times(schedule, levels))
     found = s05_diffusion.gaps(levels)
     assert found.fixed == pytest.approx(gap_of_two(m, False), abs=1e-6)
     assert found.state == pytest.approx(gap_of_two(m, True), abs=1e-6)
@@ -41,19 +41,27 @@ def test_gaps_are_those_of_the_bound(levels):
     ]
     best = m.posterior_var + m.of_data**2 * torch.stack(spreads)
     given = GivenVariance(best)
-    model = DDPM(TWO.denoiser(schedule), (1,), schedule, levels, PredictsData, given)
+    net, kind = TWO.denoiser(schedule), PredictsData()
+    model = DDPM(net, (1,), schedule, levels, parametrisation=kind, variance=given)
     draws = model.terms(x[:20_000]).sum(0)
     result = mean_is(draws, found.step + TWO.entropy())
     assert result, result
     assert not mean_is(draws, found.step + TWO.entropy() + 0.1)
 
 
-def test_one_wrong_form_is_seen(monkeypatch):
-    """Catches a comparison of a form with itself."""
+class Skewed(PredictsNoise):
+    """A coordinate whose slope is off."""
+
+    def to_data(self, x, output, signal, noise):
+        return super().to_data(x, 1.01 * output, signal, noise)
+
+
+def test_one_wrong_coordinate_is_seen(monkeypatch):
+    """Catches a comparison of a coordinate with itself."""
     assert s05_diffusion.disagreement() < s05_diffusion.AGREE
     assert s05_diffusion.tweedie_error() < s05_diffusion.AGREE
-    forms = (*s05_diffusion.FORMS[:-1], lambda g: by_data(g) * g.m.keep[g.i])
-    monkeypatch.setattr(s05_diffusion, "FORMS", forms)
+    coordinates = (*s05_diffusion.COORDINATES[:-1], Skewed())
+    monkeypatch.setattr(s05_diffusion, "COORDINATES", coordinates)
     assert s05_diffusion.disagreement() > 1e-3
 
 
@@ -61,7 +69,7 @@ def test_excess_is_zero_for_the_exact_net_alone(monkeypatch):
     """Catches a score on other noise than the exact net's, and a race that trains nothing."""
     monkeypatch.setattr(s05_diffusion, "POINTS", 300)
     assert s05_diffusion.excess(s05_diffusion.exact()).value == 0.0
-    data, noise = (s05_diffusion.train(reads, 0, 120) for reads in ("data", "noise"))
+    data, noise = (s05_diffusion.train(target, 0, 120) for target in ("data", "noise"))
     assert 5.0 * noise.error < noise.value < data.value
     torch.manual_seed(0)
     start = s05_diffusion.DDPM(

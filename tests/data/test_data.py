@@ -55,9 +55,17 @@ def test_batches_visit_everything_once_an_epoch():
     assert not torch.equal(torch.cat(got[:3]), torch.cat(got[3:6]))
 
 
+def test_batches_keep_each_row_with_its_context():
+    """Catches two shuffles."""
+    x = torch.arange(12.0)[:, None]
+    for rows, context in batches(x, 4, 7, context=10 * x):
+        assert torch.equal(context, 10 * rows)
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
+        (lambda: batches(torch.zeros(4, 1), 2, 1, context=torch.zeros(3)), "each of the 4 data"),
         (lambda: batches(torch.zeros(4, 1), 5, 1), "size 5 of 4"),
         (lambda: batches(torch.zeros(0, 1), 1, 1), "empty"),
         (lambda: batches(torch.full((4, 1), torch.nan), 2, 1), "finite"),

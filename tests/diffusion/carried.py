@@ -5,14 +5,19 @@ gives the mean of the data. On the line the probability flow keeps each point's 
 end is known without any solver.
 """
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from gentoolkit.diffusion import LinearBeta, Parametrisation, Schedule
-from gentoolkit.diffusion.samplers import Sampler, last
+from gentoolkit.diffusion import (
+    Denoiser,
+    LinearBeta,
+    Parametrisation,
+    PredictsNoise,
+    Sampler,
+    Schedule,
+)
 from gentoolkit.targets import GaussianMixture
 
 VP = LinearBeta(0.1, 20.0)
@@ -92,17 +97,24 @@ def slopes(errors: list[float]) -> list[float]:
     return (e[:-1] - e[1:]).tolist()
 
 
-def run(
-    sampler: Sampler | Callable[..., Iterator],
+def exact(
     law: GaussianMixture,
-    parametrisation: Parametrisation,
+    schedule: Schedule,
+    kind: str = "noise",
+    parametrisation: Parametrisation | None = None,
+) -> Denoiser:
+    """The exact denoiser of a mixture."""
+    return Denoiser(Exact(law, schedule, kind), schedule, parametrisation or PredictsNoise())
+
+
+def run(
+    sampler: Sampler,
+    law: GaussianMixture,
+    schedule: Schedule,
     x: Tensor,
     times: Tensor,
-    kind: str = "noise",
     seed: int = 0,
 ) -> Tensor:
     """Where a sampler with the exact net ends."""
-    schedule = parametrisation.schedule
     generator = torch.Generator().manual_seed(seed)
-    net = Exact(law, schedule, kind)
-    return last(sampler(net, schedule, parametrisation, x, times, generator)).x
+    return sampler.sample(exact(law, schedule), x, times, generator)

@@ -5,16 +5,18 @@ import torch
 from gentoolkit import Step
 from gentoolkit.diffusion import (
     DDPM,
-    VDM,
-    LearnedLogSnr,
+    Betas,
+    Denoiser,
+    GivenVariance,
     LearnedVariance,
     LinearBeta,
     LogSnrLinear,
     PredictsVelocity,
     ProbabilityFlowMap,
+    UNet,
 )
 from gentoolkit.nets import TimeMLP
-from tests.laws.kinds import Bijections, Models, Steps, perturbed
+from tests.laws.kinds import Bijections, Conditionals, Models, Steps, perturbed
 
 
 def denoising(dtype: torch.dtype) -> Step:
@@ -30,7 +32,7 @@ def probability_flow(dtype: torch.dtype) -> ProbabilityFlowMap:
     torch.manual_seed(8)
     net, schedule = perturbed(TimeMLP(2, 2, (8,)), 0.3).to(dtype), LogSnrLinear(2.0, -2.0)
     times = torch.linspace(0.5, 0.48, 41, dtype=torch.float64)
-    return ProbabilityFlowMap(net, schedule, PredictsVelocity(schedule), times)
+    return ProbabilityFlowMap(Denoiser(net, schedule, PredictsVelocity()), times)
 
 
 STEPS: Steps = {
@@ -47,8 +49,25 @@ MODELS: Models = {
         perturbed(DDPM(TimeMLP(2, 2, (8,)), (2,), LinearBeta(), 5)),
         torch.randn(7, 2),
     ),
-    "vdm": lambda: (
-        perturbed(VDM(TimeMLP(2, 2, (8,)), (2,), LearnedLogSnr(), steps=5)),
-        torch.randn(7, 2),
+    "ddpm that predicts the velocity": lambda: (
+        perturbed(
+            DDPM(
+                TimeMLP(3, 3, (8,)),
+                (3,),
+                Betas.linear(20, 1e-3, 0.3),
+                4,
+                parametrisation=PredictsVelocity(),
+                variance=GivenVariance(torch.tensor([0.1, 0.2, 0.3, 0.4])),
+            )
+        ),
+        torch.randn(5, 3),
+    ),
+}
+
+CONDITIONALS: Conditionals = {
+    "ddpm of classes": lambda: (
+        perturbed(DDPM(UNet(1, 8, classes=3), (1, 4, 4), LogSnrLinear(), 3)),
+        torch.randn(5, 1, 4, 4),
+        torch.arange(5) % 4,
     ),
 }

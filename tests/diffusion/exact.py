@@ -6,8 +6,7 @@ from math import e, log, pi
 import torch
 from torch import Tensor
 
-from gentoolkit.diffusion import Schedule
-from gentoolkit.diffusion.moves import Moves, ReverseVariance
+from gentoolkit.diffusion import Coefficients, ReverseVariance, Schedule
 from gentoolkit.targets import GaussianMixture
 
 
@@ -36,15 +35,15 @@ class Normal:
 
         return net
 
-    def posterior_var(self, m: Moves) -> Tensor:
+    def posterior_var(self, m: Coefficients) -> Tensor:
         """Var(x_0 | x_i), (T,)."""
         return self.var * m.noise**2 / (self.var * m.signal**2 + m.noise**2)
 
-    def second(self, m: Moves) -> Tensor:
+    def second(self, m: Coefficients) -> Tensor:
         """Var(x_{i-1} | x_i), (T,): the exact variance of the reversal."""
         return m.posterior_var + m.of_data**2 * self.posterior_var(m)
 
-    def bound(self, m: Moves, var: Tensor) -> float:
+    def bound(self, m: Coefficients, var: Tensor) -> float:
         """Mean negative bound under the exact denoiser and step variances `var` (T,)."""
         second = self.second(m)
         each = 0.5 * (second / var - 1 - (m.posterior_var / var).log())
@@ -54,7 +53,7 @@ class Normal:
         return float(each.sum() + prior)
 
 
-def fixed(m: Moves) -> Tensor:
+def fixed(m: Coefficients) -> Tensor:
     """The posterior's variances, the decoder's first."""
     return torch.cat([m.decoder_var[None], m.posterior_var[1:]])
 
@@ -110,13 +109,13 @@ class Matched(ReverseVariance):
 
     data: Mixture
 
-    def of(self, m: Moves, i: Tensor, x: Tensor) -> Tensor:
+    def of(self, c: Coefficients, i: Tensor, x: Tensor) -> Tensor:
         """posterior_var + of_data^2 Var(x_0 | x)."""
-        _, var = self.data.moments(x, m.signal[i], m.noise[i])
-        return m.posterior_var[i][:, None] + m.of_data[i][:, None] ** 2 * var
+        _, var = self.data.moments(x, c.signal[i], c.noise[i])
+        return c.posterior_var[i][:, None] + c.of_data[i][:, None] ** 2 * var
 
 
-def gap_of_two(m: Moves, matched: bool) -> float:
+def gap_of_two(m: Coefficients, matched: bool) -> float:
     """Mean negative bound less the entropy, for TWO and its exact denoiser, by quadrature."""
     total = -TWO.entropy()
     for i in range(len(m.times)):

@@ -9,9 +9,13 @@ from gentoolkit.core.checks import dead_parameters, mean_is
 from gentoolkit.diffusion import (
     DDPM,
     Betas,
+    Coefficients,
+    GivenVariance,
+    LearnedVariance,
     LinearBeta,
     LogSnrLinear,
-    Moves,
+    NoisingVariance,
+    PosteriorVariance,
     PredictsData,
     PredictsNoise,
     PredictsScore,
@@ -20,36 +24,36 @@ from gentoolkit.diffusion import (
     Schedule,
     SubVP,
     VarianceExploding,
-)
-from gentoolkit.diffusion.ddpm import exact_weights
-from gentoolkit.diffusion.forms import Guess, by_data, by_mean, by_noise, by_score, by_velocity
-from gentoolkit.diffusion.grids import noisy_times
-from gentoolkit.diffusion.moves import (
-    GivenVariance,
-    LearnedVariance,
-    NoisingVariance,
-    PosteriorVariance,
-    moves_of,
+    coefficients,
+    exact_weights,
 )
 from gentoolkit.nets import TimeMLP
+from gentoolkit.processes.grids import noisy_times
 from tests.diffusion.exact import TWO, Matched, Normal, fixed, gap_of_two
 
 SCHEDULE = LogSnrLinear()
 DATA = Normal()
 
 
-def grid(steps: int, schedule: Schedule = SCHEDULE) -> Moves:
-    return moves_of(schedule, noisy_times(schedule, steps))
+def grid(steps: int, schedule: Schedule = SCHEDULE) -> Coefficients:
+    return coefficients(schedule, noisy_times(schedule, steps))
 
 
 def normal_model(
     steps: int, variance: ReverseVariance | None = None, schedule: Schedule = SCHEDULE
 ) -> DDPM:
-    return DDPM(DATA.denoiser(schedule), (1,), schedule, steps, PredictsData, variance)
+    return DDPM(
+        DATA.denoiser(schedule),
+        (1,),
+        schedule,
+        steps,
+        parametrisation=PredictsData(),
+        variance=variance,
+    )
 
 
 @pytest.mark.parametrize("schedule", [SCHEDULE, LinearBeta(), SubVP(), VarianceExploding(0.1, 9)])
-def test_moves_are_the_conditional_laws(schedule):
+def test_coefficients_are_the_conditional_laws(schedule):
     """Catches abar_t for abar_{t-1}: noising steps compose, and Bayes' rule gives the posterior."""
     m = grid(12, schedule)
     keep, var = torch.tensor(1.0), torch.tensor(0.0)
@@ -69,28 +73,45 @@ def test_moves_are_the_conditional_laws(schedule):
     assert (float(m.posterior_var[0]), float(m.of_state[0]), float(m.of_data[0])) == (0, 0, 1)
 
 
-@pytest.mark.parametrize("reads", [PredictsNoise, PredictsData, PredictsScore, PredictsVelocity])
-def test_five_forms_of_one_term(reads):
-    """Catches a lost square, abar_t for abar_{t-1}, a wrong sign of the score: relative 1e-10.
+@pytest.mark.parametrize(
+    "kind", [PredictsNoise(), PredictsData(), PredictsScore(), PredictsVelocity()]
+)
+def test_four_coordinates_of_one_term(kind):
+    """Catches a lost square, abar_t for abar_{t-1}, a wrong sign of the score: relative 1e-9.
 
-    The oracle writes every form in alpha and abar, in which the moves are nowhere written.
+    The oracle writes every form in alpha and abar, in which the coefficients are nowhere written.
     """
     steps, n = 30, 6
-    m = grid(steps)
-    abar = torch.cat([torch.ones(1), m.log_snr.sigmoid()])
+    output, draws = torch.randn(n, 2), torch.Generator()
+    model = DDPM(lambda x, t: output, (2,), SCHEDULE, steps, parametrisation=kind)
+    x0 = torch.randn(n, 2)
+    rows = [
+        model.terms(x0, generator=draws.manual_seed(1), coordinate=form)
+        for form in (
+            None,
+            PredictsData(),
+            PredictsNoise(),
+            PredictsScore(),
+            PredictsVelocity(),
+        )
+    ]
+    for row in rows:
+        assert row.shape == (steps + 1, n) and torch.allclose(row, rows[0], rtol=1e-9)
+    assert torch.equal(model.elbo(x0, generator=draws.manual_seed(1)), -rows[0].sum(0))
+    abar = torch.cat([torch.ones(1), model.coefficients().log_snr.sigmoid()])
     snr = abar / (1 - abar)
-    for t in range(2, steps + 1):
-        x0, e, output = torch.randn(3, n, 2).unbind()
+    draws.manual_seed(1)
+    for t in range(1, steps + 1):
+        e = torch.randn(n, 2, generator=draws)
+        if t == 1:
+            continue
         alpha = abar[t] / abar[t - 1]
         s2 = (1 - alpha) * (1 - abar[t - 1]) / (1 - abar[t])
         x = abar[t].sqrt() * x0 + (1 - abar[t]).sqrt() * e
-        i = torch.full((n,), t - 1)
-        p = reads(SCHEDULE)
-        g = Guess(m, i, p, x, output, x0, e, m.posterior_var[i][:, None])
-        guess = p.to_data(x, g.t, output)
+        guess = kind.to_data(x, output, abar[t].sqrt(), (1 - abar[t]).sqrt())
         ehat = (x - abar[t].sqrt() * guess) / (1 - abar[t]).sqrt()
         gap = (ehat - e).square().sum(1)
-        forms = [
+        for expected in (
             (1 - alpha) ** 2
             * abar[t - 1]
             / (1 - abar[t]) ** 2
@@ -100,26 +121,11 @@ def test_five_forms_of_one_term(reads):
             0.5 * (snr[t - 1] - snr[t]) * (1 - abar[t]) / abar[t] * gap,
             (1 - alpha) ** 2 / (2 * s2 * (1 - abar[t]) * alpha) * gap,
             (1 - alpha) ** 2 / (2 * s2 * alpha) * gap / (1 - abar[t]),
-        ]
-        for expected in forms:
-            for form in (by_mean, by_data, by_noise, by_score, by_velocity):
-                assert torch.allclose(form(g), expected, rtol=1e-10, atol=0), (t, form)
+        ):
+            # The variance is the posterior's, so the divergence is that of the means alone.
+            assert torch.allclose(rows[0][t - 1], expected, rtol=1e-9, atol=1e-13), t
         off = 0.5 * (snr[t] - snr[t - 1]) * (guess - x0).square().sum(1)
-        assert not torch.allclose(by_data(g), off, rtol=1e-2)
-
-
-def test_terms_do_not_depend_on_the_form():
-    """Catches constants that go with one form alone."""
-    model = DDPM(TimeMLP(2, 2, (8,)), (2,), SCHEDULE, 6)
-    x = torch.randn(5, 2)
-    rows = []
-    for form in (by_mean, by_data, by_noise, by_score, by_velocity):
-        rows.append(model.terms(x, form, torch.Generator().manual_seed(1)))
-        assert rows[-1].shape == (7, 5)
-        assert torch.allclose(rows[-1], rows[0], rtol=1e-9)
-    assert torch.allclose(
-        model.elbo(x, generator=torch.Generator().manual_seed(1)), -rows[0].sum(0)
-    )
+        assert not torch.allclose(rows[0][t - 1], off, rtol=1e-2)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +176,14 @@ def test_gap_of_a_mixture(steps, matched):
     gap = gap_of_two(grid(steps), matched)
     assert gap == pytest.approx(table[steps], abs=1e-3 if table[steps] < 10 else 5e-3)
     variance = Matched(TWO) if matched else None
-    model = DDPM(TWO.denoiser(SCHEDULE), (1,), SCHEDULE, steps, PredictsData, variance)
+    model = DDPM(
+        TWO.denoiser(SCHEDULE),
+        (1,),
+        SCHEDULE,
+        steps,
+        parametrisation=PredictsData(),
+        variance=variance,
+    )
     draws = model.terms(TWO.law().sample(20_000)).sum(0)
     result = mean_is(draws, gap + TWO.entropy())
     assert result, result
@@ -190,9 +203,9 @@ def test_one_random_step_has_the_mean_of_all():
     m = grid(16)
     x = DATA.sample(100_000)
     expected = DATA.bound(m, fixed(m))
-    assert mean_is(model.bound(x), expected), mean_is(model.bound(x), expected)
+    assert mean_is(-model.one_step_elbo(x), expected), mean_is(-model.one_step_elbo(x), expected)
     # The weighted loss leaves out what the net cannot change.
-    losses = torch.stack([model.loss(part, exact_weights) for part in x.chunk(200)])
+    losses = torch.stack([model.loss(part, weight=exact_weights) for part in x.chunk(200)])
     prior = DATA.bound(m, DATA.second(m)) - DATA.entropy
     constant = 0.5 * float((2 * pi * m.decoder_var).log()) + prior
     assert mean_is(losses, expected - constant), mean_is(losses, expected - constant)
@@ -229,9 +242,13 @@ def test_hybrid_training_reaches_the_variance_alone():
     x = torch.randn(64, 2)
     names = {name for name, _ in model.named_parameters()}
     net = {name for name in names if name.startswith("net.")}
-    assert set(dead_parameters(lambda: model.bound(x, mean_fixed=True).mean(), model)) == net
+    assert (
+        set(dead_parameters(lambda: model.one_step_elbo(x, mean_fixed=True).mean(), model)) == net
+    )
     assert set(dead_parameters(lambda: model.loss(x), model)) == names - net
-    both = dead_parameters(lambda: model.loss(x) + model.bound(x, mean_fixed=True).mean(), model)
+    both = dead_parameters(
+        lambda: model.loss(x) - model.one_step_elbo(x, mean_fixed=True).mean(), model
+    )
     assert both == []
     assert dead_parameters(lambda: -model.elbo(x).mean(), model) == []
 

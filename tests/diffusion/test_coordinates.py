@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from gentoolkit.diffusion import (
+    Denoiser,
     LinearBeta,
     LogSnrLinear,
     PredictsData,
@@ -12,43 +13,42 @@ from gentoolkit.diffusion import (
     PredictsVelocity,
     SubVP,
     VarianceExploding,
-    perturb,
+    tweedie,
 )
-from gentoolkit.diffusion.matching import tweedie
 from gentoolkit.targets import GaussianMixture
 
-READS = [PredictsNoise, PredictsData, PredictsScore, PredictsVelocity]
+KINDS = [PredictsNoise(), PredictsData(), PredictsScore(), PredictsVelocity()]
 SCHEDULES = [LogSnrLinear(), LinearBeta(), SubVP(), VarianceExploding(0.05, 10.0)]
 
 
 @pytest.mark.parametrize("event", [(3,), (2, 4, 4)])
-@pytest.mark.parametrize("reads", READS)
+@pytest.mark.parametrize("p", KINDS)
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_the_right_output_gives_the_truth_in_every_coordinate(schedule, reads, event):
+def test_the_right_output_gives_the_truth_in_every_coordinate(schedule, p, event):
     """Catches a lost sign of the score, a v of another schedule, levels spread over the batch."""
     x0, e = torch.randn(9, *event), torch.randn(9, *event)
     t = torch.linspace(0.05, 1.0, 9)
     a, s = (level.reshape(-1, *[1] * len(event)) for level in schedule.levels(t))
     x = a * x0 + s * e
-    assert torch.allclose(perturb(schedule, x0, e, t), x, atol=1e-14)
-    p = reads(schedule)
-    output = p.target(x0, e, t)
+    assert torch.allclose(schedule.add_noise(x0, e, t), x, atol=1e-14)
+    output = p.target(x0, e, a, s)
     # At time 1 the data are divided by a signal of 0.0066: two digits go, no more.
-    assert torch.allclose(p.to_data(x, t, output), x0, atol=1e-11)
-    assert torch.allclose(p.to_noise(x, t, output), e, atol=1e-11)
-    assert torch.allclose(p.to_score(x, t, output), -e / s, atol=1e-10)
-    assert torch.allclose(p.to_velocity(x, t, output), a * e - s * x0, atol=1e-11)
+    assert torch.allclose(p.to_data(x, output, a, s), x0, atol=1e-11)
+    assert torch.allclose(p.to_noise(x, output, a, s), e, atol=1e-11)
+    model = Denoiser(lambda x, t: output, schedule, p)
+    assert torch.allclose(model.data(x, t), x0, atol=1e-11)
+    assert torch.allclose(model.noise(x, t), e, atol=1e-11)
+    assert torch.allclose(model.score(x, t), -e / s, atol=1e-10)
     # The control: the opposite sign is seen.
-    assert not torch.allclose(p.to_data(x, t, -output), x0, atol=0.1)
+    assert not torch.allclose(p.to_data(x, -output, a, s), x0, atol=0.1)
 
 
-@pytest.mark.parametrize("reads", READS)
-def test_one_time_serves_all_rows(reads):
+@pytest.mark.parametrize("p", KINDS)
+def test_one_time_serves_all_rows(p):
     """Catches a time of shape () that does not broadcast."""
-    p = reads(LogSnrLinear())
     x, output = torch.randn(4, 2), torch.randn(4, 2)
-    one = torch.tensor(0.3)
-    assert torch.equal(p.to_data(x, one, output), p.to_data(x, one.expand(4), output))
+    model, one = Denoiser(lambda x, t: output, LogSnrLinear(), p), torch.tensor(0.3)
+    assert torch.equal(model.data(x, one), model.data(x, one.expand(4)))
 
 
 MEANS = torch.tensor([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]], dtype=torch.float64)
@@ -76,21 +76,21 @@ def test_tweedie_is_the_posterior_mean(time):
     means = MEANS + gain * (x[:, None] - a * MEANS)  # (B, K, D)
     expected = (law.responsibilities(x)[..., None] * means).sum(1)
     assert torch.allclose(tweedie(x, score, a, s), expected, atol=1e-11)
-    assert torch.allclose(PredictsScore(schedule).to_data(x, t, score), expected, atol=1e-11)
+    assert torch.allclose(PredictsScore().to_data(x, score, a, s), expected, atol=1e-11)
     assert not torch.allclose(tweedie(x, score, a, s.sqrt()), expected, atol=1e-2)
 
 
-@pytest.mark.parametrize("reads", READS)
-def test_float32_stays_float32_and_near(reads):
+@pytest.mark.parametrize("p", KINDS)
+def test_float32_stays_float32_and_near(p):
     """Catches a table in float64 that lifts the states, and a conversion that loses float32."""
     schedule = LogSnrLinear()
     x0, e = torch.randn(50, 2), torch.randn(50, 2)
     t = torch.linspace(0, 1, 50)
-    p = reads(schedule)
     low = [v.float() for v in (x0, e, t)]
-    x = perturb(schedule, *low)
+    x = schedule.add_noise(*low)
     assert x.dtype == torch.float32
-    data = p.to_data(x, low[2], p.target(*low))
+    a, s = (level[:, None] for level in schedule.levels(low[2]))
+    data = p.to_data(x, p.target(*low[:2], a, s), a, s)
     assert data.dtype == torch.float32
     assert torch.allclose(data.double(), x0, atol=1e-4)
 
@@ -101,16 +101,16 @@ def test_bad_arguments_say_what_is_wrong():
     x = torch.randn(3, 2)
     zero = torch.zeros(3)
     for wrong in (
-        lambda: PredictsNoise(schedule).to_score(x, zero, x),
-        lambda: PredictsData(schedule).to_noise(x, zero, x),
-        lambda: PredictsScore(schedule).target(x, x, zero),
+        lambda: Denoiser(lambda x, t: x, schedule, PredictsNoise()).score(x, zero),
+        lambda: PredictsData().to_noise(x, x, 1.0, zero),
+        lambda: PredictsScore().target(x, x, 1.0, 0.0),
     ):
         with pytest.raises(ValueError, match="needs noise; got"):
             wrong()
     with pytest.raises(ValueError, match="one for each row; got"):
-        perturb(schedule, x, x, torch.rand(2))
+        schedule.add_noise(x, x, torch.rand(2))
     with pytest.raises(ValueError, match=r"\[0, 1\].*; got"):
-        PredictsNoise(schedule).to_data(x, torch.tensor([0.1, 0.2, 1.2]), x)
+        schedule.add_noise(x, x, torch.tensor([0.1, 0.2, 1.2]))
     with pytest.raises(ValueError, match="must have the shape of x.*; got"):
         tweedie(x, x[:2], 1.0, 1.0)
     with pytest.raises(ValueError, match="signal must be positive"):

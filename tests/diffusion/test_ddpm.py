@@ -6,24 +6,22 @@ from typing import cast
 import pytest
 import torch
 
-from gentoolkit.core import Chain, FunctionKernel, Gaussian
+from gentoolkit.core import Chain, FunctionKernel, Gaussian, Kernel
 from gentoolkit.core.checks import bridge, dead_parameters, mean_is, mean_weight, same_ratio
 from gentoolkit.diffusion import (
     DDPM,
     Betas,
+    GivenVariance,
     LearnedLogSnr,
     LinearBeta,
     LogSnrLinear,
+    NoisingVariance,
     PredictsData,
     VarianceExploding,
-)
-from gentoolkit.diffusion.grids import noisy_times
-from gentoolkit.diffusion.moves import (
-    GivenVariance,
-    NoisingVariance,
-    moves_of,
+    coefficients,
 )
 from gentoolkit.nets import TimeMLP
+from gentoolkit.processes.grids import noisy_times
 from tests.diffusion.exact import THREE, Normal
 
 SCHEDULE = LogSnrLinear()
@@ -33,11 +31,11 @@ DATA = Normal()
 def mixture_model(steps=16, data=THREE, variance=None):
     schedule = LogSnrLinear(4.0, -6.0)
     net = data.denoiser(schedule)
-    return DDPM(net, (2,), schedule, steps, PredictsData, variance)
+    return DDPM(net, (2,), schedule, steps, parametrisation=PredictsData(), variance=variance)
 
 
 def test_chain_steps_keep_one_ratio():
-    """Catches a kernel whose push and pull are scored with other moves."""
+    """Catches a kernel whose push and pull are scored with other coefficients."""
     model = mixture_model(5)
     chain = model.chain()
     states = chain.pull(THREE.law().sample(20)).states
@@ -48,7 +46,7 @@ def test_chain_steps_keep_one_ratio():
 
 def test_pull_adds_exactly_the_noise_of_the_schedule():
     """Catches noise added in the wrong order of steps: every state has its closed-form moments."""
-    m = mixture_model().moves()
+    m = mixture_model().coefficients()
     x = torch.tensor([[1.0, -2.0]]).expand(40_000, 2)
     states = mixture_model().chain().pull(x).states[::-1]
     for i, state in enumerate(states[1:]):
@@ -96,7 +94,7 @@ def test_push_and_pull_tell_the_normaliser():
 
     chain = model.chain()
     kernels = [
-        FunctionKernel(wrong(k.f), k.b) for k in chain.steps if isinstance(k, FunctionKernel)
+        FunctionKernel(wrong(k.push_law), k.pull_law) for k in chain.steps if isinstance(k, Kernel)
     ]
     bad = Chain(chain.source, kernels).push(20_000).log_weight(lambda x: target.log_prob(x) + 0.9)
     assert len(kernels) == 12 and not bridge(bad, back, 0.9)
@@ -105,7 +103,7 @@ def test_push_and_pull_tell_the_normaliser():
 def test_a_variance_exploding_chain_starts_wide():
     """Catches a source of deviation one under a schedule whose noise ends at 9."""
     schedule = VarianceExploding(0.1, 9.0)
-    model = DDPM(THREE.denoiser(schedule), (2,), schedule, 20, PredictsData)
+    model = DDPM(THREE.denoiser(schedule), (2,), schedule, 20, parametrisation=PredictsData())
     trajectory = model.chain().push(20_000)
     assert float(trajectory.states[0].std()) == pytest.approx(9.0, rel=0.03)
     x = THREE.law().sample(10_000)
@@ -118,9 +116,11 @@ def test_a_variance_exploding_chain_starts_wide():
 def test_samples_of_the_exact_net_follow_the_data():
     """Catches noise at the last step, and steps taken in the wrong order."""
     schedule = LogSnrLinear(1.0, -9.0)  # much noise is left for the last step
-    m = moves_of(schedule, noisy_times(schedule, 40))
+    m = coefficients(schedule, noisy_times(schedule, 40))
     exact = GivenVariance(DATA.second(m))
-    model = DDPM(DATA.denoiser(schedule), (1,), schedule, 40, PredictsData, exact)
+    model = DDPM(
+        DATA.denoiser(schedule), (1,), schedule, 40, parametrisation=PredictsData(), variance=exact
+    )
     x, pushed = model.sample(40_000)[:, 0], model.chain().push(40_000).states[-1][:, 0]
     # The last step takes the mean, so exactly its variance is missing.
     lost = float(DATA.second(m)[0])
@@ -129,7 +129,7 @@ def test_samples_of_the_exact_net_follow_the_data():
         assert mean_is(draws, DATA.mean), mean_is(draws, DATA.mean)
         squares = (draws - DATA.mean).square()
         assert mean_is(squares, var), mean_is(squares, var)
-    again = [model.sample(3, torch.Generator().manual_seed(5)) for _ in range(2)]
+    again = [model.sample(3, generator=torch.Generator().manual_seed(5)) for _ in range(2)]
     assert torch.equal(*again)
 
 
@@ -149,7 +149,7 @@ def test_a_coarser_model_shares_its_net_and_keeps_the_ends():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_dtype_survives(dtype):
-    """Catches the float64 tables of the moves lifting the states."""
+    """Catches the float64 tables of coefficients lifting the states."""
     model = DDPM(TimeMLP(2, 2, (8,)), (2,), Betas.linear(10, 0.01, 0.5), 10).to(dtype)
     x = torch.randn(4, 2, dtype=dtype)
     assert model.loss(x).dtype == model.elbo(x).dtype == model.sample(2).dtype == dtype
@@ -171,17 +171,17 @@ def test_images_and_labels_pass_through():
         return what(torch.Generator().manual_seed(2))
 
     for what in (
-        lambda y: seeded(lambda g: model.terms(x, generator=g, label=y)).sum(0),
-        lambda y: seeded(lambda g: model.bound(x, g, y)),
-        lambda y: seeded(lambda g: model.sample(5, g, y)).flatten(1).sum(1),
+        lambda y: seeded(lambda g: model.terms(x, generator=g, context=y)).sum(0),
+        lambda y: seeded(lambda g: model.one_step_elbo(x, generator=g, context=y)),
+        lambda y: seeded(lambda g: model.sample(5, generator=g, context=y)).flatten(1).sum(1),
         lambda y: seeded(lambda g: model.chain(y).pull(x, g)).log_evidence(),
     ):
         same = what(label) == what(torch.zeros(5, dtype=torch.long))
         assert same.tolist() == [True, False, False, False, False]
-    assert model.terms(x, label=label).shape == (4, 5)
-    assert model.sample(5, label=label).shape == (5, 1, 4, 4)
+    assert model.terms(x, context=label).shape == (4, 5)
+    assert model.sample(5, context=label).shape == (5, 1, 4, 4)
     losses = [
-        float(seeded(lambda g, y=y: model.loss(x, generator=g, label=y)))
+        float(seeded(lambda g, y=y: model.loss(x, generator=g, context=y)))
         for y in (label, label, 0 * label)
     ]
     assert losses[0] == losses[1] != losses[2]
@@ -191,7 +191,7 @@ def test_a_copy_has_its_own_learned_schedule():
     """Catches a reading of the net that still looks at the schedule of the original."""
     model = DDPM(TimeMLP(2, 2, (8,)), (2,), LearnedLogSnr(), 4)
     twin = copy.deepcopy(model)
-    assert twin.reads.schedule is twin.schedule is not model.schedule
+    assert twin.schedule is not model.schedule
     assert any(name.startswith("schedule.") for name in model.state_dict())
     x = torch.randn(8, 2)
     assert dead_parameters(lambda: -model.elbo(x).mean(), model) == []
@@ -209,16 +209,16 @@ class Rising(LogSnrLinear):
     [
         (lambda net: DDPM(net, (2,), SCHEDULE, 0), ValueError, "at least 1"),
         (lambda net: DDPM(net, (2,), SCHEDULE, cast(int, 2.5)), TypeError, "whole number"),
-        (lambda net: DDPM(net, cast(tuple, 2), SCHEDULE, 5), TypeError, "tuple"),
+        (lambda net: DDPM(net, cast(tuple, (2.5,)), SCHEDULE, 5), TypeError, "whole number"),
         (lambda net: DDPM(net, (0,), SCHEDULE, 5), ValueError, "at least 1"),
         (lambda net: DDPM(net, (2,), Rising(), 5), ValueError, "fall strictly"),
         (
-            lambda net: DDPM(net, (2,), LinearBeta(), torch.tensor([0.0, 0.5, 1.0])),
+            lambda net: DDPM(net, (2,), LinearBeta(), torch.tensor([1.0, 0.5, 0.0])),
             ValueError,
             "leave out the time",
         ),
-        (lambda net: DDPM(net, (2,), SCHEDULE, torch.tensor([0.5, 0.2])), ValueError, "increases"),
-        (lambda net: DDPM(net, (2,), SCHEDULE, torch.tensor([0.5, 1.2])), ValueError, "0, 1"),
+        (lambda net: DDPM(net, (2,), SCHEDULE, torch.tensor([0.2, 0.5])), ValueError, "falls"),
+        (lambda net: DDPM(net, (2,), SCHEDULE, torch.tensor([1.2, 0.5])), ValueError, "0, 1"),
         (lambda net: DDPM(net, (2,), SCHEDULE, torch.tensor([1, 2])), TypeError, "floating"),
         (lambda net: DDPM(net, (2,), SCHEDULE, 5).sample(0), ValueError, "at least 1"),
         (
@@ -226,8 +226,12 @@ class Rising(LogSnrLinear):
             TypeError,
             "pixels",
         ),
-        (lambda net: DDPM(net, (2,), SCHEDULE, 5).elbo(torch.randn(3, 3)), ValueError, "reshape"),
-        (lambda net: DDPM(net, (2,), SCHEDULE, 5).bound(torch.randn(0, 2)), ValueError, "empty"),
+        (
+            lambda net: DDPM(net, (2,), SCHEDULE, 5).elbo(torch.randn(3, 3)),
+            ValueError,
+            "one row for each",
+        ),
+        (lambda net: DDPM(net, (2,), SCHEDULE, 5).elbo(torch.randn(0, 2)), ValueError, "empty"),
         (
             lambda net: DDPM(net, (2,), SCHEDULE, 5).loss(torch.full((3, 2), torch.nan)),
             ValueError,

@@ -8,27 +8,26 @@ import torch
 from gentoolkit.diffusion import (
     ClassifierFree,
     ClassifierGuided,
+    Denoiser,
     LogSnrLinear,
     PredictsData,
     PredictsNoise,
     PredictsScore,
     PredictsVelocity,
     ProbabilityFlow,
-    even_times,
 )
-from gentoolkit.diffusion.samplers import last
 from gentoolkit.numerics import rk4
 from gentoolkit.targets import GaussianMixture
-from tests.diffusion.carried import Exact, law_at, mixture
+from tests.diffusion.carried import Exact, exact, law_at, mixture
 
 LONG = LogSnrLinear(14.0, -14.0)
 BOTH = mixture([-1.0, 1.0], [0.5, 0.5], [0.5, 0.5])
 NULL = 2
 KINDS = {
-    "noise": PredictsNoise(LONG),
-    "data": PredictsData(LONG),
-    "score": PredictsScore(LONG),
-    "velocity": PredictsVelocity(LONG),
+    "noise": PredictsNoise(),
+    "data": PredictsData(),
+    "score": PredictsScore(),
+    "velocity": PredictsVelocity(),
 }
 
 
@@ -60,7 +59,7 @@ def drawn(net, kind="noise"):
     """Mean and deviation of what the probability flow makes of the source's quantiles."""
     u = (torch.arange(1000) + 0.5) / 1000
     x = torch.special.ndtri(u)[:, None]
-    y = last(ProbabilityFlow(rk4)(net, LONG, KINDS[kind], x, even_times(200))).x
+    y = ProbabilityFlow(rk4).sample(Denoiser(net, LONG, KINDS[kind]), x, 200)
     return float(y.mean()), float(y.std())
 
 
@@ -105,9 +104,9 @@ def test_both_kinds_of_guidance_agree_in_every_coordinate(kind, scale):
         one = GaussianMixture(one.means[1:], one.stds[1:], torch.ones(1))
         truth = both.score(x) + scale * (one.score(x) - both.score(x))
         free = ClassifierFree(Conditional(kind), torch.tensor(1), NULL, scale)
-        tied = ClassifierGuided(Exact(BOTH, LONG, kind), reading, log_class, scale)
+        tied = ClassifierGuided(exact(BOTH, LONG, kind, reading), log_class, scale)
         for net in (free, tied):
-            score = reading.to_score(x, t, net(x, t))
+            score = Denoiser(net, LONG, reading).score(x, t)
             torch.testing.assert_close(score, truth, rtol=1e-8, atol=1e-8)
 
 
@@ -132,7 +131,7 @@ def test_each_row_has_its_own_class():
 
 def test_a_classifier_works_where_gradients_are_off():
     """Catches a sampler's no_grad that reaches into the classifier."""
-    net = ClassifierGuided(Exact(BOTH, LONG), KINDS["noise"], log_class, 1.0)
+    net = ClassifierGuided(exact(BOTH, LONG), log_class, 1.0)
     assert drawn(net)[0] == pytest.approx(1.0, abs=5e-3)
 
 
@@ -149,7 +148,7 @@ def test_a_classifier_works_where_gradients_are_off():
         (lambda: ClassifierFree(Conditional(), torch.tensor(1.0), 2), TypeError, "class numbers"),
         (lambda: ClassifierFree(Conditional(), 1, 2), TypeError, "class numbers"),  # type: ignore
         (
-            lambda: ClassifierGuided(Exact(BOTH, LONG), KINDS["noise"], lambda x, t: x, 2.0)(
+            lambda: ClassifierGuided(exact(BOTH, LONG), lambda x, t: x, 2.0)(
                 torch.ones(3, 1), torch.full((3,), 0.5)
             ),
             ValueError,

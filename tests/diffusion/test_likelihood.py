@@ -5,25 +5,22 @@ import torch
 
 from gentoolkit.core import Chain, checks
 from gentoolkit.diffusion import (
+    Denoiser,
     LinearBeta,
-    PredictsNoise,
     PredictsVelocity,
     ProbabilityFlowMap,
     SubVP,
     VarianceExploding,
     even_log_snr,
     even_times,
-    prior,
 )
-from gentoolkit.numerics import gaussian, heun, rademacher, rk4
+from gentoolkit.numerics import Hutchinson, gaussian, heun, rademacher, rk4
 from gentoolkit.targets import GaussianMixture
-from tests.diffusion.carried import LINE, PLANE, VP, Exact, flow_end, law_at, slopes
+from tests.diffusion.carried import LINE, PLANE, VP, exact, flow_end, law_at, slopes
 
 
 def flow(law, schedule, times, **changed):
-    return ProbabilityFlowMap(
-        Exact(law, schedule), schedule, PredictsNoise(schedule), times, **changed
-    )
+    return ProbabilityFlowMap(exact(law, schedule), times, **changed)
 
 
 class Smooth(torch.nn.Module):
@@ -40,9 +37,8 @@ class Smooth(torch.nn.Module):
 
 
 def rough(event=(2,), steps=20, **changed):
-    return ProbabilityFlowMap(
-        Smooth(event), VP, PredictsVelocity(VP), even_log_snr(VP, steps, 0.05), **changed
-    )
+    model = Denoiser(Smooth(event), VP, PredictsVelocity())
+    return ProbabilityFlowMap(model, even_log_snr(VP, steps, 0.05), **changed)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +105,7 @@ def test_it_is_a_bijection_with_the_right_jacobian(event):
 @pytest.mark.parametrize("noise", [rademacher, gaussian])
 def test_estimates_average_to_the_exact_trace(noise):
     """Catches a biased estimate, and one that ignores its generator."""
-    step = rough(noise=noise)
+    step = rough(trace=Hutchinson(noise))
     x = torch.randn(1, 2)
     rows = x.expand(3_000, 2)
     with torch.no_grad():
@@ -124,12 +120,12 @@ def test_estimates_average_to_the_exact_trace(noise):
 
 def test_a_chain_refuses_the_estimate():
     """Catches a random number called log_prob."""
-    step, x = rough(noise=rademacher), torch.randn(4, 2)
-    chain = Chain(prior(VP, 2), [step])
+    step, x = rough(trace=Hutchinson(rademacher)), torch.randn(4, 2)
+    chain = Chain(VP.source((2,)), [step])
     with pytest.raises(ValueError, match="exact log-determinants"):
         chain.log_prob(x)
     assert chain.pull(x).log_evidence().shape == (4,)
-    assert Chain(prior(VP, 2), [step.exact()]).log_prob(x).shape == (4,)
+    assert Chain(VP.source((2,)), [step.exact()]).log_prob(x).shape == (4,)
 
 
 def test_the_density_integrates_to_one():
@@ -137,20 +133,20 @@ def test_the_density_integrates_to_one():
     line = torch.linspace(-7, 7, 81)
     grid = torch.cartesian_prod(line, line)
     with torch.no_grad():
-        density = Chain(prior(VP, 2), [rough(steps=30)]).log_prob(grid).exp()
+        density = Chain(VP.source((2,)), [rough(steps=30)]).log_prob(grid).exp()
     assert float(density.sum() * (line[1] - line[0]) ** 2) == pytest.approx(1.0, abs=2e-3)
 
 
 def test_gradients_reach_the_net_and_single_stays_single():
     """Catches a detached net, and times that lift the dtype."""
     step = rough(steps=3)
-    loss = Chain(prior(VP, 2), [step]).log_prob(torch.randn(4, 2)).sum()
+    loss = Chain(VP.source((2,)), [step]).log_prob(torch.randn(4, 2)).sum()
     loss.backward()
-    assert isinstance(step.net, Smooth) and step.net.weight.grad is not None
-    assert float(step.net.weight.grad.abs().min()) > 0
+    assert isinstance(step.denoiser.net, Smooth) and step.denoiser.net.weight.grad is not None
+    assert float(step.denoiser.net.weight.grad.abs().min()) > 0
     for steps in range(3, 9):  # rounded steps would lead beyond time 1
         times = even_times(steps, 0.05)
-        single = ProbabilityFlowMap(Smooth().float(), VP, PredictsVelocity(VP), times)
+        single = ProbabilityFlowMap(Denoiser(Smooth().float(), VP, PredictsVelocity()), times)
         for carry in (single.transform, single.inverse):
             y, log_det = carry(torch.randn(4, 2, dtype=torch.float32))
             assert y.dtype == log_det.dtype == torch.float32
@@ -161,7 +157,7 @@ def test_the_prior_is_as_wide_as_the_noise():
     for schedule, std in ((VP, 1.0), (VarianceExploding(0.01, 20.0), 20.0)):
         law = law_at(GaussianMixture(torch.zeros(1, 3), torch.ones(1), torch.ones(1)), schedule, 1)
         x = std * torch.randn(50, 3)
-        source = prior(schedule, 3)
+        source = schedule.source((3,))
         assert float((source.log_prob(x) - law.log_prob(x)).abs().max()) < 0.02
         assert source.std == std
 
@@ -180,7 +176,7 @@ def test_the_prior_is_as_wide_as_the_noise():
             "finite",
         ),
         (lambda: rough().push(torch.ones(2, 2, dtype=torch.int64)), TypeError, "floating-point"),
-        (lambda: prior(VP, 0), ValueError, "at least 1"),
+        (lambda: VP.source((0,)), ValueError, "at least 1"),
     ],
 )
 def test_bad_input_is_refused(call, error, words):

@@ -10,6 +10,7 @@ from gentoolkit.diffusion import (
     DDIM,
     EDM,
     AdaptiveFlow,
+    Denoiser,
     DPMSolver2,
     DPMSolverPlusPlus2M,
     LinearBeta,
@@ -23,9 +24,8 @@ from gentoolkit.diffusion import (
     even_times,
     karras_times,
 )
-from gentoolkit.diffusion.samplers import last
 from gentoolkit.numerics import euler, heun, rk4
-from tests.diffusion.carried import LINE, PLANE, VP, Exact, flow_end, law_at, run, slopes
+from tests.diffusion.carried import LINE, PLANE, VP, Exact, exact, flow_end, law_at, run, slopes
 
 ORDERS = {
     "euler": (ProbabilityFlow(euler), 1),
@@ -41,9 +41,7 @@ X = torch.linspace(-2.2, 2.2, 23, dtype=torch.float64)[:, None]
 
 def errors(sampler, schedule, grid, steps, end):
     truth = flow_end(schedule.prior_std * X, LINE, schedule, 1.0, end)
-    there = [
-        run(sampler, LINE, PredictsNoise(schedule), schedule.prior_std * X, grid(n)) for n in steps
-    ]
+    there = [run(sampler, LINE, schedule, schedule.prior_std * X, grid(n)) for n in steps]
     return [float((y - truth).abs().mean()) for y in there]
 
 
@@ -90,8 +88,8 @@ def test_the_order_check_sees_broken_solvers():
     truth, off = flow_end(X, LINE, VP, 1.0, 0.01), []
     for n in (40, 80):
         net = Doubled(LINE, VP)
-        *_, end = ProbabilityFlow(heun)(net, VP, PredictsNoise(VP), X, grid(n))
-        off.append(float((end.x - truth).abs().mean()))
+        end = ProbabilityFlow(heun).sample(Denoiser(net, VP, PredictsNoise()), X, grid(n))
+        off.append(float((end - truth).abs().mean()))
     assert min(off) > 1.0
 
 
@@ -111,18 +109,18 @@ def test_the_order_check_sees_broken_solvers():
 def test_the_net_is_called_no_more_than_needed(sampler, calls):
     """Catches a slope computed twice, and a call at time 0, where no score is left."""
     net = Exact(PLANE, VP)
-    states = list(sampler(net, VP, PredictsNoise(VP), torch.randn(4, 2), even_times(6)))
+    states = list(sampler.walk(Denoiser(net, VP, PredictsNoise()), torch.randn(4, 2), 6))
     assert len(net.asked) == calls and min(net.asked) > 0.0
     assert len(states) == 7 and torch.isfinite(states[-1].x).all()
     counts = [state.calls for state in states]
     assert counts[0] == 0 and counts[-1] == calls and counts == sorted(set(counts))
-    torch.testing.assert_close(states[-1].x, states[-1].data)
+    torch.testing.assert_close(states[-1].x, states[-1].estimate)
 
 
 def test_the_midpoint_lies_in_log_snr():
     """Catches a midpoint in time, which the order does not show."""
     net, times = Exact(PLANE, VP), even_log_snr(VP, 3, 0.1)
-    list(DPMSolver2()(net, VP, PredictsNoise(VP), torch.randn(4, 2), times))
+    DPMSolver2().sample(Denoiser(net, VP, PredictsNoise()), torch.randn(4, 2), times)
     between = torch.tensor(net.asked[1::2])
     log_snr = VP.log_snr(times)
     torch.testing.assert_close(VP.log_snr(between), 0.5 * (log_snr[1:] + log_snr[:-1]))
@@ -145,7 +143,7 @@ def test_the_two_step_rule_against_a_known_integral():
         knots = torch.tensor([start - 0.7 * h, start, start + h])
         times = schedule.time_of(2.0 * knots)
         x = torch.zeros(1, 1)
-        states = list(DPMSolverPlusPlus2M()(net, schedule, PredictsData(schedule), x, times))
+        states = list(DPMSolverPlusPlus2M().walk(Denoiser(net, schedule, PredictsData()), x, times))
         s0, s1 = (float(schedule.noise(t)) for t in times[1:])
         # The integral of exp(l) l is exp(l) (l - 1).
         inner = lambda v: v.exp() * (v - 1.0)  # noqa: E731
@@ -161,31 +159,31 @@ def test_churn_keeps_the_marginal():
     x = law_at(LINE, schedule, 1.0).sample(20_000)
     times = karras_times(schedule, 60, 0.02)
     for churn in (0.0, 20.0):
-        y = run(EDM(churn), LINE, PredictsNoise(schedule), x, times, seed=3)
+        y = run(EDM(churn), LINE, schedule, x, times, seed=3)
         noise = float(schedule.noise(torch.tensor(0.02)))
         mean = 0.4 * -1.0 + 0.6 * 1.5
         square = 0.4 * (1.0 + 0.04) + 0.6 * (2.25 + 0.09) + noise**2
         for values, truth in ((y, mean), (y.square(), square)):
             result = checks.mean_is(values[:, 0], truth)
             assert result, result
-    wide = run(replace(EDM(20.0), inflation=1.3), LINE, PredictsNoise(schedule), x, times, seed=3)
+    wide = run(replace(EDM(20.0), noise_scale=1.3), LINE, schedule, x, times, seed=3)
     assert not checks.mean_is(wide[:, 0].square(), square)
 
 
 def test_churn_is_bounded_and_random():
     """Catches a level above the schedule's end, and churn outside its range."""
     x, times = torch.randn(5, 2), karras_times(VP, 5, 0.01)
-    ends = [run(EDM(40.0), PLANE, PredictsNoise(VP), x, times, seed=s) for s in (1, 1, 2)]
+    ends = [run(EDM(40.0), PLANE, VP, x, times, seed=s) for s in (1, 1, 2)]
     assert torch.equal(ends[0], ends[1]) and not torch.equal(ends[0], ends[2])
-    outside = run(EDM(40.0, low=1e6), PLANE, PredictsNoise(VP), x, times, seed=1)
-    assert torch.equal(outside, run(EDM(), PLANE, PredictsNoise(VP), x, times))
+    outside = run(EDM(40.0, low=1e6), PLANE, VP, x, times, seed=1)
+    assert torch.equal(outside, run(EDM(), PLANE, VP, x, times))
 
 
 def test_two_runs_of_one_sampler_do_not_meet():
     """Catches a memory of the last step that is kept by the sampler, not by the run."""
     sampler, times = DPMSolverPlusPlus2M(), even_times(5)
-    x, net = torch.randn(4, 2), Exact(PLANE, VP)
-    start = lambda: sampler(net, VP, PredictsNoise(VP), x, times)  # noqa: E731
+    x = torch.randn(4, 2)
+    start = lambda: sampler.walk(exact(PLANE, VP), x, times)  # noqa: E731
     alone = [state.x for state in start()]
     for one, two, expected in zip(start(), start(), alone, strict=True):
         assert torch.equal(one.x, expected) and torch.equal(two.x, expected)
@@ -195,11 +193,12 @@ def test_adaptive_steps_find_the_quantile_to_their_tolerance():
     """Catches a lost half of g^2, and a tolerance that is not handed on: errors and calls."""
     ends = torch.tensor([1.0, 0.01])
     truth = flow_end(X, LINE, VP, 1.0, 0.01)
-    fine = run(ProbabilityFlow(rk4), LINE, PredictsNoise(VP), X, even_log_snr(VP, 400, 0.01))
+    fine = run(ProbabilityFlow(rk4), LINE, VP, X, even_log_snr(VP, 400, 0.01))
     errors, calls = [], []
     for tolerance in (1e-3, 1e-5, 1e-7):
         net = Exact(LINE, VP)
-        end = last(AdaptiveFlow(tolerance, tolerance)(net, VP, PredictsNoise(VP), X, ends))
+        model = Denoiser(net, VP, PredictsNoise())
+        *_, end = AdaptiveFlow(tolerance, tolerance).walk(model, X, ends)
         errors.append(float((end.x - truth).abs().max()))
         calls.append(end.calls)
         assert end.calls == len(net.asked)
@@ -212,8 +211,8 @@ def test_adaptive_steps_find_the_quantile_to_their_tolerance():
 
 def test_adaptive_states_lie_on_the_asked_times():
     """Catches states of the solver's own times, and a solution that depends on where one looks."""
-    times, kind = torch.tensor([1.0, 0.6, 0.25, 0.05]), PredictsNoise(VP)
-    states = list(AdaptiveFlow(1e-8, 1e-8)(Exact(LINE, VP), VP, kind, X, times))
+    times = torch.tensor([1.0, 0.6, 0.25, 0.05])
+    states = list(AdaptiveFlow(1e-8, 1e-8).walk(exact(LINE, VP), X, times))
     assert [state.time for state in states] == pytest.approx(times.tolist())
     for state in states:
         truth = flow_end(X, LINE, VP, 1.0, state.time)
@@ -222,11 +221,12 @@ def test_adaptive_states_lie_on_the_asked_times():
 
 def test_an_adaptive_solution_that_fails_says_so():
     """Catches a number returned without its tolerance: too few steps, and a net that jumps."""
-    times, kind = torch.tensor([1.0, 0.01]), PredictsNoise(VP)
+    times = torch.tensor([1.0, 0.01])
     with pytest.raises(ValueError, match=r"not converged: after 4 tries.*raise rtol"):
-        list(AdaptiveFlow(1e-9, 1e-9, 3)(Exact(LINE, VP), VP, kind, X, times))
+        AdaptiveFlow(1e-9, 1e-9, 3).sample(exact(LINE, VP), X, times)
     with pytest.raises(ValueError, match="not converged"):
-        list(AdaptiveFlow()(lambda x, t: torch.randn_like(x), VP, kind, X, times))
+        jumpy = Denoiser(lambda x, t: torch.randn_like(x), VP, PredictsNoise())
+        AdaptiveFlow().sample(jumpy, X, times)
 
 
 @pytest.mark.parametrize(
@@ -236,11 +236,11 @@ def test_an_adaptive_solution_that_fails_says_so():
         (lambda: AdaptiveFlow(max_steps=0), "max_steps must be at least 1"),
         (lambda: EDM(churn=-1.0), "churn must be >= 0"),
         (lambda: EDM(low=2.0, high=1.0), "0 <= low <= high"),
-        (lambda: EDM(inflation=0.0), "inflation must be positive"),
+        (lambda: EDM(noise_scale=0.0), "noise_scale must be positive"),
         (lambda: even_log_snr(LinearBeta(0.1, 20.0), 0, 0.01), "at least 1"),
-        (lambda: even_log_snr(VP, 5, 0.0), "no noise at end"),
+        (lambda: even_log_snr(VP, 5, 0.0), "finite at both ends"),
         (lambda: karras_times(VP, 5, rho=0.0), "rho must be positive"),
-        (lambda: even_times(5, 1.0), r"end must lie in \[0, 1\)"),
+        (lambda: even_times(5, 1.0), "must fall to stop"),
     ],
 )
 def test_bad_input_is_refused(call, words):

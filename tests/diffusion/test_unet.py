@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from gentoolkit.core.checks import dead_parameters, mean_is
-from gentoolkit.diffusion import DDPM, Cosine, PredictsVelocity
-from gentoolkit.diffusion.unet import UNet, hide
+from gentoolkit.diffusion import DDPM, Cosine, PredictsVelocity, UNet, drop_context
 
 
 def test_time_and_class_are_seen_row_by_row():
@@ -29,7 +28,7 @@ def test_gradients_arrive_and_float32_stays():
     net = UNet(1, 8, classes=2)
     model = DDPM(net, (1, 8, 8), Cosine(), 10)
     x, label = torch.randn(6, 1, 8, 8), torch.tensor([0, 1, 2, 0, 1, 2])
-    assert dead_parameters(lambda: model.loss(x, label=label), model) == []
+    assert dead_parameters(lambda: model.loss(x, context=label), model) == []
     small = UNet(1, 8).float()
     assert small(x.float(), torch.rand(6).float()).dtype == torch.float32
 
@@ -37,7 +36,9 @@ def test_gradients_arrive_and_float32_stays():
 def test_it_learns_two_images():
     """Catches a net that cannot use its class: every sample is the image of its label."""
     torch.manual_seed(0)
-    model = DDPM(UNet(1, 8, classes=2), (1, 8, 8), Cosine(6, -6), 20, PredictsVelocity).float()
+    model = DDPM(
+        UNet(1, 8, classes=2), (1, 8, 8), Cosine(6, -6), 20, parametrisation=PredictsVelocity()
+    ).float()
     stripe = torch.ones(8, 8).float()
     stripe[::2] = -1
     images = torch.stack([stripe, stripe.T])[:, None]
@@ -46,25 +47,25 @@ def test_it_learns_two_images():
     losses = []
     for _ in range(100):
         optimiser.zero_grad()
-        loss = model.loss(images[label], label=label)
+        loss = model.loss(images[label], context=label)
         loss.backward()
         optimiser.step()
         losses.append(float(loss.detach()))
     assert sum(losses[-20:]) / 20 < 0.2 * losses[0]
     with torch.no_grad():
-        drawn = model.sample(16, torch.Generator().manual_seed(1), label)
+        drawn = model.sample(16, context=label, generator=torch.Generator().manual_seed(1))
     right = (drawn * images[label]).mean((1, 2, 3))
     wrong = (drawn * images[1 - label]).mean((1, 2, 3))
     assert bool((right > 0.5).all()) and bool((wrong < 0.4).all())
 
 
-def test_hidden_labels_have_their_share():
-    """Catches a share of labels kept for one of labels hidden."""
+def test_dropped_classes_have_their_share():
+    """Catches a share of classes kept for one of classes dropped."""
     label = torch.zeros(20_000, dtype=torch.long)
-    seen = hide(label, 7, 0.2)
+    seen = drop_context(label, 7, 0.2)
     assert set(seen.tolist()) == {0, 7}
     assert mean_is((seen == 7).double(), 0.2)
-    assert torch.equal(hide(label, 7, 0.0), label)
+    assert torch.equal(drop_context(label, 7, 0.0), label)
 
 
 def test_bad_arguments_say_what_is_wrong():
@@ -75,10 +76,10 @@ def test_bad_arguments_say_what_is_wrong():
         (lambda: UNet(0), "at least 1; got"),
         (lambda: net(torch.randn(2, 1, 7, 8), t), "even H and W; got"),
         (lambda: net(torch.randn(2, 3, 8, 8), t), "even H and W; got"),
-        (lambda: UNet(1, 8)(x, t, torch.tensor([0, 1])), "no classes; got"),
+        (lambda: UNet(1, 8)(x, t, torch.tensor([0, 1])), "takes no context; got"),
         (lambda: net(x, t, torch.tensor([0, 3])), r"0\.\.2.*; got"),
         (lambda: net(x, t, torch.tensor([0.0, 1.0])), "int64; got"),
-        (lambda: hide(torch.zeros(2).long(), 2, 1.5), r"\[0, 1\]; got"),
+        (lambda: drop_context(torch.zeros(2).long(), 2, 1.5), r"\[0, 1\]; got"),
     ):
         with pytest.raises(ValueError, match=words):
             wrong()

@@ -5,12 +5,20 @@ import math
 import pytest
 import torch
 
-from gentoolkit.core import Gaussian, log_z, log_z_error
-from gentoolkit.gflownet import GaussianFlowNet
+from gentoolkit.core import Gaussian, Unsupported, log_z, log_z_error
+from gentoolkit.gflownet import (
+    DetailedBalance,
+    FlowMatching,
+    GaussianFlowNet,
+    LogVariance,
+    SubTrajectoryBalance,
+    TrajectoryBalance,
+)
 from gentoolkit.train import fit
 from tests.flows.truth import perturbed
 
 MEAN, STD, LOG_Z = 1.0, 0.5, 0.7
+OBJECTIVES = [TrajectoryBalance(), DetailedBalance(), SubTrajectoryBalance(), LogVariance()]
 
 
 def log_reward(x):
@@ -27,7 +35,9 @@ class Exact(GaussianFlowNet):
 
 def test_a_plain_walk_reverses_the_bridge():
     """Catches the bridge's mean or variance: log w is log Z on every path, and DB is zero."""
-    walk = Exact(lambda x: Gaussian(torch.zeros(1, 2), 1.5).log_prob(x) + LOG_Z, 2, 6, 1.5)
+    walk = Exact(
+        lambda x: Gaussian(torch.zeros(1, 2), 1.5).log_prob(x) + LOG_Z, 2, moves=6, spread=1.5
+    )
     states = walk.paths(200)
     log_w = walk.chain().replay(states).log_weight(walk.log_reward)
     assert float((log_w - LOG_Z).abs().max().detach()) < 1e-10
@@ -38,8 +48,9 @@ def test_a_plain_walk_reverses_the_bridge():
 
     walk.log_z.data.fill_(LOG_Z)
     walk.flow_net = _Known(flow, 6)
-    assert float(walk.residuals(states).detach().abs().max()) < 1e-10
-    assert float(walk.detailed_balance(states).detach()) < 1e-20
+    assert float(walk.account(states).residuals().detach().abs().max()) < 1e-10
+    for objective in OBJECTIVES:
+        assert float(objective(walk, states).detach()) < 1e-20
 
 
 class _Known(torch.nn.Module):
@@ -55,7 +66,7 @@ class _Known(torch.nn.Module):
 def test_weights_average_to_z(seed):
     """Catches a lost move: E[w] = Z for an untrained net, within 4 s.e., and not for a wrong Z."""
     torch.manual_seed(1)
-    model = GaussianFlowNet(log_reward, 1, 3, 1.6)
+    model = GaussianFlowNet(log_reward, 1, moves=3, spread=1.6)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         log_w = model.chain().push(40_000, generator).log_weight(log_reward)
@@ -67,27 +78,43 @@ def test_weights_average_to_z(seed):
 
 def test_residuals_telescope():
     """Catches a flow at the wrong time: the residuals sum to log w - log Z on perturbed nets."""
-    model = perturbed(GaussianFlowNet(log_reward, 2, 5, 1.5, (16,)), 0.3)
+    model = perturbed(GaussianFlowNet(log_reward, 2, moves=5, spread=1.5, hidden=(16,)), 0.3)
     model.log_z.data.fill_(0.3)
-    states = [x + 0.1 for x in model.paths(50)]
+    states = model.paths(50) + 0.1
     log_w = model.chain().replay(states).log_weight(log_reward)
-    assert torch.allclose(model.residuals(states).sum(0), log_w - 0.3, atol=1e-10)
+    account = model.account(states)
+    assert torch.allclose(account.residuals().sum(0), log_w - 0.3, atol=1e-10)
+    assert torch.allclose(account.log_weight() - account.log_flow[0], log_w - 0.3, atol=1e-10)
     assert torch.allclose(model.loss(states), (log_w - 0.3).square().mean())
+    assert torch.allclose(LogVariance()(model, states), log_w.var(0))
+    with pytest.raises(Unsupported, match="an integral"):
+        FlowMatching()(model, states)
 
 
-@pytest.mark.parametrize("objective", ["trajectory_balance", "detailed_balance"])
+def test_points_are_scored_by_paths_pulled_to_them():
+    """Catches a bound that is off log p, and a loss of points that scores other paths.
+
+    Its law is N(0, spread^2 I), and the pull is its exact reversal: every path says log p.
+    """
+    walk = Exact(lambda x: Gaussian(torch.zeros(1, 2), 1.5).log_prob(x), 2, moves=6, spread=1.5)
+    x = torch.randn(20, 2)
+    assert torch.allclose(walk.elbo(x), Gaussian(torch.zeros(1, 2), 1.5).log_prob(x), atol=1e-10)
+    assert float(walk.loss(x).detach()) < 1e-20
+    with pytest.raises(ValueError, match="no context"):
+        walk.elbo(x, context=x)
+
+
+@pytest.mark.parametrize("objective", [TrajectoryBalance(), DetailedBalance()])
 def test_training_finds_the_target(objective):
     """Catches a gradient that leads elsewhere: mean, deviation and log Z of a Gaussian."""
     torch.manual_seed(0)
-    model = GaussianFlowNet(log_reward, 1, 4, 1.0, (32,))
+    model = GaussianFlowNet(log_reward, 1, moves=4, spread=1.0, hidden=(32,), objective=objective)
     others = [p for n, p in model.named_parameters() if n != "log_z"]
     optimizer = torch.optim.Adam(
         [{"params": others, "lr": 1e-2}, {"params": [model.log_z], "lr": 0.1}]
     )
     stream = (model.paths(128) for _ in range(400))
-    for _ in fit(
-        model, stream, loss=getattr(model, objective), optimizer=optimizer, progress=False
-    ):
+    for _ in fit(model, stream, optimizer=optimizer, progress=False):
         pass
     x = model.sample(4000)
     assert float(x.mean()) == pytest.approx(MEAN, abs=0.1)
@@ -98,7 +125,7 @@ def test_training_finds_the_target(objective):
 def test_bad_sizes_are_refused():
     """Catches a chain of one move and a spread that is none."""
     with pytest.raises(ValueError, match="moves must be at least 2"):
-        GaussianFlowNet(log_reward, 1, 1)
+        GaussianFlowNet(log_reward, 1, moves=1)
     for bad in (0.0, math.nan):
         with pytest.raises(ValueError, match="spread must be positive"):
-            GaussianFlowNet(log_reward, 1, 3, bad)
+            GaussianFlowNet(log_reward, 1, moves=3, spread=bad)

@@ -11,7 +11,6 @@ from gentoolkit.gflownet import (
     Hypergrid,
     Slots,
     Space,
-    Strings,
     Subsets,
     count_paths,
     masked_log_softmax,
@@ -22,9 +21,8 @@ EDGES = [("a", "b"), ("a", "c"), ("b", "d"), ("c", "d"), ("a", "d"), ("d", "e"),
 SPACES = {
     "grid": lambda: Hypergrid(4, 2),
     "cube": lambda: Hypergrid(3, 3),
-    "strings": lambda: Strings(3, 3),
     "slots": lambda: Slots(3, 2),
-    "subsets": lambda: Subsets(4, 1, 3),
+    "subsets": lambda: Subsets(4, least=1, most=3),
     "graph": lambda: Graph(EDGES, stops=["d", "e", "b"]),
 }
 
@@ -88,13 +86,10 @@ def test_sizes_and_counts_are_those_of_combinatorics():
     """Catches a space that stops short: binomials, factorials, powers."""
     assert Space(Hypergrid(8, 3)).size == 512
     assert float(count_paths(Space(Hypergrid(8, 2)))[-1]) == comb(14, 7)
-    strings = Space(Strings(4, 2))
-    assert strings.size == 31 and int(strings.may_stop.sum()) == 16
-    assert bool((count_paths(strings) == 1).all()), "a tree"
     slots = Space(Slots(4, 2))
     assert slots.size == 81 and int(slots.may_stop.sum()) == 16
     assert bool((count_paths(slots)[slots.may_stop] == factorial(4)).all())
-    subsets = Space(Subsets(6, 2, 3))
+    subsets = Space(Subsets(6, least=2, most=3))
     assert int(subsets.may_stop.sum()) == comb(6, 2) + comb(6, 3)
 
 
@@ -105,7 +100,7 @@ def test_a_networkx_graph_is_read_as_its_edges():
     space = Space(theirs)
     truth = nx.DiGraph(EDGES)
     for i, row in enumerate(space.rows[:, 0].tolist()):
-        ahead = {theirs.nodes[int(space.rows[c, 0])] for c in space.children[i] if c >= 0}
+        ahead = {theirs.nodes[int(space.rows[c, 0])] for c in space.child[i] if c >= 0}
         assert ahead == set(truth.successors(theirs.nodes[row]))
     ends = {theirs.nodes[int(r)] for r in space.rows[space.may_stop, 0]}
     assert ends == {n for n in truth if truth.out_degree(n) == 0}
@@ -122,7 +117,7 @@ def test_a_networkx_graph_is_read_as_its_edges():
         (lambda: Graph([("a", "b")], stops=["z"]), "must be nodes of the graph; got .'z'"),
         (lambda: Graph([("a", "b")], stops=["a"]), "neither"),
         (lambda: Hypergrid(1, 2), "side must be at least 2"),
-        (lambda: Subsets(3, 2, 1), "sizes must satisfy"),
+        (lambda: Subsets(3, least=2, most=1), "sizes must satisfy"),
         (lambda: Space(Hypergrid(8, 4), limit=100), "at most 100 states"),
         (lambda: Space(Slots(60, 2)), "listed space needs few states"),
         (lambda: Space(Hypergrid(3, 2)).index(torch.tensor([[5, 0]])), "got .5, 0."),
@@ -132,6 +127,29 @@ def test_bad_spaces_are_refused(build, message):
     """Catches cycles, second sources, dead ends and spaces too large to list."""
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_tables_follow_the_model():
+    """Catches a table that stays on its device: on meta, where every mistake is another device."""
+    for make in SPACES.values():
+        for environment in (make(), Space(make())):
+            assert environment.state_dict() == {}, "listed anew, never stored"
+            environment.to("meta")
+            assert all(b.device.type == "meta" for b in environment.buffers())
+            states = environment.start(3, "meta")
+            move = torch.zeros(3, dtype=torch.long, device="meta")
+            for out in (
+                environment.encode(states),
+                environment.allowed(states),
+                environment.undoable(states),
+                environment.step(states, move),
+                environment.undo(states, move),
+                environment.states_of(environment.objects(states)),
+            ):
+                assert out.device.type == "meta"
+    space = Space(Hypergrid(3, 2))
+    assert space.to(torch.float32).encode(space.start(2)).dtype == torch.float32
+    assert space.child.dtype == torch.long
 
 
 class Round(Hypergrid):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from gentoolkit.core import log_variance, residuals, trajectory_balance
+from gentoolkit.core import Trajectory, log_variance, residuals, trajectory_balance
 from gentoolkit.gflownet import (
     Corners,
     DetailedBalance,
@@ -24,8 +24,8 @@ from gentoolkit.gflownet import (
     TablePolicy,
     TrajectoryBalance,
     reach,
-    settle,
-    stretches,
+    solve_flows,
+    sub_trajectory_loss,
 )
 from tests.flows.truth import perturbed
 from tests.gflownet.test_environments import EDGES
@@ -51,8 +51,8 @@ def reward_of(rows):
 
 def exact_model(space, reward=reward_of, pull=None, objective=None):
     """A model that holds the exact flows in tables."""
-    flows = settle(space, reward(space.rows), pull)
-    model = GFlowNet(space, LogOf(reward), TablePolicy(flows), objective)
+    flows = solve_flows(space, reward(space.rows), pull)
+    model = GFlowNet(space, LogOf(reward), TablePolicy(flows), objective=objective)
     torch.nn.init.constant_(model.log_z, float(flows.z.log()))
     return model
 
@@ -62,7 +62,7 @@ def spaces():
         "grid": Space(Hypergrid(8, 2)),
         "cube": Space(Hypergrid(8, 3)),
         "slots": Space(Slots(3, 2)),
-        "subsets": Space(Subsets(5, 1, 3)),
+        "subsets": Space(Subsets(5, least=1, most=3)),
         "graph": Space(Graph(EDGES, stops=["b", "d", "e"])),
     }
 
@@ -104,12 +104,9 @@ def test_all_objectives_read_one_account():
     model.log_z.data += 0.7
     paths = model.paths(40)
     account = model.account(paths)
-    trajectory = account.trajectory(paths)
-
-    def target(states):
-        return model.log_reward_of(states)
-
-    log_w = trajectory.log_weight(target)
+    ratio = account.log_pull - account.log_push
+    trajectory = Trajectory((*paths.states, paths.ends), ratio, torch.zeros(40))
+    log_w = trajectory.log_weight(lambda states: model.log_reward(space.objects(states)))
     assert torch.allclose(log_w, account.log_weight(), atol=1e-12)
     imbalance = residuals(trajectory, account.log_flow)
     assert torch.allclose(imbalance, account.residuals(), atol=1e-12)
@@ -147,7 +144,7 @@ def test_stretches_are_all_partial_sums():
     alive = torch.arange(6)[:, None] < torch.tensor(length)
     residual = torch.where(alive, residual, 0.0)
     for decay in (0.3, 0.9, 1.0, 2.5):
-        found = stretches(residual, alive, decay)
+        found = sub_trajectory_loss(residual, alive, decay)
         for b, n in enumerate(length):
             top = bottom = 0.0
             for i in range(n):
@@ -155,9 +152,9 @@ def test_stretches_are_all_partial_sums():
                     top += decay ** (j - i) * float(residual[i:j, b].sum()) ** 2
                     bottom += decay ** (j - i)
             assert float(found[b]) == pytest.approx(top / bottom, rel=1e-12)
-    whole = stretches(residual, alive, 1e9)
+    whole = sub_trajectory_loss(residual, alive, 1e9)
     assert torch.allclose(whole, residual.sum(0).square(), rtol=1e-6), "trajectory balance"
-    single = stretches(residual, alive, 1e-9)
+    single = sub_trajectory_loss(residual, alive, 1e-9)
     each = residual.square().sum(0) / torch.tensor(length)
     assert torch.allclose(single, each, rtol=1e-6), "detailed balance, path by path"
 
@@ -212,7 +209,7 @@ def test_flow_matching_is_the_leak_of_the_tables():
     for t in range(len(paths.moves)):
         for b in range(12):
             into = 0.0
-            for m, p in enumerate(space.parents[paths.states[t, b]].tolist()):
+            for m, p in enumerate(space.parent[paths.states[t, b]].tolist()):
                 into += float(flow[p] * push[p, m]) if p >= 0 else 0.0
             expected = math.log(into) if into else -math.inf
             assert float(inflow[t, b]) == pytest.approx(expected, abs=1e-12)
@@ -259,7 +256,7 @@ def all_paths(model):
         numbers = space.index(torch.tensor([row for row, _ in path]))
         states[: len(path), b], states[len(path) :, b] = numbers, numbers[-1]
         moves[: len(path), b] = torch.tensor([m for _, m in path])
-    return Paths(states, moves, model.log_reward_of(states[-1]))
+    return Paths(states, moves, model.log_reward(space.objects(states[-1])))
 
 
 def test_weights_of_every_path_average_to_z():

@@ -3,26 +3,33 @@
 import torch
 from torch import Tensor
 
-from gentoolkit.jumps.generators import Absorbing, Custom, Generator, Ordinal, Uniform
-from gentoolkit.jumps.process import Process
-from gentoolkit.jumps.rates import Constant, Geometric, Linear, Masking
-from gentoolkit.jumps.ratios import Table
+from gentoolkit.jumps.table import Table
+from gentoolkit.processes import (
+    AbsorbingRates,
+    ConstantRate,
+    DenseRates,
+    JumpProcess,
+    LinearRate,
+    LogLinearRate,
+    OrdinalRates,
+    RateMatrix,
+    UniformRates,
+)
 from tests.jumps.spaces import every_state
 
 LOPSIDED = torch.tensor([[-1.0, 0.7, 0.3], [0.1, -0.4, 0.3], [2.0, 0.0, -2.0]], dtype=torch.float64)
 """Asymmetric, with a jump that does not exist: a transposed Q cannot hide."""
 
-GENERATORS: dict[str, Generator] = {
-    "uniform": Uniform(3),
-    "absorbing": Absorbing(3),
-    "ordinal": Ordinal(3),
-    "lopsided": Custom(LOPSIDED),
+GENERATORS: dict[str, RateMatrix] = {
+    "uniform": UniformRates(3),
+    "absorbing": AbsorbingRates(3),
+    "ordinal": OrdinalRates(3),
+    "lopsided": DenseRates(LOPSIDED),
 }
 BETAS = {
-    "constant": Constant(1.3),
-    "linear": Linear(0.2, 3.0),
-    "geometric": Geometric(0.4, 4.0),
-    "masking": Masking(0.05),
+    "constant": ConstantRate(1.3),
+    "linear": LinearRate(0.2, 3.0),
+    "masking": LogLinearRate(0.05),
 }
 
 
@@ -44,16 +51,16 @@ def joint_matrix(q: Tensor, dims: int) -> Tensor:
     return joint - joint.sum(1).diag()
 
 
-def joint_kernel(process: Process, s: float, t: float, dims: int) -> Tensor:
+def joint_kernel(process: JumpProcess, s: float, t: float, dims: int) -> Tensor:
     """q_{t|s} over all states, by one matrix exponential of the whole."""
-    b = process.beta.integral(torch.tensor([s, t], dtype=torch.float64))
-    return torch.linalg.matrix_exp((b[1] - b[0]) * joint_matrix(process.generator.matrix(), dims))
+    b = process.schedule.integral(torch.tensor([s, t], dtype=torch.float64))
+    return torch.linalg.matrix_exp((b[1] - b[0]) * joint_matrix(process.rate_matrix.matrix(), dims))
 
 
-def joint_reverse(process: Process, law: Tensor, t: float, dims: int) -> Tensor:
+def joint_reverse(process: JumpProcess, law: Tensor, t: float, dims: int) -> Tensor:
     """The generator of the reversal over all states, from the joint law q_t itself (C^D,)."""
-    rate = process.beta.rate(torch.tensor(t))
-    q = rate * joint_matrix(process.generator.matrix(), dims)
+    rate = process.schedule.rate(torch.tensor(t))
+    q = rate * joint_matrix(process.rate_matrix.matrix(), dims)
     reverse = q.T * law[None, :] / law[:, None]
     reverse = reverse - reverse.diagonal().diag()
     return reverse - reverse.sum(1).diag()
@@ -81,10 +88,10 @@ def table(name: str = "uniform", beta: str = "constant", end: float = 1.0, dims:
     """A data table under a process; without masks in the data."""
     generator = GENERATORS[name]
     probs = data(generator.size, dims)
-    if isinstance(generator, Absorbing):
+    if isinstance(generator, AbsorbingRates):
         keep = [slice(0, generator.size - 1)] * dims
         probs = torch.zeros_like(probs).index_put_(
             tuple(every_state(generator.size - 1, dims).T), probs[tuple(keep)].flatten()
         )
         probs = probs / probs.sum()
-    return Table(Process(generator, BETAS[beta], end), probs)
+    return Table(JumpProcess(generator, BETAS[beta], end), probs)

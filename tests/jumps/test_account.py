@@ -8,12 +8,10 @@ from torch import Tensor
 
 from gentoolkit.core import elbo
 from gentoolkit.core.checks import bridge, mean_inverse_weight, mean_is, mean_weight
-from gentoolkit.jumps.accounting import account, log_density, noising_log_density
-from gentoolkit.jumps.generators import Custom, Uniform
-from gentoolkit.jumps.process import Process
-from gentoolkit.jumps.rates import Constant
-from gentoolkit.jumps.ratios import Table
+from gentoolkit.jumps.accounting import account, noising_log_density, path_log_density
 from gentoolkit.jumps.simulate import gillespie, thinning, uniformization
+from gentoolkit.jumps.table import Table
+from gentoolkit.processes import ConstantRate, DenseRates, JumpProcess, UniformRates
 from tests.jumps.exact import GENERATORS, LOPSIDED, table
 from tests.jumps.spaces import every_state, rate_matrix
 
@@ -71,7 +69,7 @@ def test_the_same_path_from_either_end_has_one_account():
 
 def test_the_density_of_waits_by_hand():
     """Catches the exponent's sign, a rate read along columns, the last wait left out."""
-    process = Process(Custom(LOPSIDED), Constant(2.0), 1.0)
+    process = JumpProcess(DenseRates(LOPSIDED), ConstantRate(2.0), 1.0)
     path = gillespie(process, torch.full((200, 1), 2))
     one = int((path.counts == 1).nonzero()[0])
     t, to = float(path.times[one, 0]), int(path.tokens[one, 0])
@@ -79,7 +77,7 @@ def test_the_density_of_waits_by_hand():
     truth = torch.tensor(2 * 2.0).log() - 2 * 2.0 * t - 2 * 1.0 * (1 - t)
     assert float(noising_log_density(path, process)[one]) == pytest.approx(float(truth))
     # Two ways to the integral.
-    by_sum = log_density(path, process.rates, 20)
+    by_sum = path_log_density(path, process.rates, nodes=20)
     torch.testing.assert_close(by_sum, noising_log_density(path, process), rtol=0, atol=1e-9)
 
 
@@ -135,14 +133,14 @@ def test_the_mean_evidence_is_the_entropy_and_the_path_kl(name):
     process, rates = exact.process, tilted(exact)
     x = exact.sample(4000)
     told = account(gillespie(process, x), process, rates, process.source(2))
-    law = process.generator.stationary()
+    law = process.rate_matrix.stationary()
     gap = path_kl(exact, rates, torch.outer(law, law).flatten())
     drop = exact.log_prob(x) - told.log_evidence()
     assert gap > 0.02 and mean_is(drop, gap), (gap, mean_is(drop, gap))
     assert float(elbo(told.log_evidence())) < float(exact.log_prob(x).mean())
 
 
-UNIFORM = Process(Uniform(3))
+UNIFORM = JumpProcess(UniformRates(3))
 X = torch.zeros(4, 2, dtype=torch.long)
 
 
@@ -157,7 +155,7 @@ X = torch.zeros(4, 2, dtype=torch.long)
             lambda: account(gillespie(UNIFORM, X, 0.5), UNIFORM, UNIFORM.rates, UNIFORM.source(2)),
             "whole time",
         ),
-        (lambda: log_density(gillespie(UNIFORM, X), UNIFORM.rates, 0), "at least 1"),
+        (lambda: path_log_density(gillespie(UNIFORM, X), UNIFORM.rates, nodes=0), "at least 1"),
     ],
 )
 def test_bad_arguments_say_what_is_wrong(wrong, words):

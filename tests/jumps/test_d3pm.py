@@ -1,34 +1,38 @@
 """D3PM: the chain, its bound term by term, and what it samples."""
 
+import copy
+
 import pytest
 import torch
 
 from gentoolkit.core import checks
 from gentoolkit.jumps import (
     D3PM,
-    Absorbing,
-    Constant,
-    Custom,
     Denoising,
-    Linear,
     MaskedDiffusion,
-    Masking,
-    Ordinal,
-    Process,
     RatioMatching,
     Table,
     TokenMLP,
-    Uniform,
+)
+from gentoolkit.processes import (
+    AbsorbingRates,
+    ConstantRate,
+    DenseRates,
+    JumpProcess,
+    LinearRate,
+    LogLinearRate,
+    OrdinalRates,
+    UniformRates,
 )
 from tests.flows.truth import perturbed
 from tests.jumps.spaces import every_state, some_law, step_matrix
 
-SKEW = Custom(torch.tensor([[-4, 3, 1], [1, -4, 3], [5, 2, -7]], dtype=torch.float64) / 4)
+SKEW = DenseRates(torch.tensor([[-4, 3, 1], [1, -4, 3], [5, 2, -7]], dtype=torch.float64) / 4)
 PROCESSES = [
-    Process(Uniform(3), Constant(2.0), 2.0),
-    Process(SKEW, Linear(0.5, 2.0), 2.0),
-    Process(Ordinal(3), Constant(1.0), 2.0),
-    Process(Absorbing(3), Masking(), 1.0),
+    JumpProcess(UniformRates(3), ConstantRate(2.0), 2.0),
+    JumpProcess(SKEW, LinearRate(0.5, 2.0), 2.0),
+    JumpProcess(OrdinalRates(3), ConstantRate(1.0), 2.0),
+    JumpProcess(AbsorbingRates(3), LogLinearRate(), 1.0),
 ]
 IDS = ["uniform", "skew", "ordinal", "absorbing"]
 STATES = every_state(3, 2)
@@ -62,7 +66,7 @@ def test_the_account_of_pulled_paths_is_the_bound(process):
     x = torch.tensor([[0, 1]]).expand(8000, 2)
     with torch.no_grad():
         drawn = model.chain().pull(x, generator).log_evidence()
-        closed = model.elbo(x, generator)
+        closed = model.elbo(x, generator=generator)
         error = ((float(drawn.var()) + float(closed.var())) / 8000) ** 0.5
         assert abs(float(drawn.mean() - closed.mean())) < 4 * error
         truth = float(output(model)[1].log())
@@ -100,7 +104,7 @@ def test_samples_have_the_law_of_the_chain(process):
     """Catches a sampler with other steps than the chain's: frequencies of the exact law."""
     model, n = model_of(process), 6000
     law = output(model)
-    x = model.sample(n, torch.Generator().manual_seed(1))
+    x = model.sample(n, generator=torch.Generator().manual_seed(1))
     pushed = model.chain().push(n, torch.Generator().manual_seed(2)).states[-1]
     for draws in (x, pushed):
         for index in (0, 1, 3, 4):
@@ -116,22 +120,45 @@ def test_the_loss_is_one_term_of_the_bound(process):
     x = data_of(process)
     with torch.no_grad():
         many = x.repeat(40, 1)
-        losses = torch.stack([model.loss(many, generator) for _ in range(60)])
-        bound = torch.stack([-model.elbo(many, generator).mean() for _ in range(20)])
+        losses = torch.stack([model.loss(many, generator=generator) for _ in range(60)])
+        bound = torch.stack([-model.elbo(many, generator=generator).mean() for _ in range(20)])
     error = (float(losses.var()) / 60 + float(bound.var()) / 20) ** 0.5
     assert abs(float(losses.mean() - bound.mean())) < 4 * error
     assert abs(float(0.8 * losses.mean() - bound.mean())) > 4 * error, "the control: 4 of 5 steps"
-    model.loss(x.repeat(20, 1), generator).backward()
+    model.loss(x.repeat(20, 1), generator=generator).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and float(parameter.grad.abs().max()) > 0, name
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("process", PROCESSES, ids=IDS)
+def test_any_precision_makes_a_chain(process, dtype):
+    """Catches a tolerance of float64 in every precision: laws of a half net are float32's."""
+    x, process = data_of(process), copy.deepcopy(process)
+    model = D3PM(Denoising(perturbed(TokenMLP(3, 2, (8,))), process, 2), 4).to(dtype)
+    told = model.chain().pull(x, torch.Generator().manual_seed(0)).log_evidence()
+    assert told.dtype == torch.promote_types(dtype, torch.float32) == model.elbo(x).dtype
+    assert bool(torch.isfinite(told).all()) and model.chain().push(3).states[-1].shape == (3, 2)
+    assert bool(torch.isfinite(model.loss(x)))
+
+
+@pytest.mark.parametrize("process", PROCESSES, ids=IDS)
+def test_everything_follows_the_model(process):
+    """Catches a table or a time that stays on the first device: a chain on the meta device."""
+    model = D3PM(Denoising(TokenMLP(3, 2, (8,)), copy.deepcopy(process), 2), 4).to("meta")
+    pushed = model.chain().push(3)
+    assert {v.device.type for v in (pushed.log_ratio, pushed.log_source, model.sample(2))} == {
+        "meta"
+    }
+    assert model.loss(pushed.states[-1]).device.type == "meta"
 
 
 def test_terms_are_divergences():
     """Catches a divergence turned round: none is negative, and they sum to the bound."""
     model = model_of(PROCESSES[1], 6)
     with torch.no_grad():
-        terms = model.terms(STATES, torch.Generator().manual_seed(0))
-        again = model.elbo(STATES, torch.Generator().manual_seed(0))
+        terms = model.terms(STATES, generator=torch.Generator().manual_seed(0))
+        again = model.elbo(STATES, generator=torch.Generator().manual_seed(0))
     assert terms.shape == (6, 9)
     assert float(terms.min()) >= -1e-12
     assert torch.equal(-terms.sum(0), again)
@@ -153,11 +180,11 @@ def test_bad_input_is_refused():
     reversal = Denoising(TokenMLP(3, 2), PROCESSES[0], 2)
     with pytest.raises(ValueError, match="steps"):
         D3PM(reversal, 0)
-    with pytest.raises(ValueError, match="last time"):
-        D3PM(reversal, torch.tensor([0.5, 1.0]))
-    with pytest.raises(ValueError, match="falls"):
-        D3PM(reversal, torch.tensor([1.0, 0.5, 2.0]))
-    with pytest.raises(ValueError, match="falls"):
+    with pytest.raises(ValueError, match="from the end"):
+        D3PM(reversal, torch.tensor([1.0, 0.5, 0.0]))
+    with pytest.raises(ValueError, match="from the end"):
+        D3PM(reversal, torch.tensor([2.0, 0.5]))
+    with pytest.raises(ValueError, match="fall strictly"):
         D3PM(reversal, torch.tensor([0.0, 2.0]))
     with pytest.raises(TypeError, match="int64"):
         D3PM(reversal, 3).loss(torch.rand(2, 2))

@@ -6,30 +6,31 @@ import torch
 from gentoolkit.core import checks
 from gentoolkit.jumps import (
     D3PM,
-    Absorbing,
-    Constant,
-    Custom,
     Denoising,
     ExplicitRatioMatching,
-    Linear,
-    Ordinal,
-    Process,
     RatioMatching,
     Table,
     TokenMLP,
-    Uniform,
     cross_entropy,
     data_rates,
-    path_elbo,
+)
+from gentoolkit.processes import (
+    AbsorbingRates,
+    ConstantRate,
+    DenseRates,
+    JumpProcess,
+    LinearRate,
+    OrdinalRates,
+    UniformRates,
 )
 from tests.flows.truth import perturbed
 from tests.jumps.spaces import every_state, rate_matrix, some_law
 
-SKEW = Custom(torch.tensor([[-4, 3, 1], [1, -4, 3], [5, 2, -7]], dtype=torch.float64) / 4)
+SKEW = DenseRates(torch.tensor([[-4, 3, 1], [1, -4, 3], [5, 2, -7]], dtype=torch.float64) / 4)
 PROCESSES = [
-    Process(Uniform(3), Constant(2.0), 4.0),
-    Process(SKEW, Linear(0.5, 2.0), 3.0),
-    Process(Ordinal(3), Constant(3.0), 3.0),
+    JumpProcess(UniformRates(3), ConstantRate(2.0), 4.0),
+    JumpProcess(SKEW, LinearRate(0.5, 2.0), 3.0),
+    JumpProcess(OrdinalRates(3), ConstantRate(3.0), 3.0),
 ]
 IDS = ["uniform", "skew", "ordinal"]
 STATES = every_state(3, 2)
@@ -38,14 +39,14 @@ STATES = every_state(3, 2)
 def exact(process, dims=2, start=1e-3):
     """The data's law given the whole noisy state, as a net."""
     table = Table(process, some_law(3, dims, sharpness=1.0))
-    return Denoising(lambda x, t: table.data_seen(x, t).log(), process, dims, start)
+    return Denoising(lambda x, t: table.data_seen(x, t).log(), process, dims, start=start)
 
 
 def seen(process, t):
     """p(x_0, x_t) over 9 x 9 states by one big exponential, (x_0, x_t)."""
-    q, eye = process.generator.matrix().double(), torch.eye(3).double()
+    q, eye = process.rate_matrix.matrix().double(), torch.eye(3).double()
     joint = torch.kron(q, eye) + torch.kron(eye, q)
-    b = process.beta.integral(torch.tensor(t).double())
+    b = process.schedule.integral(torch.tensor(t).double())
     law = some_law(3, 2, sharpness=1.0).flatten()
     return law[:, None] * torch.linalg.matrix_exp(b * joint)
 
@@ -55,10 +56,10 @@ def test_rates_are_those_of_the_reversal(process):
     """Catches evidence counted twice: rates from x0 against the whole generator's Bayes rule."""
     t = 0.6
     q = seen(process, t).sum(0)
-    beta = float(process.beta.rate(torch.tensor(t).double()))
+    beta = float(process.schedule.rate(torch.tensor(t).double()))
     every = torch.eye(9, dtype=torch.bool)
     eye = torch.eye(3).double()
-    matrix = process.generator.matrix().double()
+    matrix = process.rate_matrix.matrix().double()
     whole = beta * (torch.kron(matrix, eye) + torch.kron(eye, matrix))
     truth = (whole.T * q[None, :] / q[:, None]).masked_fill(every, 0.0)
     rates = rate_matrix(exact(process).rates(STATES, t), STATES).masked_fill(every, 0.0)
@@ -103,7 +104,7 @@ def test_the_loss_at_the_truth_is_the_entropy_of_the_data(process):
         parts = [joint.sum(1), joint.sum(0)]  # (x_0^d, x_t)
         values.append(-sum(float(torch.xlogy(p, p / q).sum()) for p in parts))
     average = float(torch.trapezoid(torch.tensor(values), nodes)) / (process.end - 0.3)
-    losses = [model.loss(table.sample(64, generator), generator) for _ in range(200)]
+    losses = [model.loss(table.sample(64, generator), generator=generator) for _ in range(200)]
     result = checks.mean_is(torch.stack(losses), average)
     assert result, result
 
@@ -114,7 +115,7 @@ def test_the_bound_is_tight_at_the_truth(process):
     model, generator = exact(process), torch.Generator().manual_seed(0)
     for x in ([0, 0], [1, 2], [2, 1]):
         state = torch.tensor([x]).expand(1000, 2)
-        draws = torch.stack([model.elbo(state, generator).mean() for _ in range(30)])
+        draws = torch.stack([model.elbo(state, generator=generator).mean() for _ in range(30)])
         truth = float(some_law(3, 2, sharpness=1.0)[tuple(x)].log())
         result = checks.mean_is(draws, truth)
         assert result, result
@@ -129,7 +130,7 @@ def test_ratio_models_have_the_same_bound(head):
     tell = table.data_unseen if head is RatioMatching else table.conditionals
     model = head(lambda x, t: tell(x, t).log(), process, 2, start=5e-3)
     x, generator = torch.tensor([[1, 0]]).expand(1000, 2), torch.Generator().manual_seed(0)
-    draws = torch.stack([path_elbo(model, x, generator).mean() for _ in range(30)])
+    draws = torch.stack([model.elbo(x, generator=generator).mean() for _ in range(30)])
     result = checks.mean_is(draws, float(some_law(3, 2, sharpness=1.0)[1, 0].log()))
     assert result, result
     assert float(draws.std()) < 0.4
@@ -142,11 +143,14 @@ def test_the_bound_of_a_wrong_net_is_the_limit_of_the_grid(process):
     generator, gaps = torch.Generator().manual_seed(0), []
     x = torch.tensor([[0, 1]]).expand(1000, 2)
     with torch.no_grad():
-        ours = torch.stack([model.elbo(x, generator).mean() for _ in range(60)])
+        ours = torch.stack([model.elbo(x, generator=generator).mean() for _ in range(60)])
         for steps in (50, 200):
-            # The first step covers [0, start], as in the model; the others crowd near it.
-            grid = torch.linspace(0.02**0.5, process.end**0.5, steps).square()
-            gaps.append(float((D3PM(model, grid).elbo(x[:300], generator) - ours.mean()).mean()))
+            # The last step covers [0, start], as in the model; the others crowd near it.
+            grid = torch.linspace(process.end**0.5, 0.02**0.5, steps).square()
+            grid = torch.cat([grid, torch.zeros(1)])
+            gaps.append(
+                float((D3PM(model, grid).elbo(x[:300], generator=generator) - ours.mean()).mean())
+            )
     assert float(ours.std()) / 60**0.5 < 0.01
     assert 0.02 < gaps[1] < 0.3 * gaps[0] + 0.02 < 0.12, "first order, from above"
     truth = float(some_law(3, 2, sharpness=1.0)[0, 1].log())
@@ -176,19 +180,25 @@ def test_training_on_the_bound_makes_it_tight():
         optimizer = torch.optim.Adam(model.parameters(), 1e-2)
         for _ in range(150):
             x = table.sample(256, generator)
-            loss = -model.elbo(x, generator).mean() if on_bound else model.loss(x, generator)
+            loss = (
+                -model.elbo(x, generator=generator).mean()
+                if on_bound
+                else model.loss(x, generator=generator)
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
         with torch.no_grad():
-            ends.append(-float(model.elbo(table.sample(20_000, generator), generator).mean()))
+            ends.append(
+                -float(model.elbo(table.sample(20_000, generator), generator=generator).mean())
+            )
     assert entropy - 0.1 < ends[0] < entropy + 0.3
     assert ends[0] < ends[1] < 4.0, "it starts near 7"
 
 
 def test_a_bound_of_minus_infinity_is_refused():
     """Catches an absorbing process whose end still holds data that the source cannot."""
-    process = Process(Absorbing(3), end=2.0)
+    process = JumpProcess(AbsorbingRates(3), end=2.0)
     model = Denoising(TokenMLP(3, 2), process, 2)
     with pytest.raises(ValueError, match="absorbs"):
         model.elbo(torch.tensor([[0, 1]]))
@@ -200,7 +210,7 @@ def test_single_precision_survives():
     assert model.loss(STATES).dtype == torch.float32
     assert model.elbo(STATES).dtype == torch.float32
     assert model.rates(STATES, 0.5).dtype == torch.float32
-    assert model.sample(3, 4).shape == (3, 2)
+    assert model.sample(3, steps=4).shape == (3, 2)
 
 
 def test_cross_entropy_is_a_sum_over_tokens():

@@ -7,16 +7,21 @@ import torch
 
 from gentoolkit.core import elbo
 from gentoolkit.core.checks import bridge, mean_inverse_weight, mean_is, mean_weight
-from gentoolkit.jumps.generators import Custom, Uniform
-from gentoolkit.jumps.leaping import Analytic, Euler, TauLeaping, grid_chain
-from gentoolkit.jumps.process import Process, falling_times
-from gentoolkit.jumps.rates import Constant, Linear
-from gentoolkit.jumps.ratios import Table
+from gentoolkit.jumps.leaping import Euler, TauLeaping, grid_chain
+from gentoolkit.jumps.table import Table
+from gentoolkit.processes import (
+    ConstantRate,
+    DenseRates,
+    JumpProcess,
+    LinearRate,
+    UniformRates,
+    falling_times,
+)
 from tests.jumps.exact import GENERATORS, chi_square, data, joint_kernel, table
 from tests.jumps.spaces import every_state, output_law, step_matrix, tv
 
 STATES = every_state(3, 2)
-DENSE = Custom(torch.tensor([[-1.1, 0.8, 0.3], [0.2, -0.7, 0.5], [1.2, 0.6, -1.8]]))
+DENSE = DenseRates(torch.tensor([[-1.1, 0.8, 0.3], [0.2, -0.7, 0.5], [1.2, 0.6, -1.8]]))
 """Asymmetric, and every jump has a rate."""
 
 
@@ -25,7 +30,7 @@ def laws(exact):
     return {
         "euler": Euler(exact.rates),
         "tau": TauLeaping(exact.rates),
-        "analytic": Analytic(exact.process, exact.data_unseen),
+        "analytic": exact.transition,
     }
 
 
@@ -58,7 +63,7 @@ def test_one_token_makes_the_analytic_step_exact(name):
     states = every_state(3, 1)
     truth = exact.probs[:, None] * joint_kernel(exact.process, 0.0, 1.0, 1)
     truth = (truth / truth.sum(0)).T
-    found = Analytic(exact.process, exact.data_unseen)(states, 0.0, 1.0)[:, 0]
+    found = exact.transition(states, 0.0, 1.0)[:, 0]
     possible = exact.law(1.0) > 0
     torch.testing.assert_close(found[possible], truth[possible], rtol=0, atol=1e-12)
     assert one_step_error(exact, Euler(exact.rates), 0.1, 1.0) > 1e-3
@@ -66,7 +71,7 @@ def test_one_token_makes_the_analytic_step_exact(name):
 
 def test_analytic_beats_euler_beats_tau_at_every_count():
     """The sheet's claim with exact conditionals, C = 3, D = 4: exact laws of 81 states."""
-    exact = Table(Process(Uniform(3), Constant(), 4.0), data(3, 4))
+    exact = Table(JumpProcess(UniformRates(3), ConstantRate(), 4.0), data(3, 4))
     states, source = every_state(3, 4), torch.full((81,), 1 / 81)
     before = {kind: 1.0 for kind in laws(exact)}
     for steps in (4, 8, 16, 32, 64):
@@ -98,11 +103,13 @@ def test_euler_clamps_where_a_step_is_too_long():
 
 
 @pytest.mark.parametrize("kind", ["euler", "tau", "analytic"])
-@pytest.mark.parametrize("generator", [Uniform(3), DENSE], ids=["uniform", "dense"])
+@pytest.mark.parametrize("generator", [UniformRates(3), DENSE], ids=["uniform", "dense"])
 def test_the_weights_of_a_biased_chain_tell_the_exact_z(generator, kind):
     """Catches a kernel scored by another law; the bias shows in the law and the bound, not in Z."""
     # A mild law, so that no step of Euler is clamped.
-    exact = Table(Process(generator, Linear(0.2, 3.0)), data().pow(0.3) / data().pow(0.3).sum())
+    exact = Table(
+        JumpProcess(generator, LinearRate(0.2, 3.0)), data().pow(0.3) / data().pow(0.3).sum()
+    )
     law = laws(exact)[kind]
     times = falling_times(8, 1.0)
     chain = grid_chain(exact.process, law, times, 2)
@@ -115,7 +122,7 @@ def test_the_weights_of_a_biased_chain_tell_the_exact_z(generator, kind):
     assert mean_weight(pushed, 0.9) and mean_inverse_weight(back, 0.9)
     assert bridge(pushed, back, 0.9) and not bridge(pushed, back, 1.0)
     # The bias: what comes out follows the product of the steps, and not the data.
-    noise = exact.process.generator.stationary()
+    noise = exact.process.rate_matrix.stationary()
     out = output_law(law, times, STATES, torch.outer(noise, noise).flatten())
     assert chi_square(trajectory.states[-1], out) < 4
     assert chi_square(trajectory.states[-1], exact.probs) > 4
@@ -147,7 +154,7 @@ def test_leaps_that_cannot_undo_the_noise_say_so(kind):
 def test_the_bias_goes_with_the_steps():
     """Catches a chain that tends to another law than the data."""
     exact = table("lopsided", "linear", end=2.0)
-    noise = exact.process.generator.stationary()
+    noise = exact.process.rate_matrix.stationary()
     source = torch.outer(noise, noise).flatten()
     truth = exact.probs.flatten()
     off = [
@@ -160,12 +167,23 @@ def test_the_bias_goes_with_the_steps():
 def test_masked_states_go_to_data_and_stay():
     """Catches a mask that survives the last analytic step, and tokens that turn again."""
     exact = table("absorbing", "masking")
-    law = Analytic(exact.process, exact.data_unseen)
+    law = exact.transition
     states = grid_chain(exact.process, law, falling_times(8, 1.0), 2).push(4000).states
     assert bool((states[0] == 2).all()) and bool((states[-1] < 2).all())
     for now, then in pairwise(states):
         known = now < 2
         assert torch.equal(now[known], then[known])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rates_of_either_precision_make_a_chain(dtype):
+    """Catches float32 rates judged by float64's rounding, under either default."""
+    exact = table("lopsided", "linear")
+    single = exact.rates(STATES, 0.7).float()
+    torch.set_default_dtype(dtype)
+    for law in (Euler, TauLeaping):
+        chain = grid_chain(exact.process, law(lambda x, t: single[3 * x[:, 0] + x[:, 1]]), 20, 2)
+        assert chain.push(50).log_ratio.dtype == dtype
 
 
 EXACT = table("uniform")
@@ -178,7 +196,7 @@ EXACT = table("uniform")
         (lambda: TauLeaping(EXACT.rates)(STATES, -0.1, 0.5), "go down"),
         (
             lambda: grid_chain(EXACT.process, Euler(EXACT.rates), torch.tensor([0.0, 1.0]), 2),
-            "falls strictly",
+            "fall strictly",
         ),
         (
             lambda: grid_chain(EXACT.process, Euler(EXACT.rates), torch.tensor([1.0, 0.0]), 0),

@@ -5,25 +5,27 @@ import torch
 
 from gentoolkit.core import checks
 from gentoolkit.jumps import (
-    Absorbing,
-    Constant,
-    Custom,
     ExplicitRatioMatching,
     HollowMLP,
-    Linear,
-    Process,
     RatioMatching,
     Table,
-    Uniform,
     cross_entropy,
+)
+from gentoolkit.processes import (
+    AbsorbingRates,
+    ConstantRate,
+    DenseRates,
+    JumpProcess,
+    LinearRate,
+    UniformRates,
 )
 from tests.jumps.spaces import every_state, output_law, some_law, step_matrix, tv
 
-SKEW = Custom(
+SKEW = DenseRates(
     torch.tensor([[-4, 3, 1], [1, -4, 3], [5, 2, -7]], dtype=torch.float64) / 4  # exact sums
 )
-UNIFORM = Process(Uniform(3), Constant(1.0), 4.0)
-PROCESSES = [UNIFORM, Process(SKEW, Linear(0.3, 0.8), 3.0)]
+UNIFORM = JumpProcess(UniformRates(3), ConstantRate(1.0), 4.0)
+PROCESSES = [UNIFORM, JumpProcess(SKEW, LinearRate(0.3, 0.8), 3.0)]
 IDS = ["uniform", "skew"]
 STATES = every_state(3, 2)
 
@@ -35,20 +37,21 @@ def table(process, dims=2):
 def told(process, dims=2, start=1e-2):
     """The implicit form with the data's exact law given the other tokens as its net."""
     exact = table(process, dims)
-    return RatioMatching(lambda x, t: exact.data_unseen(x, t).log(), process, dims, start)
+    return RatioMatching(lambda x, t: exact.data_unseen(x, t).log(), process, dims, start=start)
 
 
 def explicit(process, dims=2, start=1e-2):
     """The explicit form with the exact law of the noisy tokens as its net."""
     exact = table(process, dims)
-    return ExplicitRatioMatching(lambda x, t: exact.conditionals(x, t).log(), process, dims, start)
+    net = lambda x, t: exact.conditionals(x, t).log()  # noqa: E731
+    return ExplicitRatioMatching(net, process, dims, start=start)
 
 
 def noisy_law(process, t):
     """q_t over 9 states by one big matrix exponential: (S,)."""
-    q, eye = process.generator.matrix().double(), torch.eye(3).double()
+    q, eye = process.rate_matrix.matrix().double(), torch.eye(3).double()
     joint = torch.kron(q, eye) + torch.kron(eye, q)
-    b = process.beta.integral(torch.tensor(t).double())
+    b = process.schedule.integral(torch.tensor(t).double())
     return some_law(3, 2).flatten() @ torch.linalg.matrix_exp(b * joint)
 
 
@@ -91,7 +94,9 @@ def test_the_drawn_loss_averages_the_entropy_over_time(process, head):
     """Catches times outside [start, end], a sum over the wrong axis, a mean over tokens."""
     model, exact = head(process, start=0.5), table(process)
     generator = torch.Generator().manual_seed(0)
-    losses = torch.stack([model.loss(exact.sample(64, generator), generator) for _ in range(200)])
+    losses = torch.stack(
+        [model.loss(exact.sample(64, generator), generator=generator) for _ in range(200)]
+    )
     nodes = torch.linspace(0.5, process.end, 2001).double()
     values = torch.tensor([entropies(noisy_law(process, float(t))) for t in nodes[::50]])
     average = float(torch.trapezoid(values, nodes[::50])) / (process.end - 0.5)
@@ -106,8 +111,8 @@ def test_rates_run_the_noise_backwards(process, head):
     """Catches Q not transposed, a ratio inverted, B_t for beta(t): the flux of each edge."""
     t = 0.7
     rates, q = head(process).rates(STATES, t), noisy_law(process, t)
-    beta = float(process.beta.rate(torch.tensor(t)))
-    matrix = process.generator.matrix().double()
+    beta = float(process.schedule.rate(torch.tensor(t)))
+    matrix = process.rate_matrix.matrix().double()
     for i, x in enumerate(STATES.tolist()):
         for d in range(2):
             for c in range(3):
@@ -124,11 +129,11 @@ def test_one_token_is_stepped_exactly(process, head):
     """Catches q_{t|0} for q_{s|0}, and evidence of the wrong end: Bayes on three states."""
     model, line = head(process, 1), every_state(3, 1)
     kernels = [
-        torch.linalg.matrix_exp(b * process.generator.matrix().double())
+        torch.linalg.matrix_exp(b * process.rate_matrix.matrix().double())
         for b in (
-            process.beta.integral(torch.tensor(0.4).double()),
-            process.beta.integral(torch.tensor(1.5).double())
-            - process.beta.integral(torch.tensor(0.4).double()),
+            process.schedule.integral(torch.tensor(0.4).double()),
+            process.schedule.integral(torch.tensor(1.5).double())
+            - process.schedule.integral(torch.tensor(0.4).double()),
         )
     ]
     joint = (some_law(3, 1) @ kernels[0])[:, None] * kernels[1]  # (x_s, x_t)
@@ -162,17 +167,17 @@ def test_the_explicit_form_lands_on_the_data():
 @pytest.mark.parametrize("kind", [RatioMatching, ExplicitRatioMatching])
 def test_a_trained_model_samples_its_data(kind):
     """Catches a gradient that misses a parameter, and a model that does not learn."""
-    process = Process(Uniform(3), Constant(1.0), 3.0)
+    process = JumpProcess(UniformRates(3), ConstantRate(1.0), 3.0)
     model = kind(HollowMLP(3, 2, (32,)), process, 2)
     both = 0.25 * torch.eye(3) + 0.25 / 6 * (1 - torch.eye(3))  # mostly two of a kind
     generator, exact = torch.Generator().manual_seed(0), Table(process, both)
-    model.loss(exact.sample(8, generator), generator).backward()
+    model.loss(exact.sample(8, generator), generator=generator).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and float(parameter.grad.abs().max()) > 0, name
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     for _ in range(250):
         optimizer.zero_grad()
-        model.loss(exact.sample(256, generator), generator).backward()
+        model.loss(exact.sample(256, generator), generator=generator).backward()
         optimizer.step()
     even = torch.full((9,), 1 / 9)  # the right frequencies, but independent tokens
     law = output_law(model.transition, torch.linspace(3.0, 0.0, 33), STATES, even)
@@ -181,7 +186,7 @@ def test_a_trained_model_samples_its_data(kind):
 
 def test_a_mask_is_never_told_as_data():
     """Catches a net's weight on the mask that leaks into the data."""
-    process = Process(Absorbing(3), end=2.0)
+    process = JumpProcess(AbsorbingRates(3), end=2.0)
     model = RatioMatching(lambda x, t: torch.zeros(*x.shape, 3), process, 2)
     law = model.conditionals(torch.full((1, 2), 2), 2.0, 0.0)
     assert law[0, 0].tolist() == pytest.approx([0.5, 0.5, 0.0])
@@ -207,4 +212,4 @@ def test_bad_input_is_refused(kind):
     with pytest.raises(ValueError, match="logits"):
         kind(lambda x, t: torch.zeros(len(x), 3), UNIFORM, 2).loss(STATES)
     with pytest.raises(ValueError, match="mask"):
-        kind(net, Process(Absorbing(3), end=2.0), 2).loss(STATES)
+        kind(net, JumpProcess(AbsorbingRates(3), end=2.0), 2).loss(STATES)

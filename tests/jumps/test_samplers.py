@@ -7,39 +7,46 @@ import torch
 
 from gentoolkit.core import checks
 from gentoolkit.jumps import (
-    Absorbing,
-    Analytic,
-    Constant,
     Corrector,
-    Custom,
     Denoising,
     Euler,
     HollowTransformer,
-    Linear,
     MaskedDiffusion,
-    Masking,
-    Process,
     RatioMatching,
     Table,
     TauLeaping,
     TokenMLP,
     TokenTransformer,
-    Uniform,
-    falling_times,
-    walk,
+    walk_back,
 )
-from gentoolkit.jumps.samplers import last
+from gentoolkit.processes import (
+    AbsorbingRates,
+    ConstantRate,
+    DenseRates,
+    JumpProcess,
+    LinearRate,
+    LogLinearRate,
+    UniformRates,
+    even_times,
+    falling_times,
+)
 from tests.flows.truth import perturbed
 from tests.jumps.spaces import every_state, output_law, rate_matrix, some_law, step_matrix, tv
 
-UNIFORM = Process(Uniform(3), Constant(1.0), 4.0)
-SKEW = Process(
-    Custom(torch.tensor([[-4, 3, 1], [1, -4, 3], [5, 2, -7]], dtype=torch.float64) / 4),
-    Linear(0.3, 0.8),
+UNIFORM = JumpProcess(UniformRates(3), ConstantRate(1.0), 4.0)
+SKEW = JumpProcess(
+    DenseRates(torch.tensor([[-4, 3, 1], [1, -4, 3], [5, 2, -7]], dtype=torch.float64) / 4),
+    LinearRate(0.3, 0.8),
     3.0,
 )
 STATES = every_state(3, 2)
 EVEN = torch.full((9,), 1 / 9, dtype=torch.float64)
+
+
+def last(states):
+    """The state at the end of a walk."""
+    *_, end = states
+    return end
 
 
 def told(process, dims=2):
@@ -79,7 +86,7 @@ def test_analytic_lands_before_euler_before_tau():
 def test_the_learned_step_is_the_analytic_step(process):
     """Catches two analytic steps that differ: through the model, and from the table itself."""
     exact, model = Table(process, some_law(3, 2)), told(process)
-    plain = Analytic(process, exact.data_unseen)
+    plain = exact.transition
     assert torch.allclose(model.transition(STATES, 0.3, 0.9), plain(STATES, 0.3, 0.9), atol=1e-12)
     assert torch.allclose(model.rates(STATES, 0.9), exact.rates(STATES, 0.9), atol=1e-10)
 
@@ -119,7 +126,7 @@ def test_corrections_mend_the_predictor():
     model, truth, times = told(UNIFORM), some_law(3, 2).flatten(), falling_times(16, 4.0)
     # Early times, where corrections by the same length are short against the rates.
     for stop in (1.0, 0.5):
-        grid = falling_times(16, 4.0, stop)
+        grid = even_times(16, stop, 4.0)
         law = Table(UNIFORM, some_law(3, 2)).law(stop).flatten()
         found = [
             tv(output_law(TauLeaping(model.rates), grid, STATES, EVEN, corrector), law)
@@ -141,14 +148,14 @@ def test_walks_have_their_exact_law(name, corrected):
         "analytic": model.transition,
     }[name]
     corrector = Corrector(model, 2, 0.5) if corrected else None
-    times = falling_times(6, 3.0, 0.2)
+    times = even_times(6, 0.2, 3.0)
     start = SKEW.source(2).log_prob(STATES).exp()
     generator, n = torch.Generator().manual_seed(0), 4000
     x = SKEW.source(2).sample(n, generator)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         law = output_law(step, times, STATES, start, corrector)
-        end = last(walk(SKEW, step, x, times, generator, corrector)).x
+        end = last(walk_back(SKEW, step, x, times, corrector=corrector, generator=generator)).x
     for index in range(9):
         result = checks.mean_is((3 * end[:, 0] + end[:, 1] == index).double(), float(law[index]))
         assert result, result
@@ -159,14 +166,20 @@ def test_states_of_a_walk():
     model = RatioMatching(perturbed(HollowTransformer(3, 2, 8, 2, 1)), UNIFORM, 2)
     x, times = UNIFORM.source(2).sample(7), falling_times(5, 4.0)
     walks = [
-        list(walk(UNIFORM, model.transition, x, times, torch.Generator().manual_seed(s)))
+        list(
+            walk_back(
+                UNIFORM, model.transition, x, times, generator=torch.Generator().manual_seed(s)
+            )
+        )
         for s in (0, 0, 1)
     ]
     assert [s.time for s in walks[0]] == pytest.approx([4.0, 3.2, 2.4, 1.6, 0.8, 0.0])
-    assert torch.equal(walks[0][0].x, x) and torch.equal(walks[0][0].probs.argmax(-1), x)
+    assert torch.equal(walks[0][0].x, x) and [s.calls for s in walks[0]] == [0, 1, 2, 3, 4, 5]
     for before, state in zip(walks[0][:-1], walks[0][1:], strict=True):
-        assert not state.probs.requires_grad and state.x.dtype == torch.int64
-        assert torch.allclose(state.probs, model.transition(before.x, state.time, before.time))
+        told = before.estimate
+        assert not told.requires_grad and state.x.dtype == torch.int64
+        assert torch.allclose(told, model.transition(before.x, state.time, before.time))
+    assert walks[0][-1].estimate is walks[0][-2].estimate
     assert all(torch.equal(a.x, b.x) for a, b in zip(walks[0], walks[1], strict=True))
     assert any(not torch.equal(a.x, b.x) for a, b in zip(walks[0], walks[2], strict=True))
 
@@ -176,33 +189,31 @@ def test_euler_warns_where_it_is_clamped():
     model = told(UNIFORM)
     x = UNIFORM.source(2).sample(200, torch.Generator().manual_seed(0))
     with pytest.warns(UserWarning, match="clamped"):
-        last(walk(UNIFORM, Euler(model.rates), x, falling_times(4, 4.0)))
+        last(walk_back(UNIFORM, Euler(model.rates), x, falling_times(4, 4.0)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        last(walk(UNIFORM, Euler(model.rates), x, falling_times(30, 4.0, 2.0)))
-        last(walk(UNIFORM, TauLeaping(model.rates), x, falling_times(4, 4.0)))
-        last(walk(UNIFORM, model.transition, x, falling_times(4, 4.0)))
+        last(walk_back(UNIFORM, Euler(model.rates), x, even_times(30, 2.0, 4.0)))
+        last(walk_back(UNIFORM, TauLeaping(model.rates), x, falling_times(4, 4.0)))
+        last(walk_back(UNIFORM, model.transition, x, falling_times(4, 4.0)))
 
 
 def test_an_end_that_comes_too_soon_warns_where_it_matters():
     """Catches samples from a source that the noise never reaches, in silence, and false alarms."""
     with pytest.warns(UserWarning, match="0.245 in total"):  # 2/3 e^-1
-        told(Process(Uniform(3), Constant(1.0), 1.0)).sample(3, 2)
+        told(JumpProcess(UniformRates(3), ConstantRate(1.0), 1.0)).sample(3, steps=2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        told(UNIFORM).sample(3, 2)
-        masks = Process(Absorbing(3), Masking(), 1.0)
-        MaskedDiffusion(perturbed(TokenMLP(3, 2, (8,))), masks, 2).sample(3, 2)
+        told(UNIFORM).sample(3, steps=2)
+        masks = JumpProcess(AbsorbingRates(3), LogLinearRate(), 1.0)
+        MaskedDiffusion(perturbed(TokenMLP(3, 2, (8,))), masks, 2).sample(3, steps=2)
 
 
 def test_masks_are_filled_in_and_masked_anew():
     """Catches corrections that leave masks behind: the step to 0 is the predictor's alone."""
-    process = Process(Absorbing(4), Masking(), 1.0)
+    process = JumpProcess(AbsorbingRates(4), LogLinearRate(), 1.0)
     model = MaskedDiffusion(perturbed(TokenTransformer(4, 5, 8, 2, 1)), process, 5)
     x = process.source(5).sample(50, torch.Generator().manual_seed(0))
-    states = list(
-        walk(process, model.transition, x, falling_times(8, 1.0), None, Corrector(model, 1, 0.5))
-    )
+    states = list(walk_back(process, model.transition, x, 8, corrector=Corrector(model, 1, 0.5)))
     left = [int((s.x == 3).sum()) for s in states]
     assert left[0] == 250 and left[-1] == 0
     remasked = [
@@ -215,14 +226,14 @@ def test_bad_input_is_refused():
     """Catches rising grids, states that are no tokens, corrections of no length."""
     model, x = told(UNIFORM), STATES
     for times in (torch.tensor([0.0, 4.0]), torch.tensor([4.0, 4.0, 0.0]), torch.tensor([4.0])):
-        with pytest.raises(ValueError, match="falls"):
-            walk(UNIFORM, model.transition, x, times)
+        with pytest.raises(ValueError, match="fall strictly|two|T"):
+            walk_back(UNIFORM, model.transition, x, times)
     with pytest.raises(ValueError, match="in \\[0, 4"):
-        walk(UNIFORM, model.transition, x, torch.tensor([5.0, 0.0]))
+        walk_back(UNIFORM, model.transition, x, torch.tensor([5.0, 0.0]))
     with pytest.raises(TypeError, match="int64"):
-        walk(UNIFORM, model.transition, x.double(), falling_times(3, 4.0))
+        walk_back(UNIFORM, model.transition, x.double(), falling_times(3, 4.0))
     with pytest.raises(ValueError, match=r"\(B, D\)"):
-        walk(UNIFORM, model.transition, x[0], falling_times(3, 4.0))
+        walk_back(UNIFORM, model.transition, x[0], falling_times(3, 4.0))
     with pytest.raises(ValueError, match="share"):
         Corrector(model, 1, 0.0)
     with pytest.raises(ValueError, match="corrections"):

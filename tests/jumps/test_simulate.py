@@ -4,10 +4,7 @@ import pytest
 import torch
 
 from gentoolkit.core.checks import mean_is
-from gentoolkit.jumps.generators import Custom, Uniform
 from gentoolkit.jumps.path import JumpPath
-from gentoolkit.jumps.process import Process
-from gentoolkit.jumps.rates import Linear
 from gentoolkit.jumps.simulate import (
     gillespie,
     noising_bounds,
@@ -15,6 +12,7 @@ from gentoolkit.jumps.simulate import (
     thinning,
     uniformization,
 )
+from gentoolkit.processes import DenseRates, JumpProcess, LinearRate, UniformRates
 from tests.jumps.exact import GENERATORS, chi_square, joint_kernel, table
 
 N = 10_000
@@ -29,8 +27,8 @@ def thinned(process, x, generator=None):
 
 def thinned_apart(process, x, generator=None):
     """The noising by thinning, each token by itself, under bounds of its own."""
-    beta = process.beta.bound(PIECES[:-1], PIECES[1:])
-    exits = process.generator.matrix().diagonal().abs()
+    beta = process.schedule.bound(PIECES[:-1], PIECES[1:])
+    exits = process.rate_matrix.matrix().diagonal().abs()
 
     def own(x):
         return beta * exits[x]
@@ -52,7 +50,7 @@ NAMES = pytest.mark.parametrize("name", GENERATORS)
 @WAYS
 def test_states_on_the_way_follow_the_joint_kernel(way, name):
     """Catches a clock at the wrong rate, jumps by columns, a time change left out."""
-    process = Process(GENERATORS[name], Linear(0.2, 3.0))
+    process = JumpProcess(GENERATORS[name], LinearRate(0.2, 3.0))
     path = SIMULATORS[way](process, torch.tensor([[1, 0]]).expand(N, 2))
     for t in (0.4, 1.0):
         law = joint_kernel(process, 0.0, t, 2)[3]
@@ -65,7 +63,7 @@ def test_states_on_the_way_follow_the_joint_kernel(way, name):
 @WAYS
 def test_two_times_of_one_path_are_joint(way):
     """Catches paths that are right at each time and wrong as paths."""
-    process = Process(GENERATORS["lopsided"], Linear(0.2, 3.0))
+    process = JumpProcess(GENERATORS["lopsided"], LinearRate(0.2, 3.0))
     path = SIMULATORS[way](process, torch.ones(N, 1, dtype=torch.long))
     both = torch.cat([path.state_at(0.4), path.state_at(0.9)], 1)
     early, late = joint_kernel(process, 0, 0.4, 1)[1], joint_kernel(process, 0.4, 0.9, 1)
@@ -75,7 +73,7 @@ def test_two_times_of_one_path_are_joint(way):
 @WAYS
 def test_the_number_of_jumps_and_the_first_wait(way):
     """Catches rings without a jump that are counted, and lost or doubled jumps."""
-    process = Process(Uniform(4), Linear(0.2, 3.0))
+    process = JumpProcess(UniformRates(4), LinearRate(0.2, 3.0))
     path = SIMULATORS[way](process, torch.zeros(N, 3, dtype=torch.long))
     spent = float(process.noise(0.0, 1.0))
     # Each of 3 tokens leaves at the rate 3/4, whatever it is.
@@ -93,7 +91,7 @@ def test_the_number_of_jumps_and_the_first_wait(way):
 @WAYS
 def test_every_jump_moves(way):
     """Catches rings that stay, kept as jumps: where exit rates differ, a bell rings in vain."""
-    process = Process(GENERATORS["lopsided"], Linear(0.2, 3.0))
+    process = JumpProcess(GENERATORS["lopsided"], LinearRate(0.2, 3.0))
     path = SIMULATORS[way](process, torch.zeros(2000, 2, dtype=torch.long))
     assert bool((path.before() != path.tokens)[path.jumped].all())
 
@@ -117,7 +115,10 @@ def test_pushed_paths_return_to_the_data(name):
 
 def test_a_broken_bound_is_raised_at_the_event():
     """Catches acceptance probabilities above 1, cut off in silence."""
-    process, x = Process(Uniform(3), Linear(0.2, 3.0)), torch.zeros(50, 2, dtype=torch.long)
+    process, x = (
+        JumpProcess(UniformRates(3), LinearRate(0.2, 3.0)),
+        torch.zeros(50, 2, dtype=torch.long),
+    )
     bounds = noising_bounds(process, PIECES, 2)
     with pytest.raises(ValueError, match="broken, so") as e:
         thinning(process.rates, x, PIECES, 0.7 * bounds)
@@ -131,7 +132,7 @@ def test_a_broken_bound_is_raised_at_the_event():
 @WAYS
 def test_seeds_rule_everything(way):
     """Catches randomness drawn past the generator that was handed in."""
-    process, x = Process(GENERATORS["lopsided"]), torch.zeros(40, 3, dtype=torch.long)
+    process, x = JumpProcess(GENERATORS["lopsided"]), torch.zeros(40, 3, dtype=torch.long)
 
     def run():
         torch.rand(7)
@@ -145,17 +146,17 @@ def test_seeds_rule_everything(way):
 @WAYS
 def test_a_state_that_cannot_be_left_stays(way):
     """Catches 0 / 0 where the total rate is 0, and -0.0 taken for a rate."""
-    process = Process(GENERATORS["absorbing"], Linear(0.2, 3.0))
+    process = JumpProcess(GENERATORS["absorbing"], LinearRate(0.2, 3.0))
     path = SIMULATORS[way](process, torch.full((50, 3), 2))
     assert path.times.shape == (50, 0) and bool((path.final == 2).all())
-    still = Process(Custom(torch.zeros(3, 3)), Linear(0.2, 3.0))
+    still = JumpProcess(DenseRates(torch.zeros(3, 3)), LinearRate(0.2, 3.0))
     if way != "thinning":  # one bound for all states cannot be 0
         assert int(SIMULATORS[way](still, torch.ones(50, 3).long()).counts.sum()) == 0
 
 
 def test_no_noise_no_jumps():
     """Catches an empty table of jumps that breaks what reads it."""
-    process, x = Process(Uniform(3)), torch.tensor([[0, 2], [1, 1]])
+    process, x = JumpProcess(UniformRates(3)), torch.tensor([[0, 2], [1, 1]])
     for path in (gillespie(process, x, 0.0), uniformization(process, x, 0.0)):
         assert path.times.shape == (2, 0) and path.counts.tolist() == [0, 0]
         assert torch.equal(path.final, x) and torch.equal(path.reversed().final, x)
@@ -209,7 +210,7 @@ def test_picking_follows_the_rates():
 def test_dtype_survives(dtype):
     """Catches float32 times that leave [0, end] by rounding."""
     torch.set_default_dtype(dtype)
-    process = Process(GENERATORS["ordinal"], Linear(0.2, 3.0), 0.7)
+    process = JumpProcess(GENERATORS["ordinal"], LinearRate(0.2, 3.0), 0.7)
     x = torch.zeros(300, 2, dtype=torch.long)
     for way in (gillespie, uniformization):
         path = way(process, x)
@@ -220,7 +221,7 @@ def test_dtype_survives(dtype):
     assert path.times.dtype == dtype
 
 
-PROCESS, X = Process(Uniform(3)), torch.zeros(4, 2, dtype=torch.long)
+PROCESS, X = JumpProcess(UniformRates(3)), torch.zeros(4, 2, dtype=torch.long)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+from dataclasses import fields, is_dataclass, replace
 
 import pytest
 import torch
@@ -179,16 +180,20 @@ def test_all_tensors_follow_the_model(name):
     assert loose_tensors(model.to("meta")) == []
 
 
+def _doubled(x):
+    """Return a tensor, or a dataclass of tensors, with real numbers in float64."""
+    if is_dataclass(x) and not isinstance(x, type):
+        return replace(x, **{f.name: _doubled(getattr(x, f.name)) for f in fields(x)})
+    return x.double() if isinstance(x, Tensor) and x.is_floating_point() else x
+
+
 @EVERY
 def test_double_makes_it_double(name):
     """Catches a source or a table that keeps the precision it was built with."""
     model, batch, context = case(name, torch.float32)
     torch.set_default_dtype(torch.float32)
     model = model.double()
-    cast = [
-        x.double() if isinstance(x, Tensor) and x.is_floating_point() else x
-        for x in (batch, context)
-    ]
+    cast = [_doubled(x) for x in (batch, context)]
     assert model.loss(cast[0], context=cast[1]).dtype == torch.float64
     sample = model.sample(5 if context is None else len(context), context=cast[1])
     assert not sample.is_floating_point() or sample.dtype == torch.float64

@@ -34,7 +34,7 @@ def allowed(order):
 @pytest.mark.parametrize(("features", "order"), ORDERS)
 def test_each_feature_sees_exactly_those_before_it(features, order, hidden, context):
     """Catches a transposed mask, a degree off by one, an order read the wrong way round."""
-    net = trained(MADE(features, 3, hidden, context, order, activation=torch.tanh))
+    net = trained(MADE(features, 3, hidden, context=context, order=order, activation=torch.tanh))
     c = torch.randn(6, context) if context else None
     seen = sensitivity(net, c)
     expected = allowed(order)[:, None, :].expand_as(seen)
@@ -52,7 +52,7 @@ def test_the_pattern_test_sees_a_missing_mask():
 @pytest.mark.parametrize("features", [1, 3])
 def test_the_context_reaches_every_output(features):
     """Catches a context that only later features see."""
-    net = trained(MADE(features, 2, (8, 8), 2, activation=torch.tanh))
+    net = trained(MADE(features, 2, (8, 8), context=2, activation=torch.tanh))
     x, c = torch.randn(6, features), torch.randn(6, 2)
     jacobian = torch.autograd.functional.jacobian(lambda c: net(x, c).sum(0), c)
     assert (jacobian.abs().sum((2, 3)) > 0).all()
@@ -63,7 +63,7 @@ def test_the_context_reaches_every_output(features):
 @pytest.mark.parametrize(("features", "order"), ORDERS)
 def test_unrolling_meets_the_outputs_of_one_pass(features, order, hidden, context):
     """Catches hidden units computed too early or too late, and values in the wrong column."""
-    net = trained(MADE(features, 2, hidden, context, order))
+    net = trained(MADE(features, 2, hidden, context=context, order=order))
     c = torch.randn(6, context) if context else None
     met, visited = {}, []
 
@@ -85,7 +85,7 @@ def test_unrolling_meets_the_outputs_of_one_pass(features, order, hidden, contex
 @pytest.mark.parametrize("features", [1, 2, 5])
 def test_the_gradient_reaches_the_parameters_in_use(features, context):
     """Catches a detached branch; what the mask hides must get no gradient."""
-    net = trained(MADE(features, 2, (8, 8), context))
+    net = trained(MADE(features, 2, (8, 8), context=context))
     x, c = torch.randn(20, features), torch.randn(20, context) if context else None
     loss = net(x, c).square().sum()
     assert dead_parameters(lambda: loss, net) == []
@@ -97,6 +97,19 @@ def test_float32_stays_float32():
     """Catches a mask that lifts the dtype."""
     net = MADE(3, 2).float()
     assert net(torch.randn(4, 3, dtype=torch.float32)).dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_autocast_and_half_precision_unroll_what_a_pass_gives(dtype):
+    """Catches a cast that only one of the two ways makes, and a dtype that they cannot join."""
+    torch.manual_seed(0)
+    net = MADE(4, 2, (16,)).to(dtype)
+    x = torch.randn(6, 4).to(dtype)
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.float32):
+        out, seen = net(x), []
+        net.unroll(x, lambda k, o: (seen.append(o), x[:, k])[1])
+        assert torch.allclose(torch.stack(seen, 1).float(), out.float(), atol=0.02)
+    assert torch.allclose(out.double(), net.double()(x.double()), atol=0.05)
 
 
 @pytest.mark.parametrize(
@@ -113,6 +126,9 @@ def test_float32_stays_float32():
         (lambda: MADE(3)(torch.zeros(2, 3), torch.zeros(2, 1)), "takes no context"),
         (lambda: MADE(3, context=2)(torch.zeros(2, 3)), r"shape \(2, 2\).*got context None"),
         (lambda: MADE(3, context=2)(torch.zeros(2, 3), torch.zeros(1, 2)), r"shape \(2, 2\)"),
+        (lambda: MADE(3)(torch.zeros(5, 4, 3)), r"shape \(B, 3\); got \(5, 4, 3\)"),
+        (lambda: MADE(3)(torch.zeros(3)), r"shape \(B, 3\); got \(3,\)"),
+        (lambda: MADE(3)(torch.zeros(2, 4)), r"shape \(B, 3\); got \(2, 4\)"),
     ],
 )
 def test_bad_sizes_are_refused(call, words):

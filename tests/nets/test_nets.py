@@ -35,11 +35,31 @@ def test_embedding_tells_near_times_apart():
     assert distance.min() > 0.5
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_keeps_the_time(dtype):
+    """Catches angles rounded in half precision: at w t = 1000 a bfloat16 is off by two radians.
+
+    The times are handed over in float32, as schedules keep them.
+    """
+    net = TimeMLP(2, 2, hidden=(16,)).float()
+    x, t = torch.randn(9, 2), torch.linspace(0, 1, 9, dtype=torch.float32)
+    full = net(x.float(), t)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.allclose(net(x.float(), t).float(), full, atol=0.02)
+    half = net.to(dtype)
+    exact = torch.cat(
+        [f(t[:, None] * half.embed.frequencies.float()) for f in (torch.cos, torch.sin)], 1
+    )
+    assert torch.allclose(half.embed(t).float(), exact, atol=0.01)
+    assert half(x.to(dtype), t).dtype == dtype
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
         (lambda: MLP(0, 2), "at least 1"),
         (lambda: MLP(3, 2, hidden=(0,)), "at least 1"),
+        (lambda: MLP(3, 2)(torch.zeros(4, 2)), r"3 numbers in each row; got shape \(4, 2\)"),
         (lambda: TimeEmbedding(5), "even"),
         (lambda: TimeEmbedding()(torch.zeros(3, 1)), r"shape \(B,\)"),
         (lambda: TimeMLP(2, 2)(torch.zeros(3), torch.zeros(3)), r"shape \(B, D\)"),

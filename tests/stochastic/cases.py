@@ -11,10 +11,15 @@ from gentoolkit.flows import AffineCoupling
 from gentoolkit.stochastic import (
     HMC,
     MALA,
+    CorrectionMLP,
     DiffusionLayer,
-    Geometric,
+    GeometricPath,
+    HamiltonianDiffusion,
     Langevin,
     Leapfrog,
+    LearnedAnnealing,
+    MonteCarloDiffusion,
+    Pairs,
     Refresh,
     StochasticFlow,
     TrainedLangevin,
@@ -81,7 +86,7 @@ BIJECTIONS: Bijections = {
 
 
 def _annealing(target: GaussianMixture, move: Callable[[Target], Step]) -> Chain:
-    path = Geometric(Gaussian(torch.zeros(1, 2), 2.5), target)
+    path = GeometricPath(Gaussian(torch.zeros(1, 2), 2.5), target)
     return annealed(path, even_schedule(6), move)
 
 
@@ -106,6 +111,18 @@ JOURNEYS: Journeys = {
     "annealed hmc": lambda: Journey(_annealing(lopsided(), lambda g: HMC(g, 0.2)), lopsided()),
 }
 
+
+def learned(kind: type[LearnedAnnealing], features: int) -> tuple[LearnedAnnealing, Pairs]:
+    """Annealing with a learned way back, and pairs to train it on."""
+    torch.manual_seed(14)
+    path = GeometricPath(Gaussian(torch.zeros(1, 2), 2.5), lopsided())
+    net = CorrectionMLP(features, 2, (8,))
+    model = perturbed(kind(path, even_schedule(4), 0.05, net))
+    return model, model.pool(6, generator=torch.Generator().manual_seed(0))
+
+
 MODELS: Models = {
+    "monte carlo diffusion": lambda: learned(MonteCarloDiffusion, 2),
+    "hamiltonian diffusion": lambda: learned(HamiltonianDiffusion, 4),
     "stochastic flow": lambda: (perturbed(stochastic_flow()), torch.randn(7, 2)),
 }

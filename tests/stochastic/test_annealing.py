@@ -1,5 +1,7 @@
 """Annealing: the weight of Neal, schedules, resampling with an unbiased Z."""
 
+from math import exp, pi
+
 import pytest
 import torch
 
@@ -9,18 +11,17 @@ from gentoolkit.stochastic import (
     HMC,
     MALA,
     ConstantESS,
-    Geometric,
+    GeometricPath,
     Langevin,
     Leapfrog,
     Metropolis,
-    OwnPath,
+    Path,
     Refresh,
     WithMomentum,
     annealed,
     checked_schedule,
     even_schedule,
     increments,
-    pilot_schedule,
     smc,
     systematic,
 )
@@ -28,8 +29,8 @@ from tests.laws.examples import lopsided
 from tests.stochastic.linear import annealing_path
 
 
-def wide_path() -> Geometric:
-    return Geometric(Gaussian(torch.zeros(1, 2), 2.5), lopsided())
+def wide_path() -> GeometricPath:
+    return GeometricPath(Gaussian(torch.zeros(1, 2), 2.5), lopsided())
 
 
 def test_moves_in_balance_give_the_weight_of_neal():
@@ -128,17 +129,21 @@ def test_schedules_run_from_0_to_1(words):
         checked_schedule(torch.tensor([0, 1]))
 
 
+class Bent(Path):
+    """A path of one's own, between the same ends."""
+
+    source, target = Gaussian(torch.zeros(1, 2, dtype=torch.float64), 2.5), lopsided()
+
+    def log_prob(self, x, beta):
+        straight = GeometricPath(self.source, self.target).log_prob(x, beta)
+        return straight - beta * (1 - beta) * x[:, 0] ** 2
+
+
 def test_an_own_path_bends_in_the_middle_alone():
     """Catches an own path whose ends are taken for the source and the target."""
-    start, end = Gaussian(torch.zeros(1, 2), 2.5), lopsided()
-    bent = OwnPath(
-        start,
-        end,
-        lambda x, b: (1 - b) * start.log_prob(x) + b * end.log_prob(x) - b * (1 - b) * x[:, 0] ** 2,
-    )
     with torch.no_grad():
-        paths = annealed(bent, even_schedule(8), KINDS["mala"]).push(20_000)
-    assert checks.mean_weight(paths.log_weight(end), end.log_z)
+        paths = annealed(Bent(), even_schedule(8), KINDS["mala"]).push(20_000)
+    assert checks.mean_weight(paths.log_weight(Bent.target), Bent.target.log_z)
 
 
 def test_a_learned_schedule_gets_a_gradient():
@@ -180,7 +185,7 @@ def test_smc_without_resampling_is_annealed_importance_sampling():
 def test_smc_takes_extended_states():
     """Catches a population that loses its momentum: Z of unadjusted Hamiltonian moves."""
     path = wide_path()
-    extended = Geometric(WithMomentum(path.source), WithMomentum(path.target))
+    extended = GeometricPath(WithMomentum(path.source), WithMomentum(path.target))
 
     def moves(g):
         return [Refresh(0.5), Leapfrog(path.at(g.beta), 0.15)]
@@ -213,7 +218,8 @@ def test_the_rule_keeps_the_share_it_promises():
         share = (w * v.exp()).sum() ** 2 / (w * (2 * v).exp()).sum()
         assert float(share) == pytest.approx(0.8, abs=1e-3)
     assert abs(run[-1].log_z - path.target.log_z) < 0.5
-    fine = pilot_schedule(path, KINDS["mala"], 500, ConstantESS(0.95))
+    pilot = smc(path, ConstantESS(0.95), KINDS["mala"], 500)
+    fine = torch.tensor([particles.beta for particles in pilot], dtype=torch.float64)
     assert len(fine) > len(run)
     assert torch.equal(checked_schedule(fine), fine)
 
@@ -227,10 +233,10 @@ def test_smc_says_what_it_cannot_do():
         smc(path, even_schedule(3), KINDS["mala"], 8, 1.5)
     with pytest.raises(ValueError, match="share must lie"):
         ConstantESS(1.0)
-    far = Geometric(standard_normal(2), Gaussian(torch.full((1, 2), 1e5), 0.01))
+    far = GeometricPath(standard_normal(2), Gaussian(torch.full((1, 2), 1e5), 0.01))
     with pytest.raises(ValueError, match="stuck at beta"):
         list(smc(far, ConstantESS(0.9), KINDS["mala"], 64))
-    narrow = Geometric(standard_normal(2), Gaussian(torch.zeros(1, 2), 0.01))
+    narrow = GeometricPath(standard_normal(2), Gaussian(torch.zeros(1, 2), 0.01))
     with pytest.raises(ValueError, match=r"Langevin; .*step_size \* L > 2"):
         list(smc(narrow, even_schedule(300), lambda g: Langevin(g, 0.5), 64))
 
@@ -239,3 +245,66 @@ def test_a_loop_may_stop_and_differentiate():
     """Catches gradients left switched off in the caller's code between two states."""
     for particles in smc(wide_path(), even_schedule(3), KINDS["mala"], 8):
         assert torch.is_grad_enabled() and not particles.x.requires_grad
+
+
+def half_plane(x):
+    """The standard normal without its constant, where the first coordinate is positive: Z = pi."""
+    return torch.where(x[:, 0] > 0, -0.5 * x.square().sum(1), -torch.inf)
+
+
+@pytest.mark.parametrize("kind", ["metropolis", "mala", "both"])
+def test_dead_particles_weigh_nothing(kind):
+    """Catches particles where the target is zero taken for runaways: log Z = log pi = 1.1447."""
+    moves = {
+        "metropolis": lambda g: Metropolis(g, 0.8, moves=3),
+        "mala": lambda g: MALA(g, 0.3, moves=3),
+        "both": lambda g: [Metropolis(g, 0.8), MALA(g, 0.3)],
+    }
+    path = GeometricPath(standard_normal(2), half_plane)
+    for below in (0.0, 0.5, 1.0):
+        z = []
+        for seed in range(20):
+            generator = torch.Generator().manual_seed(seed)
+            run = smc(path, even_schedule(4), moves[kind], 1000, below, generator=generator)
+            *_, last = run
+            z.append(exp(last.log_z))
+            weighs = last.log_w > -torch.inf
+            assert bool((last.x[weighs, 0] > 0).all()), "a dead particle weighs something"
+        assert checks.mean_is(torch.tensor(z), pi)
+
+
+def test_a_density_of_zero_asks_for_detailed_balance():
+    """Catches Langevin paths cut where they leave the support: log Z = 0.75 in silence, not 1.14.
+
+    Their weight counts the paths that come back, and a population has none of them left.
+    """
+    path = GeometricPath(standard_normal(2), half_plane)
+    with pytest.raises(ValueError, match=r"detailed balance; got .* after a Langevin"):
+        list(smc(path, even_schedule(4), lambda g: Langevin(g, 0.1), 1000))
+
+
+def test_the_dead_are_never_drawn():
+    """Catches a search that takes a particle of no weight where the uniform number is zero."""
+    log_w = torch.tensor([-torch.inf, -1.0, -torch.inf, 0.3, -torch.inf])
+    for seed in range(200):
+        kept = systematic(log_w, torch.Generator().manual_seed(seed))
+        assert set(kept.tolist()) <= {1, 3}
+    with pytest.raises(ValueError, match="not all zero"):
+        nowhere = GeometricPath(standard_normal(2), lambda x: x[:, 0] * 0 - torch.inf)
+        list(smc(nowhere, even_schedule(2), KINDS["mala"], 8))
+
+
+@pytest.mark.parametrize("kind", ["metropolis", "mala", "hmc"])
+def test_a_bounded_distribution_rejects_what_lies_outside(kind):
+    """Catches torch's own check of the support, raised by the first proposal outside."""
+    gamma = torch.distributions.Gamma(torch.tensor([3.0, 3.0]), torch.tensor([2.0, 2.0]))
+    target = torch.distributions.Independent(gamma, 1)
+    moves = {
+        "metropolis": Metropolis(target, 0.8, moves=20),
+        "mala": MALA(target, 0.2, moves=20),
+        "hmc": HMC(target, 0.4, 3, moves=20),
+    }
+    x = target.sample((4000,))
+    y, _ = moves[kind].push(x)
+    assert bool((y > 0).all()) and not torch.equal(x, y)
+    assert checks.mean_is(y[:, 0], 1.5) and checks.mean_is(y[:, 1].square(), 3.0)

@@ -12,32 +12,18 @@ from gentoolkit.core import checks
 from gentoolkit.flows import AffineCoupling, alternating_mask
 from gentoolkit.stochastic import (
     MALA,
-    DiffusionLayer,
     Langevin,
     Metropolis,
     StochasticFlow,
     TrainedLangevin,
     VAELayer,
-    meeting_shapes,
 )
+from gentoolkit.stochastic.flow import _meeting_shapes
 from tests.flows.truth import perturbed
 from tests.laws.examples import Affine, lopsided
 from tests.laws.quadratic import quadratic
-from tests.stochastic.linear import MEAN, PRECISION, Bump
-from tests.stochastic.test_rows import Full
-
-A = torch.tensor([[1.3, 0.4], [-0.2, 0.8]], dtype=torch.float64)
-SHIFT = torch.tensor([0.3, -0.5], dtype=torch.float64)
-DECODE = torch.tensor([[0.9, -0.3], [0.5, 1.1], [-0.4, 0.6]], dtype=torch.float64)
-ENCODE = torch.tensor([[0.6, 0.3, -0.2], [-0.1, 0.5, 0.3]], dtype=torch.float64)
-DRIFT = torch.tensor([[-0.5, 0.2, 0.0], [0.1, -0.4, 0.3], [0.0, -0.2, -0.6]], dtype=torch.float64)
-SCORE = torch.tensor([[-1.1, 0.1, 0.0], [0.1, -0.9, 0.2], [0.0, 0.2, -1.3]], dtype=torch.float64)
-ULA, H, NOISE, WIDTH, BACK, LOG_Z = 0.15, 0.2, 0.9, 0.5, 0.7, 1.7
-END = Bump(
-    torch.tensor([0.4, -0.2, 0.6], dtype=torch.float64),
-    torch.tensor([[0.9, 0.2, 0.0], [0.2, 0.7, -0.1], [0.0, -0.1, 0.8]], dtype=torch.float64),
-    LOG_Z,
-)
+from tests.stochastic.linear import Full
+from tests.stochastic.mixed import END, LOG_Z, exact_elbo, linear_chain, path_laws
 
 
 class NoLogDet(Affine):
@@ -67,60 +53,9 @@ class OneEnd(Langevin):
     """The gradient of the reversal taken at x instead of y."""
 
     def push(self, x, generator=None):
-        f = self.law(x)
+        f = self.push_law(x)
         y = f.sample(generator=generator)
         return y, Gaussian(y + f.mean - x, f.std).log_prob(x) - f.log_prob(y)
-
-
-def linear_chain(affine=Affine, langevin=Langevin) -> Chain:
-    """Four kinds of layers, all affine: a map, Langevin, an autoencoder 2 -> 3, a diffusion."""
-    return Chain(
-        standard_normal(2),
-        [
-            affine(A, SHIFT),
-            langevin(Bump(MEAN, PRECISION), ULA),
-            VAELayer(
-                lambda x: Gaussian(x @ DECODE.T, WIDTH), lambda y: Gaussian(y @ ENCODE.T, BACK)
-            ),
-            DiffusionLayer(lambda x: x @ DRIFT.T, lambda y: y @ SCORE.T, H, NOISE),
-        ],
-    )
-
-
-def path_laws() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Mean and covariance of (x_0, ..., x_4 less the map's image) pushed and pulled.
-
-    The map's two states are one, so a path is (x_1, x_2, x_3, x_4) in R^10, with x_1 the image.
-    """
-    gain = torch.eye(2) - ULA * PRECISION
-    there = [(gain, ULA * PRECISION @ MEAN, 2 * ULA), (DECODE, torch.zeros(3), WIDTH**2)]
-    there += [(torch.eye(3) + H * DRIFT, torch.zeros(3), H * NOISE**2)]
-    slope = DRIFT - NOISE**2 * SCORE
-    back = [(torch.eye(3) - H * slope, torch.zeros(3), H * NOISE**2)]
-    back += [(ENCODE, torch.zeros(2), BACK**2), (gain, ULA * PRECISION @ MEAN, 2 * ULA)]
-    pushed = _joint(SHIFT, A @ A.T, there)
-    mean, cov = _joint(END.mean, END.precision.inverse(), back)
-    order = torch.tensor([8, 9, 6, 7, 3, 4, 5, 0, 1, 2])
-    return pushed, (mean[order], cov[order][:, order])
-
-
-def _joint(mean, cov, kernels):
-    """The law of a Gaussian chain by adding one state after another."""
-    last, means, total = slice(0, len(mean)), [mean], cov
-    for gain, shift, variance in kernels:
-        mean = gain @ mean + shift
-        cross = gain @ total[last]
-        own = gain @ total[last, last] @ gain.T + variance * torch.eye(len(gain))
-        last = slice(len(total), len(total) + len(gain))
-        total = torch.cat([torch.cat([total, cross.T], 1), torch.cat([cross, own], 1)])
-        means.append(mean)
-    return torch.cat(means), total
-
-
-def exact_elbo() -> float:
-    """Truth A: log Z - KL(pushed || pulled) of two Gaussians on R^10."""
-    pushed, pulled = (torch.distributions.MultivariateNormal(*law) for law in path_laws())
-    return LOG_Z - float(torch.distributions.kl_divergence(pushed, pulled))
 
 
 def moments(chain: Chain):
@@ -164,7 +99,7 @@ def test_truth_b_exact_reversals_leave_no_variance():
         return FunctionKernel(step, lambda y: Full(mean[before] + (y - mean[after]) @ gain.T, rest))
 
     steps = linear_chain().steps
-    laws = [steps[1].law, steps[2].decoder, steps[3].law]  # pyright: ignore
+    laws = [step.push_law for step in steps[1:]]  # pyright: ignore
     kernels = [
         reversed_exactly(law, a, b) for law, a, b in zip(laws, blocks[:-1], blocks[1:], strict=True)
     ]
@@ -288,13 +223,13 @@ def test_losses_are_the_means_of_the_weights():
     seed = lambda: torch.Generator().manual_seed(2)  # noqa: E731
     pushed = model.chain().push(300, seed()).log_weight(lopsided())
     pulled = model.chain().pull(x, seed()).log_evidence()
-    assert model.pushed_loss(300, seed()).item() == pytest.approx(-pushed.mean().item())
-    assert model.pulled_loss(x, seed()).item() == pytest.approx(-pulled.mean().item())
-    assert model.variance_loss(300, seed()).item() == pytest.approx(pushed.var().item())
+    assert model.pushed_loss(300, generator=seed()).item() == pytest.approx(-pushed.mean().item())
+    assert model.pulled_loss(x, generator=seed()).item() == pytest.approx(-pulled.mean().item())
+    assert model.variance_loss(300, generator=seed()).item() == pytest.approx(pushed.var().item())
     for share in (0.0, 1.0):
         alone = mixed(share)
         want = -pushed.mean() if share else -pulled.mean()
-        assert alone.loss(x, seed()).item() == pytest.approx(want.item())
+        assert alone.loss(x, generator=seed()).item() == pytest.approx(want.item())
 
 
 @pytest.mark.parametrize("name", ["loss", "pushed_loss", "variance_loss", "pulled_loss"])
@@ -334,7 +269,7 @@ def test_a_target_with_parameters_is_not_trained():
 
     step = TrainedLangevin(Learned(), 0.1)
     model = StochasticFlow(standard_normal(2), [step, step], Learned())
-    assert [name for name, _ in model.named_parameters()] == ["trained.0.log_step"]
+    assert [name for name, _ in model.named_parameters()] == ["layers.0.log_step"]
 
 
 def test_layers_must_meet():
@@ -343,7 +278,7 @@ def test_layers_must_meet():
     widen = VAELayer(lambda x: Gaussian(decoder(x), 0.5), lambda y: Gaussian(encoder(y), 0.7))
     narrow = AffineCoupling(2, alternating_mask(2, 0), (8,))
     good = StochasticFlow(standard_normal(2), [narrow, widen])
-    assert meeting_shapes(good.chain()) == ((2,), (2,), (3,))
+    assert _meeting_shapes(good.chain()) == ((2,), (2,), (3,))
     with pytest.raises(ValueError, match=r"shape \('B', 3\) from layers\[0\].*layers\[1\], a Aff"):
         StochasticFlow(standard_normal(2), [widen, narrow])
     wrong = VAELayer(lambda x: Gaussian(decoder(x), 0.5), lambda y: Gaussian(y, 0.7))

@@ -7,7 +7,7 @@ from gentoolkit import Gaussian, elbo
 from gentoolkit.core import checks
 from gentoolkit.stochastic import (
     CorrectionMLP,
-    Geometric,
+    GeometricPath,
     HamiltonianDiffusion,
     Langevin,
     Leapfrog,
@@ -64,12 +64,12 @@ def test_the_loss_is_the_gain_of_the_bound(name):
     """
     model, (chain, target) = perturbed(MODELS[name](), 0.3), plain(name)
     before = elbo(chain.push(200, torch.Generator().manual_seed(4)).log_weight(target))
-    after = -model.path_loss(200, torch.Generator().manual_seed(4))
-    loss = model.loss(model.pool(200, torch.Generator().manual_seed(4)))
+    after = -model.path_loss(200, generator=torch.Generator().manual_seed(4))
+    loss = model.loss(model.pool(200, generator=torch.Generator().manual_seed(4)))
     assert loss.item() == pytest.approx((before - after).item(), rel=1e-9)
     ours = torch.autograd.grad(loss, list(model.parameters()))
     through = torch.autograd.grad(
-        model.path_loss(200, torch.Generator().manual_seed(4)), list(model.parameters())
+        model.path_loss(200, generator=torch.Generator().manual_seed(4)), list(model.parameters())
     )
     for a, b in zip(ours, through, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
@@ -87,7 +87,7 @@ def test_a_gradient_reaches_every_parameter(name):
 @pytest.mark.parametrize("name", MODELS)
 def test_any_correction_keeps_z(name):
     """Catches a reversal that is scored and sampled by different laws."""
-    path = Geometric(Gaussian(torch.zeros(1, 2), 2.5), lopsided())
+    path = GeometricPath(Gaussian(torch.zeros(1, 2), 2.5), lopsided())
     kind, size, width = {
         "langevin": (MonteCarloDiffusion, 0.05, 2),
         "hamiltonian": (HamiltonianDiffusion, 0.2, 4),
@@ -117,7 +117,7 @@ def test_regression_finds_the_score_of_the_marginal():
     step size: the exact reversal's gain is compared, which is affine.
     """
     model, k = langevin(), 4
-    pairs = model.pool(200_000, torch.Generator().manual_seed(0))
+    pairs = model.pool(200_000, generator=torch.Generator().manual_seed(0))
     rows = pairs.beta == BETAS[k]
     y, miss = pairs.state[rows], pairs.miss[rows]
     design = torch.cat([y, torch.ones(len(y), 1)], 1)
@@ -136,7 +136,7 @@ def test_training_tightens_the_bound():
     """Catches a loss of the wrong sign: the bound must rise well above plain annealing's -2.995."""
     model = langevin()
     generator = torch.Generator().manual_seed(0)
-    pairs = model.pool(2000, generator)
+    pairs = model.pool(2000, generator=generator)
     for _ in fit(model, pairs.batches(256, 300, generator), 1e-2, progress=False):
         pass
     with torch.no_grad():

@@ -243,3 +243,26 @@ def test_a_diffusion_layer_with_the_exact_score_approaches_its_reversal():
         normal = standard_normal(2)
         errors.append(float((ratio - normal.log_prob(x) + normal.log_prob(y)).square().mean()))
     assert errors[1] < errors[0] / 10
+
+
+@pytest.mark.parametrize("name", [*MOVES, "langevin", "leapfrog"])
+def test_moves_run_in_inference_mode(name):
+    """Catches a gradient asked of a tensor made in inference mode: same seed, same numbers."""
+    others = {"langevin": lambda g: Langevin(g, 0.1), "leapfrog": lambda g: Leapfrog(g, 0.1)}
+    step = {**MOVES, **others}[name](lopsided())
+    x = torch.randn(20, 2, 2) if name == "leapfrog" else torch.randn(20, 2)
+    with torch.no_grad():
+        expected = step.push(x, torch.Generator().manual_seed(0))
+    for copied in (False, True):
+        with torch.inference_mode():
+            result = step.push(x.clone() if copied else x, torch.Generator().manual_seed(0))
+        assert torch.equal(result[0], expected[0]) and torch.equal(result[1], expected[1])
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_states_may_be_numbers(name):
+    """Catches a move that asks states (B,) for a second dimension."""
+    x = torch.randn(20_000)
+    y, ratio = MOVES[name](lambda x: -0.5 * x.square()).push(x)
+    assert y.shape == ratio.shape == x.shape and not torch.equal(x, y)
+    assert checks.mean_is(y.square(), 1.0)

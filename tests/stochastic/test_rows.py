@@ -1,12 +1,10 @@
 """The closed forms of learned annealing: every row of the table of S17, at 1e-9."""
 
-from dataclasses import dataclass
-
 import pytest
 import torch
 from torch import Tensor
 
-from gentoolkit import Chain, FunctionKernel, Gaussian, Law
+from gentoolkit import Chain, FunctionKernel, Gaussian
 from gentoolkit.stochastic import (
     Langevin,
     Leapfrog,
@@ -15,12 +13,14 @@ from gentoolkit.stochastic import (
     annealed,
     even_schedule,
 )
+from gentoolkit.stochastic.hamiltonian import Refreshed
 from tests.laws.quadratic import quadratic
 from tests.stochastic.linear import (
     LOG_Z,
     MEAN,
     PRECISION,
     STEP,
+    Full,
     K,
     affine_score,
     annealing_path,
@@ -36,21 +36,6 @@ def moments(chain: Chain, target=None, numbers: int = WIDE):
     return quadratic(lambda n: chain.push(n).log_weight(target), numbers)
 
 
-@dataclass(frozen=True)
-class Full(Law):
-    """A Gaussian with a full covariance, for exact reversals."""
-
-    mean: Tensor
-    cov: Tensor
-
-    def sample(self, n=None, generator=None):
-        noise = torch.randn(self.mean.shape, generator=generator)
-        return self.mean + noise @ torch.linalg.cholesky(self.cov).T
-
-    def log_prob(self, x):
-        return torch.distributions.MultivariateNormal(self.mean, self.cov).log_prob(x)
-
-
 def plain() -> Chain:
     return annealed(annealing_path(), BETAS, lambda g: Langevin(g, STEP))
 
@@ -59,7 +44,7 @@ def kernels(reversal) -> Chain:
     """The Langevin way there, and any way back: `reversal(k, y) -> Law`."""
     path, steps = annealing_path(), []
     for k, beta in enumerate(BETAS.tolist()[1:], 1):
-        law = Langevin(path.at(beta), STEP).law
+        law = Langevin(path.at(beta), STEP).push_law
         steps.append(FunctionKernel(law, lambda y, k=k: reversal(k, y)))
     return Chain(path.source, steps)
 
@@ -209,8 +194,9 @@ def test_a_refreshment_of_the_wrong_variance_leaves_z_alone():
     path, h = annealing_path(), 0.8
 
     class Slip(Refresh):
-        def reversal(self, state):
-            return Gaussian(h * state[:, 1], (1 - h) ** 0.5)
+        def pull_law(self, y):
+            law = self.push_law(y)
+            return Refreshed(law.position, Gaussian(law.momentum.mean, (1 - h) ** 0.5))
 
     chain = annealed(
         path,

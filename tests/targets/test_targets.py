@@ -145,3 +145,35 @@ def test_levels_out_of_range_raise(levels):
         lopsided().noised(*levels)
     with pytest.raises(ValueError, match="use schedule.levels"):
         lopsided().denoised(torch.zeros(1, 2), *levels)
+
+
+TARGETS = [eight_gaussians, lopsided, lambda: Funnel(3, 1.5), lambda: DoubleWell(2, 3.0)]
+
+
+@pytest.mark.parametrize("make", TARGETS)
+def test_targets_follow_the_model_that_holds_them(make):
+    """Catches a target left behind: its dtype, its device (meta, where both differ), its state."""
+    target = make()
+    generator = torch.Generator().manual_seed(0)
+    x = target.sample(50, generator)
+    assert x.shape[1:] == target.event_shape
+    holder = torch.nn.ModuleDict({"target": target}).float()
+    single = target.log_prob(x.float())
+    assert single.dtype == target.sample(3).dtype == torch.float32
+    torch.testing.assert_close(single.double(), make().log_prob(x), rtol=2e-5, atol=2e-5)
+    double = holder.double()["target"]
+    assert double.log_prob(x).dtype == double.sample(3).dtype == torch.float64
+    again = make()
+    again.load_state_dict(make().state_dict())
+    assert torch.equal(again.log_prob(x), make().log_prob(x))
+    target.to("meta")
+    assert target.log_prob(x.to("meta")).device.type == "meta"
+
+
+def test_a_loaded_mixture_is_the_one_that_was_saved():
+    """Catches coefficients that stay those of the old weights."""
+    ours, theirs = eight_gaussians(), eight_gaussians(radius=1.0, std=0.5)
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(9, 2)
+    assert torch.equal(ours.log_prob(x), theirs.log_prob(x))
+    assert torch.equal(ours.score(x), theirs.score(x))

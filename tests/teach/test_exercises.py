@@ -2,21 +2,23 @@
 
 import inspect
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from gentoolkit.teach import check, hint, solution
-from gentoolkit.teach.exercise import Exercise, close, judge
+from gentoolkit.teach.exercise import Exercise, judge
 from gentoolkit.teach.exercises import exercises, find, known_lessons, names
 
 ALL = [find(name) for name in names()]
 CODE = [exercise for exercise in ALL if exercise.code]
 WRONG = [
-    pytest.param(exercise, answer, phrase, id=f"{exercise.name}-{i}")
+    pytest.param(exercise, wrong, told, id=f"{exercise.name}-{i}")
     for exercise in ALL
-    for i, (answer, phrase) in enumerate(exercise.wrong)
+    for i, (wrong, told) in enumerate(exercise.wrong.items())
 ]
 
 
@@ -25,35 +27,73 @@ def named(items: list[Exercise]) -> list:
 
 
 def test_every_lesson_has_named_exercises() -> None:
-    """Catches a lesson's file whose exercises carry another lesson's number, or a lost export."""
+    """Catches a lesson's file whose exercises carry another lesson's number, or a lost one."""
     assert known_lessons()[:3] == ("00", "01", "02")
     for number in known_lessons():
-        found = [exercise.name for exercise in exercises(number)]
+        found = list(exercises(number))
         assert found == [f"ex{number}_{k}" for k in range(1, len(found) + 1)]
         assert len(found) >= 3
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("exercise", named(ALL))
-def test_the_stored_solution_passes(exercise: Exercise) -> None:
-    """Catches an exercise that nobody can solve."""
+def test_the_stored_solution_passes(exercise: Exercise, dtype: torch.dtype) -> None:
+    """Catches an exercise that nobody can solve, or only under another default dtype."""
+    torch.set_default_dtype(dtype)
     assert judge(exercise, exercise.answer()).word == "PASS"
+    assert torch.get_default_dtype() == dtype
 
 
-@pytest.mark.parametrize(("exercise", "answer", "phrase"), WRONG)
-def test_a_typical_wrong_answer_is_recognised(
-    exercise: Exercise, answer: object, phrase: str
-) -> None:
+@pytest.mark.parametrize(("exercise", "wrong", "told"), WRONG)
+def test_a_typical_wrong_answer_is_recognised(exercise: Exercise, wrong: Any, told: str) -> None:
     """Catches an oracle that accepts a mistake, or blames another one."""
-    verdict = judge(exercise, answer)
+    verdict = judge(exercise, exercise.made(wrong))
     assert verdict.word == "NOT YET"
-    assert phrase in verdict.message
+    assert told in verdict.message
 
 
 @pytest.mark.parametrize("exercise", named(ALL))
 def test_three_wrong_answers_are_known(exercise: Exercise) -> None:
     """Catches an exercise whose judge was never fed the mistakes that learners make."""
-    assert len(exercise.wrong) >= 3
-    assert len({phrase for _, phrase in exercise.wrong}) == len(exercise.wrong)
+    assert len(set(exercise.wrong.values())) == len(exercise.wrong) >= 3
+
+
+def shaped_like(truth: object, number: float) -> object:
+    if isinstance(truth, tuple):
+        return tuple(shaped_like(part, number) for part in truth)
+    return torch.full_like(torch.as_tensor(truth), number)
+
+
+def trivial(exercise: Exercise, kind: str) -> Callable[..., object]:
+    """Build an answer that needs no thought: zeros, a constant, its first argument, or |it|."""
+
+    def answer(*arguments: object) -> object:
+        if kind in ("zeros", "constant"):
+            right = exercise.answer()
+            assert callable(right)
+            return shaped_like(right(*arguments), 0.0 if kind == "zeros" else 0.37)
+        first = next((a for a in arguments if isinstance(a, Tensor)), arguments[0])
+        return abs(first) if kind == "abs" else first  # pyright: ignore[reportArgumentType]
+
+    return answer
+
+
+@pytest.mark.parametrize("kind", ["zeros", "constant", "identity", "abs"])
+@pytest.mark.parametrize("exercise", named(CODE))
+def test_trivial_functions_are_refused(exercise: Exercise, kind: str) -> None:
+    """Catches an oracle that a function passes, or crashes, which does nothing."""
+    verdict = judge(exercise, trivial(exercise, kind))
+    assert verdict.word == "NOT YET"
+    assert "could not be compared" not in verdict.message
+
+
+@pytest.mark.parametrize("exercise", named([e for e in ALL if not e.code]))
+def test_trivial_values_are_refused(exercise: Exercise) -> None:
+    """Catches a check that accepts a constant in the place of a derived number."""
+    for number in (0.0, 0.37, -1e9):
+        answer = shaped_like(exercise.answer(), number) if not exercise.letters else ""
+        if answer != exercise.answer():
+            assert judge(exercise, answer).word == "NOT YET"
 
 
 @pytest.mark.parametrize("exercise", named(ALL))
@@ -122,10 +162,11 @@ def test_the_random_state_of_the_lesson_is_kept(exercise: Exercise) -> None:
 def test_a_function_that_works_in_place_cannot_bend_the_oracle() -> None:
     """Catches an oracle that compares with inputs the learner has overwritten."""
 
-    def in_place(log_w: torch.Tensor) -> torch.Tensor:
+    def in_place(log_w: Tensor) -> Tensor:
         return log_w.zero_()[0]
 
     assert judge(find("ex02_3"), in_place).word == "NOT YET"
+    assert judge(find("ex02_3"), find("ex02_3").answer()).word == "PASS"
 
 
 def test_the_sheet_numbers_hold() -> None:
@@ -152,7 +193,7 @@ def test_check_uses_the_solutions_when_asked(
 ) -> None:
     """Catches a switch that leaves stubs unsolved, or that is always on."""
     check.ex00_2(...)
-    assert capsys.readouterr().out.startswith("not attempted")
+    assert capsys.readouterr().out.startswith("not attempted: ex00_2 ")
     monkeypatch.setenv("GENTOOLKIT_SOLUTIONS", "1")
     check.ex00_2(...)
     assert capsys.readouterr().out.startswith("PASS")
@@ -183,12 +224,38 @@ def test_unknown_exercises_are_named_and_known_ones_complete(asked: Any) -> None
     assert dir(asked) == sorted(names())
 
 
-def test_close_knows_its_neighbours() -> None:
-    """Catches a tolerance that is ignored, or a known mistake that shadows the truth."""
+def test_numbers_and_their_neighbours() -> None:
+    """Catches a tolerance that is ignored, and a known mistake that shadows the truth."""
+    asked = Exercise(
+        lambda: 1.0,
+        *("", "", ""),
+        why="",
+        oracle=lambda: 1.0,
+        atol=0.01,
+        right="it is {truth:.1f}",
+        wrong={1.005: "Near.", 2.0: "Double."},
+        otherwise="Other.",
+    )
+    assert str(judge(asked, 1.005)) == "PASS: it is 1.0"
+    assert str(judge(asked, 2.005)) == "NOT YET: you give 2.005. Double."
+    assert str(judge(asked, 1.5)) == "NOT YET: you give 1.5. Other."
+    assert "give more digits" in judge(asked, 1.1).message
 
-    def word(answer: float) -> str:
-        return str(close(answer, 1.0, 0.1, "right", {1.05: "near", 2.0: "double"}, "other"))
 
-    assert word(1.05) == "PASS: right"
-    assert word(2.05) == "NOT YET: you give 2.05. double"
-    assert word(1.5) == "NOT YET: you give 1.5. other"
+def test_an_entry_that_is_off_is_shown_and_a_right_part_is_named() -> None:
+    """Catches a message that shows an entry which is right, or calls all of a pair wrong."""
+    asked = Exercise(
+        lambda x: (x, x + 1),
+        *("", "", ""),
+        why="",
+        cases=lambda: [(torch.tensor([1.0, 2.0]),), (torch.tensor([3.0, 5.0]),)],
+        oracle=lambda x: (x, x + 1),
+        parts="x, x + 1",
+        right="",
+        wrong={},
+        start="should be {truth:g}, is {given:g}. ",
+        otherwise="Look.",
+    )
+    told = judge(asked, lambda x: (x, x + (x < 5)))
+    assert str(told) == "NOT YET: should be 6, is 5. The first is right. Look."
+    assert judge(asked, lambda x: x).message == "2 things are asked for: (x, x + 1)."

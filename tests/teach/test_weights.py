@@ -113,7 +113,7 @@ def test_the_script_writes_the_same_file_again(tmp_path):
     for i, seed in enumerate((1, 1, 2)):
         torch.manual_seed(seed)
         net = unet(8)
-        *_, mean = train(net, data, 3, seed)
+        mean = train(net, data, 3, seed)
         assert any(not torch.equal(a, b) for a, b in zip(*map(_flat, (net, mean)), strict=True))
         path = tmp_path / f"{i}.safetensors"
         write(mean, path, made(3, 8, seed, data))
@@ -148,9 +148,9 @@ def test_the_training_loss_is_that_of_the_velocity():
         def forward(self, x, t):
             return self.gain * x
 
-    model = DDPM(Nothing(), (1, 8, 8), Cosine(6, -6), 50, PredictsVelocity)
+    model = DDPM(Nothing(), (1, 8, 8), Cosine(6, -6), 50, parametrisation=PredictsVelocity())
     x = train_digits.images(torch.rand(7, 64))
-    got = model.loss(x, velocity, torch.Generator().manual_seed(5))
+    got = model.loss(x, weight=velocity, generator=torch.Generator().manual_seed(5))
     generator = torch.Generator().manual_seed(5)
     i = torch.randint(50, (7,), generator=generator)
     e = torch.randn(x.shape, generator=generator)
@@ -158,4 +158,4 @@ def test_the_training_loss_is_that_of_the_velocity():
     angle = (angle + torch.tensor(-3.0).exp().atan())[:, None, None, None]
     expected = (angle.cos() * e - angle.sin() * x).square().sum((1, 2, 3)).mean()
     torch.testing.assert_close(got, expected)
-    assert dead_parameters(lambda: model.loss(x, velocity), model) == []
+    assert dead_parameters(lambda: model.loss(x, weight=velocity), model) == []

@@ -4,9 +4,11 @@ from itertools import islice
 
 import pytest
 import torch
+from scipy.special import log_ndtr
 
 from gentoolkit.core.checks import mean_is
 from gentoolkit.vi import cavi_probit, gibbs_probit, probit_data, probit_moments, probit_race
+from gentoolkit.vi.probit import _one_sided
 
 T2 = 10.0
 
@@ -93,6 +95,43 @@ def test_cavi_survives_a_far_tail():
         assert bool(torch.isfinite(state.mean).all()) and bool(torch.isfinite(state.elbo))
     for b in islice(gibbs_probit(x, y, 1e4, 50, torch.Generator().manual_seed(0)), 200):
         assert bool(torch.isfinite(b).all())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("centre", [0.0, -1.0, -2.9, -3.1, -20.0, -40.0, -1e4])
+def test_a_truncated_normal_is_drawn_in_any_tail(centre, dtype):
+    """Catches a probability that underflows: u = -7.05 at a centre of -20 in float32.
+
+    Oracle: SciPy's log Phi, which knows the tails, at what was drawn.
+    """
+    p = torch.linspace(0.02, 0.98, 25, dtype=dtype)
+    u = _one_sided(torch.full_like(p, centre), torch.ones_like(p), p)
+    assert bool((u > 0).all())
+    edge = -centre  # log Phi(-(edge + u)) must be log p + log Phi(-edge)
+    lost = log_ndtr(-edge - u.double().numpy()) - log_ndtr(-edge)
+    slack = (1e-5 if dtype == torch.float32 else 1e-9) * (1.0 + edge**2 * 1e-6)
+    torch.testing.assert_close(
+        torch.as_tensor(lost), p.double().log(), rtol=0, atol=slack if edge < 1e3 else 1e-2
+    )
+    mirrored = _one_sided(torch.full_like(p, -centre), -torch.ones_like(p), p)
+    assert torch.equal(mirrored, -u)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_gibbs_survives_an_outlier_on_the_wrong_side(dtype):
+    """Catches tails that are cut: one row at x = 30 gave a slope of .4538, and exact is .4346."""
+    inputs = torch.randn(1000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    inputs = torch.cat([inputs, inputs.new_tensor([30.0])])
+    x = torch.stack([torch.ones_like(inputs), inputs], 1)
+    y = torch.where(inputs > 0, 1.0, -1.0)
+    y[-1] = -1.0
+    exact = probit_moments(x, y, T2, points=101)
+    assert float(exact.mean[1]) == pytest.approx(0.4346, abs=1e-4)
+    generator = torch.Generator().manual_seed(1)
+    draws = list(islice(gibbs_probit(x.to(dtype), y.to(dtype), T2, 40, generator), 150))
+    means = torch.stack(draws[50:]).double().mean(0)  # of each chain
+    assert mean_is(means[:, 1], float(exact.mean[1]))
+    assert not mean_is(means[:, 1], 0.4538), "the control"
 
 
 def test_gibbs_draws_the_posterior(data):

@@ -50,7 +50,7 @@ def log_p():
 def test_evidences_average_to_p_of_x(log_p):
     """Catches a lost or doubled level, levels in the wrong order, a wrong end of a kernel."""
     assert float(log_p.exp().sum()) == pytest.approx(1.0, abs=1e-6)
-    evidences = tiny().evidences(BITS, 60_000, torch.Generator().manual_seed(0))
+    evidences = tiny().log_evidences(BITS, 60_000, generator=torch.Generator().manual_seed(0))
     for i in range(8):
         assert mean_is((evidences[:, i] - log_p[i]).exp(), 1.0), i
         assert float(evidences[:, i].mean()) < float(log_p[i])
@@ -71,7 +71,7 @@ def test_pushed_paths_weigh_one(log_p):
 def test_bounds_are_in_order(log_p):
     """Catches weights averaged after the logarithm."""
     model, x = tiny(), BITS[3:4].expand(4000, 3)
-    one, ten = (model.iwae(x, k, torch.Generator().manual_seed(k)) for k in (1, 10))
+    one, ten = (model.iwae(x, k, generator=torch.Generator().manual_seed(k)) for k in (1, 10))
     error = float((one.var() + ten.var()).sqrt()) / 4000**0.5
     assert float(ten.mean() - one.mean()) > 4 * error
     assert float(ten.mean()) < float(log_p[3]) + 4 * error
@@ -85,8 +85,8 @@ def test_one_level_is_the_vae():
     model.decoders[0].load_state_dict(vae.decoder.state_dict())
     model.encoders[0].load_state_dict(vae.encoder.state_dict())
     for k in (1, 4):
-        ours = model.evidences(BITS, k, torch.Generator().manual_seed(3))
-        theirs = vae.evidences(BITS, k, torch.Generator().manual_seed(3))
+        ours = model.log_evidences(BITS, k, generator=torch.Generator().manual_seed(3))
+        theirs = vae.log_evidences(BITS, k, generator=torch.Generator().manual_seed(3))
         assert torch.allclose(ours, theirs, atol=1e-12)
 
 
@@ -109,7 +109,7 @@ def test_loss_is_minus_the_mean_evidence():
     path = model.chain().pull(BITS, torch.Generator().manual_seed(4))
     assert torch.allclose(loss, -path.log_evidence().mean())
     loss = model.loss(BITS, samples=6, generator=torch.Generator().manual_seed(4))
-    evidences = model.evidences(BITS, 6, torch.Generator().manual_seed(4))
+    evidences = model.log_evidences(BITS, 6, generator=torch.Generator().manual_seed(4))
     assert torch.allclose(loss, -log_z(evidences).mean())
 
 
@@ -133,7 +133,7 @@ def test_pictures_are_probabilities():
 def test_dtype_survives(dtype):
     """Catches a prior or noise in torch's default type."""
     model, x = tiny().to(dtype), BITS.to(dtype)
-    for value in (model.loss(x), model.evidences(x, 2), model.sample(2), model.reconstruct(x)):
+    for value in (model.loss(x), model.log_evidences(x, 2), model.sample(2), model.reconstruct(x)):
         assert value.dtype == dtype
 
 
@@ -145,9 +145,9 @@ def test_bad_input_is_named():
     with pytest.raises(ValueError, match=r"shape \(B, 3\)"):
         model.loss(BITS[:, :2])
     with pytest.raises(ValueError, match="finite"):
-        model.evidences(BITS * float("nan"), 2)
+        model.log_evidences(BITS * float("nan"), 2)
     with pytest.raises(ValueError, match="k must be at least 1"):
-        model.evidences(BITS, 0)
+        model.log_evidences(BITS, 0)
     with pytest.raises(ValueError, match="samples must be at least 1"):
         model.loss(BITS, samples=0)
     with pytest.raises(ValueError, match="latents"):

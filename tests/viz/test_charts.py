@@ -55,6 +55,23 @@ def test_zero_weights_count():
     log_weight_panel(log_w)
 
 
+@pytest.mark.parametrize(("log_y", "label"), [(False, 5.0), (True, np.log10(5.0))])
+def test_a_reference_and_its_label_lie_at_one_height(log_y, label):
+    """Catches a label at 10^5 for a reference of 5, which also stretches the axis to there."""
+    options = {"references": {"floor": 5}, "log_y": log_y}
+    chart = curves({"loss": [100.0, 10.0]}, alt="A loss that falls to ten.", **options)
+    layout = _json(chart)["layout"]
+    assert layout["shapes"][0]["y0"] == layout["shapes"][0]["y1"] == 5
+    assert layout["annotations"][0]["y"] == pytest.approx(label)
+    assert layout["annotations"][0]["text"] == "floor"
+
+
+def test_a_reference_without_a_logarithm_is_refused():
+    """Catches a label at NaN."""
+    with pytest.raises(ValueError, match="got 0 for 'floor'; leave it out"):
+        curves({"a": [1.0]}, alt="A loss that stays at one.", references={"floor": 0}, log_y=True)
+
+
 def test_curves_hold_their_values_and_references():
     """Catches x and y swapped, and a reference line at another height."""
     chart = curves(
@@ -73,6 +90,32 @@ def test_the_plane_is_the_right_way_up():
     grid[0, 4] = 5.0
     heat = _json(plane(grid, (0, 4, 0, 2), alt="a peak at the lower right corner"))["data"][0]
     assert heat["z"][0][4] == 1.0 and heat["dx"] == 1.0 and heat["dy"] == 1.0
+
+
+def test_a_plane_tells_twenty_groups_apart():
+    """Catches colours that run out: the sixth group was an IndexError."""
+    groups = {str(k): [[k, k]] for k in range(20)}
+    drawn = _json(plane(np.zeros((2, 2)), (0, 1, 0, 1), points=groups, alt="twenty groups of one"))
+    looks = [(t["marker"]["color"], t["marker"]["symbol"]) for t in drawn["data"][1:]]
+    assert len(set(looks)) == 20 and [t["x"] for t in drawn["data"][1:]] == [[k] for k in range(20)]
+    many = {f"line {k}": [[0, 0], [k, 1]] for k in range(7)}
+    assert len(_json(plane(np.zeros((2, 2)), (0, 1, 0, 1), paths=many, alt="seven lines"
+                           " that start at one point"))["data"]) == 8  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (4, 1), (1, 1)])
+def test_a_grid_of_one_row_or_column_fills_its_extent(shape):
+    """Catches a step divided by the number of gaps, which is zero."""
+    heat = _json(plane(np.zeros(shape), (0, 6, -1, 2), alt="a band as wide as the picture"))
+    heat = heat["data"][0]
+    for count, low, high, start, step in (
+        (shape[1], 0, 6, heat["x0"], heat["dx"]),
+        (shape[0], -1, 2, heat["y0"], heat["dy"]),
+    ):
+        if count == 1:
+            assert (start - step / 2, start + step / 2) == (low, high)
+        else:
+            assert (start, start + (count - 1) * step) == (low, high)
 
 
 @pytest.mark.parametrize("mode", ["live", "poster"])

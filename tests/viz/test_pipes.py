@@ -16,9 +16,8 @@ from gentoolkit.gflownet import (
     edge_residuals,
     leaks,
     restarted,
-    settle,
-    settle_softly,
-    stop_residuals,
+    soft_values,
+    solve_flows,
     uniform_pull,
 )
 from gentoolkit.gflownet import law as law_of
@@ -27,11 +26,10 @@ from gentoolkit.viz.arrays import unpack
 from gentoolkit.viz.pipe_graph import run, waypoints
 from gentoolkit.widgets import Knob, tune
 from tests.viz.refused import refused
-from tests.viz.test_poster import decode_png, near
 
 SPACE = Space(Hypergrid(8, 2))
 REWARD = Corners(8)(SPACE.rows)
-PIPES = Pipes.grid(SPACE.rows, SPACE.children)
+PIPES = Pipes.grid(SPACE.rows, SPACE.child)
 
 
 def layers(scene: Scene, kind: str, panel: int = 0) -> list[dict]:
@@ -45,7 +43,7 @@ def read(scene: Scene, name: str) -> np.ndarray:
 def water(flows: Flows, pipes: Pipes = PIPES, **more: Any) -> Scene:
     edges = flows.edges()
     arguments: dict[str, Any] = {
-        "flow": along(flows.space.children, edges),
+        "flow": along(flows.space.child, edges),
         "stop": edges[:, -1],
         "target": flows.target(),
         "law": flows.law(),
@@ -57,7 +55,7 @@ def skewed() -> tuple[torch.Tensor, torch.Tensor]:
     """A log-flow and a push that do not fit each other."""
     generator = torch.Generator().manual_seed(0)
     push = torch.rand(64, 3, generator=generator) * SPACE.allowed(torch.arange(64))
-    log_flow = settle(SPACE, REWARD).flow.log() + 0.3 * torch.randn(64, generator=generator)
+    log_flow = solve_flows(SPACE, REWARD).flow.log() + 0.3 * torch.randn(64, generator=generator)
     return log_flow, push / push.sum(1, keepdim=True)
 
 
@@ -72,8 +70,8 @@ def test_pipes_lead_down_and_to_the_right_and_read_their_own_flow():
         np.testing.assert_allclose(np.hypot(*(way[0] - at[upper])), 0.26, atol=0.01)
         np.testing.assert_allclose(np.hypot(*(way[-1] - at[lower])), 0.26, atol=0.01)
         assert (np.diff(way @ (at[lower] - at[upper])) > 0).all()
-    flows = settle(SPACE, REWARD)
-    picked = along(SPACE.children, flows.edges())
+    flows = solve_flows(SPACE, REWARD)
+    picked = along(SPACE.child, flows.edges())
     # What a state sends and keeps is its flow; what it gets is its flow, but for the source.
     out = np.bincount(PIPES.graph.pairs[:, 0], picked, 64) + REWARD.numpy()
     come = np.bincount(PIPES.graph.pairs[:, 1], picked, 64)
@@ -83,10 +81,10 @@ def test_pipes_lead_down_and_to_the_right_and_read_their_own_flow():
 
 def test_widths_are_flows_and_bars_the_two_laws():
     """Bug: widths by share or square, drops for pipes, or the two laws exchanged."""
-    flows = settle_softly(SPACE, REWARD)
+    flows = soft_values(SPACE, REWARD)
     scene = water(flows)
     pipes, drops = layers(scene, "ribbons")
-    flow = along(SPACE.children, flows.edges())
+    flow = along(SPACE.child, flows.edges())
     np.testing.assert_allclose(read(scene, pipes["widths"]), 13 * flow / flow.max(), rtol=1e-5)
     np.testing.assert_allclose(read(scene, drops["widths"]), 13 * REWARD / flow.max(), rtol=1e-5)
     target, law = layers(scene, "bars", 1)
@@ -94,19 +92,19 @@ def test_widths_are_flows_and_bars_the_two_laws():
     np.testing.assert_allclose(read(scene, law["heights"]), flows.law(), rtol=1e-5)
     off = 0.5 * float((flows.law() - flows.target()).abs().sum())
     assert off > 0.5 and f"off by {off:.3f}" in scene.spec["notes"][0] and f"{off:.3f}" in scene.alt
-    assert "off by 0.000" in water(settle(SPACE, REWARD)).alt
-    doubled = water(settle(SPACE, 2 * REWARD), widest=float(flow.max()))
-    exact = along(SPACE.children, settle(SPACE, REWARD).edges())
+    assert "off by 0.000" in water(solve_flows(SPACE, REWARD)).alt
+    doubled = water(solve_flows(SPACE, 2 * REWARD), widest=float(flow.max()))
+    exact = along(SPACE.child, solve_flows(SPACE, REWARD).edges())
     wide = read(doubled, layers(doubled, "ribbons")[0]["widths"])
     np.testing.assert_allclose(wide, 26 * exact / flow.max(), rtol=1e-5)
 
 
 def test_runners_drop_in_proportion_to_the_law_and_stay_in_the_pipes():
     """Bug: a runner that jumps a pipe, moves after its drop, or splits by something else."""
-    n, flows = 40_000, settle(SPACE, REWARD)
+    n, flows = 40_000, solve_flows(SPACE, REWARD)
     edges = flows.edges()
-    flow, stop = along(SPACE.children, edges), edges[:, -1].numpy()
-    taken = run(PIPES, flow, stop, n, 0)
+    flow, stop = along(SPACE.child, edges), edges[:, -1].numpy()
+    taken = run(PIPES, flow, stop, n)
     pairs = np.concatenate([PIPES.graph.pairs, np.stack([np.arange(64)] * 2, axis=1)])
     assert (pairs[taken[0], 0] == 0).all()
     for now, then in zip(taken[:-1], taken[1:], strict=True):
@@ -117,11 +115,11 @@ def test_runners_drop_in_proportion_to_the_law_and_stay_in_the_pipes():
     share, law = np.bincount(ends, minlength=64) / n, flows.law().numpy()
     error = np.sqrt(law * (1 - law) / n)
     assert (abs(share - law) < 4 * error).all()
-    assert not (abs(share - settle_softly(SPACE, REWARD).law().numpy()) < 4 * error).all()
+    assert not (abs(share - soft_values(SPACE, REWARD).law().numpy()) < 4 * error).all()
     np.testing.assert_allclose(waypoints(PIPES, taken)[-1], PIPES.drops[ends, 1])
     few = water(flows, particles=30)
     at = read(few, layers(few, "points")[-1]["xy"])
-    assert (np.hypot(*(at[-1] - PIPES.drops[run(PIPES, flow, stop, 30, 0).max(0) - 112, 1]).T)
+    assert (np.hypot(*(at[-1] - PIPES.drops[run(PIPES, flow, stop, 30).max(0) - 112, 1]).T)
             < 0.1).all()  # fmt: skip
     assert np.hypot(*at[0].T).max() < 0.1 and "30 of 30" in few.spec["notes"][-1]
 
@@ -138,22 +136,20 @@ def test_water_may_come_in_at_any_state():
     assert "off by 0.000" in scene.alt and "80 of 80" in scene.spec["notes"][-1]
     ring = read(scene, layers(scene, "lines")[-1]["xy"])
     np.testing.assert_allclose(ring[0, :-1].mean(0), place, atol=1e-2)
-    with pytest.raises(ValueError, match="stuck: got no flow out of state"):
-        water(flows)
-    with pytest.raises(ValueError, match="comes in nowhere: got start 64"):
-        water(flows, start=64)
+    refused(lambda: water(flows), "would be stuck")
+    refused(lambda: water(flows, start=64), "got start 64")
 
 
 def test_snapshots_show_the_leaks_of_their_own_frame():
     """Bug: a leak of the wrong sign, frame or state; a ring where nothing leaks."""
     log_flow, push = skewed()
-    exact = settle(SPACE, REWARD)
+    exact = solve_flows(SPACE, REWARD)
     found = [(log_flow, push), (exact.flow.log(), exact.push)]
     edges = [f.exp()[:, None] * p for f, p in found]
     leak = np.stack([leaks(SPACE, f, p) for f, p in found])
     scene = learned_pipes(
         PIPES,
-        np.stack([along(SPACE.children, e) for e in edges]),
+        np.stack([along(SPACE.child, e) for e in edges]),
         np.stack([e[:, -1] for e in edges]),
         target=exact.target(),
         law=np.stack([law_of(SPACE, p) for _, p in found]),
@@ -161,19 +157,22 @@ def test_snapshots_show_the_leaks_of_their_own_frame():
         times=[0, 20],
         poster_frame=0,
     )
-    assert scene.poster() == scene.poster(0) != scene.poster(1)
+    assert scene.spec["poster"] == 0
     shown = read(scene, layers(scene, "points")[-1]["values"]) / 255 * 4 - 2
     np.testing.assert_allclose(shown, np.clip(leak, -2, 2), atol=0.01)
     worst = int(abs(leak[0]).argmax())
     ring = read(scene, layers(scene, "lines")[-1]["xy"])
     np.testing.assert_allclose(ring[0, 0, :-1].mean(0), PIPES.graph.at[worst], atol=1e-2)
-    assert (ring[1] > 8).all()
+    with_lines = [
+        panel
+        for panel in scene.spec["panels"]
+        if any(layer["kind"] == "lines" for layer in panel["layers"])
+    ]
+    panel = with_lines[-1]
+    assert (ring[1] > [panel["x"][1], panel["y"][1]]).all()  # out of sight where nothing leaks
     side = "too much" if leak[0, worst] > 0 else "too little"
     assert f"State {PIPES.graph.names[worst]} leaks most" in scene.spec["notes"][0]
     assert scene.spec["notes"][0].endswith(f"{side}.") and "tight" in scene.spec["notes"][1]
-    red = (0xB2, 0x18, 0x2B)
-    assert near(decode_png(scene.poster(0)), red, 30) > 30
-    assert near(decode_png(scene.poster(1)), red, 30) == 0
 
 
 def test_the_residuals_of_a_path_sum_to_that_of_the_whole():
@@ -181,13 +180,13 @@ def test_the_residuals_of_a_path_sum_to_that_of_the_whole():
     log_flow, push = skewed()
     pull, ids = uniform_pull(SPACE), SPACE.index(torch.tensor([[0, 0], [1, 0], [1, 1], [1, 2]]))
     rows = torch.tensor([0, 1, 1])
-    moves = edge_residuals(SPACE, log_flow, push, pull)[ids[:-1], rows]
-    stop = stop_residuals(SPACE, log_flow, push, REWARD.log())[ids[-1:]]
+    off = edge_residuals(SPACE, log_flow, push, pull, REWARD.log())
+    moves, stop = off[ids[:-1], rows], off[ids[-1:], -1]
     total = REWARD[ids[-1]].log() + pull[ids[1:], rows].log().sum() - log_flow[0]
     total -= push[ids[:-1], rows].log().sum() + push[ids[-1], -1].log()
     edges = log_flow.exp()[:, None] * push
     scene = path_account(
-        PIPES, along(SPACE.children, edges), edges[:, -1], ids, torch.cat([moves, stop]),
+        PIPES, along(SPACE.child, edges), edges[:, -1], ids, torch.cat([moves, stop]),
         total=float(total), leaks=leaks(SPACE, log_flow, push),
     )  # fmt: skip
     (account,) = layers(scene, "accounts", 1)
@@ -211,8 +210,8 @@ def test_knobs_of_reward_and_pull_settle_the_water_while_dragged():
         reward[cell] = values["reward"]
         pull[node] = torch.tensor([values["split"], 1 - values["split"]])
         if values["forget"]:
-            return water(settle_softly(SPACE, reward))
-        return water(settle(SPACE, reward, pull))
+            return water(soft_values(SPACE, reward))
+        return water(solve_flows(SPACE, reward, pull))
 
     knobs = {"reward": Knob(0.1, 5, 0.1), "split": Knob(0, 1, 0.5), "forget": Knob(0, 1, 0, 1)}
     tuned = tune(settled, knobs)
@@ -237,19 +236,24 @@ def test_knobs_of_reward_and_pull_settle_the_water_while_dragged():
 def test_any_small_acyclic_graph_is_laid_out():
     """Bug: a picture for grids alone, or two states on one place."""
     space = Space(Subsets(3))
-    pipes = Pipes.levels(space.children)
+    pipes = Pipes.levels(space.child)
     reward = torch.arange(1.0, space.size + 1)
-    scene = water(settle(space, reward), pipes)
+    scene = water(solve_flows(space, reward), pipes)
     assert pipes.depth.tolist() == space.depth.tolist()
-    assert "off by 0.000" in scene.alt and len(scene.poster()) > 1000
+    assert "off by 0.000" in scene.alt
 
 
 def test_the_ring_of_a_leak_spares_the_names():
     """Bug: a red ring through the name of the state that leaks most."""
     space = Space(Subsets(3))
-    pipes = Pipes.levels(space.children)
-    scene = water(settle(space, torch.ones(space.size)), pipes, leaks=np.arange(8.0))
-    ring = read(scene, layers(scene, "lines")[-1]["xy"])[0]
+    pipes = Pipes.levels(space.child)
+    flows = solve_flows(space, torch.ones(space.size))
+    edges, leak = flows.edges()[None], np.arange(8.0)[None]
+    scene = learned_pipes(
+        pipes, along(space.child, edges), edges[..., -1], target=flows.target(),
+        law=flows.law()[None], leaks=leak, times=[0],
+    )  # fmt: skip
+    ring = read(scene, layers(scene, "lines")[-1]["xy"])[0, 0]
     top = ring[:-1, 1].max() - pipes.graph.at[7, 1]
     names = [t for t in layers(scene, "text") if t["texts"][0] in pipes.graph.names]
     places = np.stack([read(scene, t["xy"]).ravel() for t in names])
@@ -270,18 +274,17 @@ def pair(**more: Any) -> Scene:
     [
         (lambda: Pipes([[0, 0], [1, 0], [0, 1]], [[0, 1], [1, 2], [2, 0]]), "in a circle"),
         (lambda: Pipes([[0, 0], [1, 0], [0, 1]], [[0, 2], [1, 2]]), "got 2 states that no pipe"),
-        (lambda: Pipes.grid(np.eye(3), np.full((3, 1), -1)), "grid is not flat"),
-        (lambda: along(SPACE.children, np.ones((63, 2))), "table does not fit"),
-        (lambda: pair(flow=[-1.0]), "lowest -1"),
-        (lambda: pair(stop=[1.0]), "the stop flow does not fit"),
+        (lambda: Pipes.grid(np.eye(3), np.full((3, 1), -1)), "rows of the grid"),
+        (lambda: along(SPACE.child, np.ones((63, 2))), "the table must have"),
+        (lambda: pair(flow=[-1.0]), "from -1"),
+        (lambda: pair(stop=[1.0]), "the stop flow must have"),
         (lambda: pair(stop=[1.0, 0.0]), "stuck"),
-        (lambda: pair(law=[0.5, 0.6]), "no law"),
-        (lambda: pair(leaks=[1.0]), "leaks does not fit"),
-        (lambda: pair(particles=0), "Nothing runs"),
-        (lambda: pair(flow=[0.0], stop=[1.0, 0.0]), "Nothing flows"),
+        (lambda: pair(law=[0.5, 0.6]), "must sum to 1"),
+        (lambda: pair(particles=0), "particles must be"),
+        (lambda: pair(flow=[0.0], stop=[1.0, 0.0]), "the widest flow must be"),
         (
             lambda: path_account(PIPES, np.ones(112), np.ones(64), [0, 63], [0.0, 0.0], total=0.0),
-            "leaves the pipes",
+            "must follow the pipes",
         ),
     ],
 )

@@ -36,13 +36,34 @@ def test_positions_survive_quantisation_within_half_a_step():
     assert (error >= 0.4 * step).all()  # the bound is reached, so it is no accident
 
 
-def test_points_outside_of_the_panel_stay_outside():
-    """Bug: clipping to the panel's edge, which draws far points on the frame."""
+@pytest.mark.parametrize("far", [0.0, 1e6, -1e9])
+@pytest.mark.parametrize(("reach", "dtype"), [(1.0, "<u2"), (20.0, "<u2"), (1e5, "<f4")])
+def test_places_keep_their_slope_and_their_precision_wherever_they_lie(far, reach, dtype):
+    """Bug: far ends clipped coordinate by coordinate, or rounded where the panel is far from 0."""
     scene = Scene(1, alt=ALT)
-    scene.panel((0, 1), (0, 1)).points([[50.0, -50.0]])
-    raw, entry = read(scene, scene.spec["panels"][0]["layers"][0]["xy"])
-    place = np.array(entry["lo"]) + raw[0] / 65535 * np.subtract(entry["hi"], entry["lo"])
-    assert place[0] > 1.5 and place[1] < -0.5
+    line = np.array([[[0.25, 0.75], [0.25 + reach, 0.75 - 0.1 * reach]]]) + far
+    scene.panel((far, far + 1), (far, far + 1)).lines(line)
+    name = scene.spec["panels"][0]["layers"][0]["xy"]
+    raw, entry = read(scene, name)
+    assert raw.dtype == np.dtype(dtype)
+    assert (entry["x"], entry["y"]) == ([far, far + 1], [far, far + 1])
+    lo, hi = np.array(entry["lo"]), np.array(entry["hi"])
+    shares = (lo - far) + raw * ((hi - lo) / (65535 if dtype == "<u2" else 1))  # as in arrays.js
+    assert np.abs(shares[0, 0] - [0.25, 0.75]).max() < 1 / 4000
+    run = shares[0, 1] - shares[0, 0]
+    assert run[1] / run[0] == pytest.approx(-0.1, abs=1e-3 / reach + 1e-6)
+
+
+def test_numbers_of_an_axis_far_from_zero_stay_apart():
+    """Bug: an account near 1e8 whose steps of 0.1 are all one float32."""
+    scene = Scene(3, alt=ALT)
+    scene.panel((0, 2), (1e8, 1e8 + 1)).accounts([0, 1, 2], 1e8 + np.array([[0.1], [0.2], [0.4]]))
+    layer = scene.spec["panels"][0]["layers"][-1]
+    raw, entry = read(scene, layer["y"])
+    np.testing.assert_allclose(
+        entry["origin"] + raw.astype(float), [[1e8 + 0.1, 1e8 + 0.2, 1e8 + 0.4]], rtol=1e-15
+    )
+    assert "origin" not in scene.spec["arrays"][layer["x"]]
 
 
 def test_heat_values_survive_quantisation_within_half_a_step():
@@ -138,7 +159,7 @@ def test_every_layer_refers_to_stored_arrays_and_the_spec_is_json():
         (lambda s, p: p.text(0, 0, ["a", "b"]), "words"),
         (lambda s, p: p.text(0, 0, "small", size=9), "style"),
         (lambda s, p: s.image_panel(np.zeros((4, 8, 8)), columns=0), "columns"),
-        (lambda s, p: s.poster(3), "frame"),
+        (lambda s, p: Scene(3, alt=ALT, poster_frame=3), "frame"),
         (lambda s, p: Scene(3, alt=ALT).to_html(), "panel"),
     ],
 )

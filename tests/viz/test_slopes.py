@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gentoolkit import Gaussian, Trajectory
-from gentoolkit.stochastic import Geometric, Langevin, annealed, even_schedule, increments
+from gentoolkit.stochastic import GeometricPath, Langevin, annealed, even_schedule, increments
 from gentoolkit.viz import Scene
 from gentoolkit.viz.arrays import unpack
 from gentoolkit.viz.slopes import slopes
@@ -29,7 +29,7 @@ class Bump:
 
 
 def runs(n=60):
-    path = Geometric(Gaussian(torch.zeros(1, 2, dtype=torch.float64), 2.0), Bump())
+    path = GeometricPath(Gaussian(torch.zeros(1, 2, dtype=torch.float64), 2.0), Bump())
     chain = annealed(path, BETAS, lambda g: Langevin(g, 0.1))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():

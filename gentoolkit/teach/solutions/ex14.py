@@ -1,25 +1,17 @@
 """Lesson 14: one path's account, an exact reversal, the ESS after Metropolis, a Langevin step."""
 
 from collections.abc import Callable
+from typing import Any
 
+import torch
 from torch import Tensor
+from torch.distributions import MultivariateNormal, Normal
 
-from gentoolkit.teach.exercise import Exercise
-from gentoolkit.teach.solutions.ex14_oracles import (
-    END,
-    ESS,
-    MOVES,
-    PATHS,
-    START,
-    STEP,
-    judge_ess,
-    judge_ratio,
-    judge_reversal,
-    judge_weight,
-)
+from gentoolkit.teach.exercise import Exercise, Like
 
 LogLaw = Callable[[Tensor], Tensor]
-Account = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+PATHS, ESS, MOVES = 1000, 320, 50
+START, END, STEP = 1.0, 0.5, 0.1
 
 
 def log_weight(
@@ -42,27 +34,55 @@ def log_weight(
     return log_target(x3) - log_source(x0) + log_det + langevin + metropolis
 
 
-def _account(rule: Account, pull_at_end: bool = True) -> Callable[..., Tensor]:
-    """Build a wrong answer from the ends, the log-determinant, Langevin's and Metropolis' part."""
+def _three_layers() -> list[tuple]:
+    # The flow scales by a factor that depends on the path, so its log-determinant does too.
+    scale, step = torch.linspace(0.4, 1.7, 6)[:, None], 0.15
+    x0, e, jump = torch.randn(3, 6, 2)
+    jump[0] = 0.0  # a rejected move
+    x1 = scale * x0 + 0.3
+    x2 = x1 + step * (1 - 2 * x1) + (2 * step) ** 0.5 * e
+    source, target = (Normal(m, s) for m, s in ((0.0, 1.0), (0.2, 0.8)))
+    laws = (lambda x: source.log_prob(x).sum(1), lambda x: 0.7 + target.log_prob(x).sum(1))
+    moves = 2 * scale[:, 0].log(), lambda x: 1 - 2 * x, step
+    return [(x0, x1, x2, x2 + jump, *laws, *moves, lambda x: -0.25 * (x + 0.5).pow(4).sum(1))]
 
-    def answer(
-        x0: Tensor,
-        x1: Tensor,
-        x2: Tensor,
-        x3: Tensor,
-        log_source: LogLaw,
-        log_target: LogLaw,
-        log_det: Tensor,
-        score: Callable[[Tensor], Tensor],
-        step: float,
-        log_g: LogLaw,
-    ) -> Tensor:
-        push = (x2 - x1 - step * score(x1)).square().sum(1)
-        pull = (x1 - x2 - step * score(x2 if pull_at_end else x1)).square().sum(1)
-        langevin = (push - pull) / (4 * step)
-        return rule(log_target(x3) - log_source(x0), log_det, langevin, log_g(x2) - log_g(x3))
 
-    return answer
+def _layer_by_layer(*asked: Any) -> Tensor:  # noqa: ANN401 - five states and numbers, five functions
+    """Take the law of x1, the two Gaussian kernels, and both acceptance probabilities."""
+    _, x1, x2, x3, _, log_target, log_det, score, step, log_g = asked
+    spread = step * 2 * torch.eye(2)
+    there = MultivariateNormal(x1 + step * score(x1), spread).log_prob(x2)
+    back = MultivariateNormal(x2 + step * score(x2), spread).log_prob(x1)
+    log_x1 = Normal(0.3, (log_det / 2).exp()[:, None]).log_prob(x1).sum(1)
+    ratio = (log_g(x3) - log_g(x2)).exp()
+    accept, accept_back = ratio.clamp(max=1.0).log(), (1 / ratio).clamp(max=1.0).log()
+    return log_target(x3) + accept_back - accept + back - there - log_x1
+
+
+ex14_1 = Exercise(
+    log_weight,
+    "Start with log_target at x3 minus log_source at x0; each layer adds log pull - push.",
+    "Langevin: both kernels are normal with variance 2 step, so half the difference of "
+    "two squared noises is left. The pull's score is taken where the pull starts.",
+    "Reversible: g(x2) push(x3 | x2) = g(x3) pull(x2 | x3). Solve for the log-ratio.",
+    why="Each layer makes one entry: the flow its log-determinant, Langevin half a difference "
+    "of squares, Metropolis what log_g has lost.",
+    cases=_three_layers,
+    oracle=_layer_by_layer,
+    right="both kernels' densities of each layer, added up, give the same six log w.",
+    wrong={
+        "+ log -> - log": "the log-determinant counts with a plus; stretching thins the push out.",
+        "+ log_det ->": "the log-determinant of the flow is missing.",
+        "e(x2) -> e(x1)": "the pull is the kernel started at x2, so its score is taken there.",
+        "+ langevin -> - langevin": "Langevin's part has the wrong sign; it is pull over push.",
+        "+ metropolis -> - metropolis": "Metropolis' part has the wrong sign; it cancels what "
+        "log_g has gained.",
+        "+ metropolis ->": "Metropolis' part is missing; reversible does not mean that it adds 0.",
+        "+ metropolis -> + (-metropolis).clamp(max=0)": "an acceptance probability is no ratio of "
+        "pull and push.",
+    },
+    otherwise="target minus source, plus log pull minus log push of each layer.",
+)
 
 
 def reversal(
@@ -73,123 +93,102 @@ def reversal(
     return variance * (mean / var + slope * y / noise), variance
 
 
-def _flat(y: Tensor, slope: float, mean: float, var: float, noise: float) -> tuple[Tensor, float]:
-    return y / slope, noise / slope**2
+def _regression(y: Tensor, slope: float, mean: float, var: float, noise: float) -> object:
+    """Invert the joint covariance of x and y: its first row tells x from y."""
+    covariance = torch.tensor([[var, slope * var], [slope * var, slope**2 * var + noise]])
+    precision = torch.linalg.inv(covariance)
+    return mean - precision[0, 1] / precision[0, 0] * (y - slope * mean), 1 / precision[0, 0]
 
 
-def _with_variance(rule: Callable[[float, float, float], float]) -> Callable[..., object]:
-    """Build a wrong answer: the right mean, and a variance from the right one, var and noise."""
+ex14_2 = Exercise(
+    reversal,
+    "log w is constant if source times push is target times pull: Bayes' rule.",
+    "In x, log source plus log push is a quadratic. Read off its curvature.",
+    "The precision is 1 / var + slope**2 / noise; the mean weighs `mean` and y by theirs.",
+    why="The pull is the posterior. Precisions add, and the mean is weighted by them.",
+    cases=lambda: [(0.8 + 1.5 * torch.randn(400), 1.6, 0.5, 0.8, 0.3)],
+    oracle=_regression,
+    parts="the mean, the variance",
+    right="the joint covariance of x and y says the same: log w of each path is 0.",
+    wrong={
+        (lambda y, slope, m, v, noise: ((y / slope, noise / slope**2))): "you undo the push, but "
+        "the law of x counts as well.",
+        Like("), variance -> ), -1.0", lambda pair: pair[1] <= 0): "a variance is positive.",
+        "), variance -> ), variance**0.5": "you return the deviation; the variance is its square.",
+        "), variance -> ), noise": "that is the variance of the push; the pull's is another one.",
+        "), variance -> ), var": "that is the variance of x before y was seen; y has told "
+        "something.",
+        "), variance -> ), 1 / variance": "that is the precision; the variance is its inverse.",
+    },
+    otherwise="Add the precisions 1 / var and slope**2 / noise.",
+)
 
-    def answer(y: Tensor, slope: float, mean: float, var: float, noise: float) -> object:
-        right, variance = reversal(y, slope, mean, var, noise)
-        return right, rule(variance, var, noise)
 
-    return answer
+def _ess_run() -> float:
+    """Measure what share of an ESS real Metropolis moves leave, each entered in the account."""
+
+    def log_g(x: Tensor) -> Tensor:
+        return -((x.square() - 2) ** 2)
+
+    x = 1.4 * torch.randn(PATHS)
+    log_push, first, moves = Normal(0.0, 1.4).log_prob(x), log_g(x), torch.zeros_like(x)
+    for _ in range(MOVES):
+        y = x + torch.randn(PATHS)
+        y = torch.where(torch.rand(PATHS).log() < log_g(y) - log_g(x), y, x)
+        moves, x = moves + log_g(x) - log_g(y), y
+    log_w = torch.stack([first, log_g(x) + moves]) - log_push
+    before, after = 1 / log_w.softmax(1).square().sum(1)
+    return ESS * float(after / before)
 
 
-def ess_after_moves() -> int:
-    """Give the ESS before the moves: no log w has changed."""
-    return ESS
+ex14_3 = Exercise(
+    "320",
+    "The effective sample size depends on the weights only. Which entries do moves make?",
+    "A move from x to y adds log g(x) - log g(y), and here g is the target.",
+    "Add the entries of all moves, and log target at the last state: what is left?",
+    why="The entries telescope, and the target at the last state cancels against them: log w "
+    "stays as it was, path by path, though the particles have moved.",
+    oracle=_ess_run,
+    right="{truth:.0f}: 50 moves of 1000 particles left every log w alone.",
+    wrong={
+        PATHS: "The particles come closer to the target's law, but the weights do not know.",
+        Like(370, lambda ess: ess > ESS): "The samples improve, but what a move gains in log g it "
+        "pays back.",
+        0: "No path is lost: a rejected move adds 0, and an accepted one?",
+        Like(160, lambda _: True): "Random moves may cost weight; these are reversible for the "
+        "target.",
+    },
+)
 
 
-def log_ratio() -> float:
-    """Give half of the push's squared noise less the pull's."""
-    push_noise = END - START + STEP * START
-    pull_noise = START - END + STEP * END
-    return (push_noise**2 - pull_noise**2) / (4 * STEP)
+def _two_densities() -> float:
+    """Take two normal densities, with the score from autograd."""
+
+    def kernel(start: float) -> Normal:
+        x = torch.tensor(start, requires_grad=True)
+        (score,) = torch.autograd.grad(Normal(0.0, 1.0).log_prob(x), x)
+        return Normal(start + STEP * score, (2 * STEP) ** 0.5)
+
+    there, back = torch.tensor(END), torch.tensor(START)
+    return float(kernel(END).log_prob(back) - kernel(START).log_prob(there))
 
 
-EXERCISES = (
-    Exercise(
-        name="ex14_1",
-        ask="Write log_weight(x0, x1, x2, x3, log_source, log_target, log_det, score, step, "
-        "log_g): log w of the paths of a flow x0 to x1 with log|det| log_det of shape (B,), a "
-        "Langevin step x1 to x2, y = x + step score(x) + sqrt(2 step) noise, whose pull is the "
-        "same kernel started at y, and a Metropolis move x2 to x3 that is reversible for g. "
-        "States have shape (B, D); it returns shape (B,).",
-        judge=judge_weight,
-        hints=(
-            "Start with log_target at x3 minus log_source at x0; each layer adds log pull - push.",
-            "Langevin: both kernels are normal with variance 2 step, so half the difference of "
-            "two squared noises is left. The pull's score is taken where the pull starts.",
-            "Reversible: g(x2) push(x3 | x2) = g(x3) pull(x2 | x3). Solve for the log-ratio.",
-        ),
-        solution=log_weight,
-        why="Each layer makes one entry: the flow its log-determinant, Langevin half a difference "
-        "of squares, Metropolis what log_g has lost.",
-        wrong=(
-            (_account(lambda ends, det, lan, mh: ends - det + lan + mh), "with a plus"),
-            (_account(lambda ends, det, lan, mh: ends + det + lan + mh, False), "taken there"),
-            (_account(lambda ends, det, lan, mh: ends + det + lan - mh), "log_g has gained"),
-            (_account(lambda ends, det, lan, mh: ends + det + lan), "mean that it adds 0"),
-            (_account(lambda ends, det, lan, mh: ends + lan + mh), "flow is missing"),
-            (_account(lambda ends, det, lan, mh: ends + det - lan + mh), "pull over push"),
-            (_account(lambda a, d, lan, m: a + d + lan + (-m).clamp(max=0)), "no ratio"),
-        ),
-        code=True,
-    ),
-    Exercise(
-        name="ex14_2",
-        ask="Write reversal(y, slope, mean, var, noise): x ~ N(mean, var) and y = slope x + "
-        "sqrt(noise) e; var and noise are variances. Return the mean, shape (B,), and the "
-        "variance, a number, of the pull of x given y for which log w is the same on every path, "
-        "with the law of y as the target.",
-        judge=judge_reversal,
-        hints=(
-            "log w is constant if source times push is target times pull: Bayes' rule.",
-            "In x, log source plus log push is a quadratic. Read off its curvature.",
-            "The precision is 1 / var + slope**2 / noise; the mean weighs `mean` and y by theirs.",
-        ),
-        solution=reversal,
-        why="The pull is the posterior. Precisions add, and the mean is weighted by them.",
-        wrong=(
-            (_flat, "law of x counts"),
-            (_with_variance(lambda right, var, noise: right**0.5), "return the deviation"),
-            (_with_variance(lambda right, var, noise: noise), "variance of the push"),
-            (_with_variance(lambda right, var, noise: var), "before y was seen"),
-            (_with_variance(lambda right, var, noise: 1 / right), "the precision;"),
-        ),
-        code=True,
-    ),
-    Exercise(
-        name="ex14_3",
-        ask=f"The {PATHS} paths of a flow have an effective sample size of {ESS}. You append "
-        f"{MOVES} Metropolis moves, each reversible for the target. What is the effective sample "
-        "size now?",
-        judge=judge_ess,
-        hints=(
-            "The effective sample size depends on the weights only. Which entries do moves make?",
-            "A move from x to y adds log g(x) - log g(y), and here g is the target.",
-            "Add the entries of all moves, and log target at the last state: what is left?",
-        ),
-        solution=ess_after_moves,
-        why="The entries telescope, and the target at the last state cancels against them: log w "
-        "stays as it was, path by path, though the particles have moved.",
-        wrong=(
-            (370, "it pays back"),
-            (PATHS, "do not know"),
-            (0, "No path is lost"),
-            (160, "reversible for the target"),
-        ),
-    ),
-    Exercise(
-        name="ex14_4",
-        ask=f"A Langevin step for the target N(0, 1) with e = {STEP} went from x = {START:g} to "
-        f"y = {END}; its pull is the same kernel started at y. What does it add to log w, in nats?",
-        judge=judge_ratio,
-        hints=(
-            "The score of N(0, 1) is -x. Where do the push from x and the pull from y aim?",
-            "The push aims at 0.9 x, the pull at 0.9 y; both have variance 2 e.",
-            "Half of the push's squared miss minus the pull's, over the variance.",
-        ),
-        solution=log_ratio,
-        why="The push misses its mean 0.9 by 0.4, the pull its mean 0.45 by 0.55; half of the "
-        "difference of the squares, over the variance 0.2.",
-        wrong=(
-            (0.35625, "log pull minus log push"),
-            (-0.5, "not at x"),
-            (-0.7125, "variance 2 e"),
-            (-0.375, "a Metropolis move's"),
-        ),
-    ),
+ex14_4 = Exercise(
+    "((0.5 - 0.9 * 1.0) ** 2 - (1.0 - 0.9 * 0.5) ** 2) / (4 * 0.1)",
+    "The score of N(0, 1) is -x. Where do the push from x and the pull from y aim?",
+    "The push aims at 0.9 x, the pull at 0.9 y; both have variance 2 e.",
+    "Half of the push's squared miss minus the pull's, over the variance.",
+    why="The push misses its mean 0.9 by 0.4, the pull its mean 0.45 by 0.55; half of the "
+    "difference of the squares, over the variance 0.2.",
+    oracle=_two_densities,
+    atol=6e-4,
+    right="{truth:.5f} nats: the two normal densities differ by that. A step that were reversible "
+    "for the target would give -0.375.",
+    wrong={
+        0.35625: "The sign: it is log pull minus log push.",
+        -0.5: "The pull starts at y, so its score is taken at y and not at x.",
+        -0.7125: "Its noise has variance 2 e, and not e.",
+        -0.375: "That is a Metropolis move's; this step accepts everything.",
+    },
+    otherwise="Find the noise that the push needs from x to y, and the pull from y to x.",
 )
