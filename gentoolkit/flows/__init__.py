@@ -13,7 +13,7 @@ from gentoolkit.flows.continuous import ContinuousFlow, Velocity, continuous_flo
 from gentoolkit.flows.coupling import AffineCoupling, Coupling, SplineCoupling, alternating_mask
 from gentoolkit.flows.elementary import LeakySoftplus, Planar, Radial
 from gentoolkit.flows.interop import FlowDistribution
-from gentoolkit.flows.layer import Flow, Given, Inverted, Layer
+from gentoolkit.flows.layer import Flow, Inverted, Layer
 from gentoolkit.flows.linear import ActNorm, InvertibleConv1x1, LULinear, Permute, initialise
 from gentoolkit.flows.residual import (
     ExactLogDet,
@@ -52,7 +52,6 @@ __all__ = [
     "FlowDistribution",
     "GaussianOptimum",
     "GaussianTwist",
-    "Given",
     "Hutchinson",
     "InverseAutoregressive",
     "Inverted",

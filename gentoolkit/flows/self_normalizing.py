@@ -120,9 +120,7 @@ class SelfNormal(Layer):
 
         At R = W^-1 they are half the exact ones; gW is off by |R - W^-1|_F / 2, whatever the data.
         """
-        # In the precision of the weights: mixed precision would cast one way and not the other.
-        with torch.autocast(y.device.type, enabled=False):
-            z = _Scored.apply(y.to(self.weight.dtype), self.weight, self.recover, self.bias)
+        z = _Scored.apply(y, self.weight, self.recover, self.bias)
         return z, _LogDet.apply(self.weight, self.recover)  # pyright: ignore[reportReturnType]
 
     def reconstruction(self, y: Tensor) -> Tensor:
@@ -201,18 +199,21 @@ class SelfNormalizingFlow(Flow):
         Raises:
             ValueError: the batch is empty, not finite or of another width.
         """
-        x = validate.batch("batch", batch, self.event_shape)
-        total = x.new_zeros(())
-        for step in bind(self.layers, context)[::-1]:
-            if isinstance(step, SelfNormal):
-                if self.penalty > 0.0:
-                    total = total + self.penalty * step.reconstruction(x)
-                x, stand_in = step.surrogate(x)
-                total = total + stand_in
-            else:
-                x, log_det = step.pull(x, generator)
-                total = total + log_det.mean()
-        return total - log_density(self.source, x).mean()
+        # In the precision of the weights: mixed precision would cast W one way and not the other,
+        # and a surrogate gradient is only as good as R W = I.
+        with torch.autocast(batch.device.type, enabled=False):
+            x = validate.batch("batch", batch, self.event_shape)
+            total = x.new_zeros(())
+            for step in bind(self.layers, context)[::-1]:
+                if isinstance(step, SelfNormal):
+                    if self.penalty > 0.0:
+                        total = total + self.penalty * step.reconstruction(x)
+                    x, stand_in = step.surrogate(x)
+                    total = total + stand_in
+                else:
+                    x, log_det = step.pull(x, generator)
+                    total = total + log_det.mean()
+            return total - log_density(self.source, x).mean()
 
     @torch.no_grad()
     def sample(
