@@ -26,6 +26,11 @@ _NO_TRACE = (
 )
 
 
+def wide(x: Tensor) -> Tensor:
+    """Return `x` in float32 if it is in half precision, else as it is."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
 def rademacher(like: Tensor, generator: Generator | None = None) -> Tensor:
     """Return independent signs, +1 or -1 with equal chance, shaped as `like`."""
     bits = torch.randint(2, like.shape, generator=generator, device=like.device)

@@ -4,11 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from gentoolkit.viz import output
+from gentoolkit.viz import output, page
 from gentoolkit.viz.arrays import Pack, as_array, as_range, at_least, positive
-from gentoolkit.viz.page import bundle, fragment
 from gentoolkit.viz.panel import Panel
-from gentoolkit.viz.poster import draw_poster
 
 
 class Scene:
@@ -57,7 +55,11 @@ class Scene:
                 f"notes must be one sentence per frame; got {len(notes)} for {self.frames} frames; "
                 "pass a list with one entry per frame"
             )
-        self._poster_frame = poster_frame
+        if not -self.frames <= poster_frame < self.frames:
+            raise ValueError(
+                f"poster_frame must be one of 0 to {self.frames - 1}; got {poster_frame}; count "
+                "from 0, or from the end with negative numbers"
+            )
         self._pack = Pack()
         self._spec: dict[str, Any] = {
             "version": 1,
@@ -69,6 +71,7 @@ class Scene:
             "notes": None if notes is None else [str(note) for note in notes],
             "group": group,
             "smooth": bool(smooth),
+            "poster": poster_frame % self.frames,
             "panels": [],
         }
 
@@ -123,18 +126,14 @@ class Scene:
         columns: int | None = None,
         title: str = "",
         limits: Sequence[float] = (0.0, 1.0),
-        colormap: str = "greys",
-        weight: float = 1.0,
     ) -> Panel:
-        """Add a panel that shows N small images in a grid.
+        """Add a panel that shows N small images in a grid, as ink on white.
 
         Arguments:
             values: (N, H, W) or (frames, N, H, W) pixels, row 0 at the top.
             columns: images in a row; about the square root of N if None.
             title: shown above.
-            limits: pixel values of the two ends of the colour map.
-            colormap: one of ``colors.COLORMAPS``; ``greys`` shows ink on white.
-            weight: share of the width relative to the other panels.
+            limits: pixel values that are white and black.
 
         Returns:
             The panel; its cell (column c, row r from below) spans c..c+1 and r..r+1.
@@ -145,10 +144,8 @@ class Scene:
         pixels = as_array(values, "images", ("N", "H", "W"), frames=self.frames)
         count = pixels.shape[-3]
         wide = math.ceil(math.sqrt(count)) if columns is None else at_least(columns, "columns", 1)
-        panel = self.panel(
-            (0, wide), (0, math.ceil(count / wide)), title=title, axes=False, weight=weight
-        )
-        return panel.images(pixels, limits=limits, colormap=colormap)
+        panel = self.panel((0, wide), (0, math.ceil(count / wide)), title=title, axes=False)
+        return panel.images(pixels, limits=limits)
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -165,43 +162,32 @@ class Scene:
         """The alternative text."""
         return str(self._spec["alt"])
 
-    def poster(self, frame: int | None = None) -> bytes:
-        """Draw one frame.
-
-        Arguments:
-            frame: its index, negative from the end; the scene's ``poster_frame`` if None.
-
-        Returns:
-            A PNG file.
-
-        Raises:
-            ValueError: no panel, or no such frame.
-        """
-        self.check()
-        frame = self._poster_frame if frame is None else frame
-        if not -self.frames <= frame < self.frames:
-            raise ValueError(
-                f"frame must be one of 0 to {self.frames - 1}; got {frame}; count from 0, or from "
-                "the end with negative numbers"
-            )
-        return draw_poster(self.spec, self.buffer, frame % self.frames)
-
     def to_html(self) -> str:
         """Write the scene as a fragment of a page that plays without kernel or network.
 
         Returns:
-            HTML with the drawing module, the numbers and a poster inside; the same scene gives
-            the same text.
+            HTML with the drawing module and the numbers inside; the same scene gives the same text.
 
         Raises:
             ValueError: no panel.
         """
-        return fragment(self.spec, self.buffer, self.poster(), self.alt)
+        self.check()
+        return page.fragment(self.spec, self.buffer)
+
+    def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Make the output of a cell where no kernel answers: a page, or what a poster is made of.
+
+        Returns:
+            The data and the metadata of a Jupyter MIME bundle.
+        """
+        self.check()
+        if output.mode() == "poster":
+            return page.still(self.spec, self.buffer)
+        return {"text/html": self.to_html(), "text/plain": self.alt}, {}
 
     def _repr_mimebundle_(self, **_options: object) -> tuple[dict[str, Any], dict[str, Any]]:
         # A scene shown by itself plays without a widget, so live and static are the same.
-        mode = "poster" if output.mode() == "poster" else "static"
-        return bundle(mode, self.alt, self.to_html, self.poster)
+        return self.bundle()
 
     def check(self) -> None:
         """Check that there is something to draw.
