@@ -71,12 +71,13 @@ def train(model: StochasticFlow, target: GaussianMixture, steps: int, seed: int)
     for _ in fit(
         model,
         batches,
-        loss=lambda x: model.loss(x, generator),
         optimizer=optimizer,
+        schedule=schedule,
         clip=10.0,
+        generator=generator,
         progress=False,
     ):
-        schedule.step()
+        pass
     return process_time() - begun
 
 

@@ -80,7 +80,7 @@ def train(model: StochasticFlow, well: Well, seed: int) -> int:
     batches = (well.sample(BATCH, generator) for _ in count())
     steps = 0
     for record in fit(
-        model, batches, RATE, loss=lambda x: model.loss(x, generator), clip=10.0, progress=False
+        model, batches, RATE, clip=10.0, generator=generator, progress=False
     ):
         steps = record.step
         if process_time() - begun > SECONDS:
