@@ -145,11 +145,7 @@ class DDPM(nn.Module):
         )
 
     def denoiser(self, context: Tensor | None = None) -> Denoiser:
-        """Return what a sampler reads: the net under `context`, its schedule and source.
-
-        Arguments:
-            context: a row for each state, or None.
-        """
+        """Return what a sampler reads: the net under `context`, its schedule and its source."""
         self._asked(context)
 
         def net(x: Tensor, t: Tensor) -> Tensor:
@@ -158,11 +154,7 @@ class DDPM(nn.Module):
         return Denoiser(net, self.schedule, self.parametrisation, self._source())
 
     def chain(self, context: Tensor | None = None) -> Chain:
-        """Return the chain from noise to data, T kernels.
-
-        Arguments:
-            context: a row for each path, or None.
-        """
+        """Return the chain from noise to data, T kernels; `context` has a row for each path."""
         self._asked(context)
         c = self.coefficients()
         steps = [DenoisingStep(self, c, i, context) for i in reversed(range(self.steps))]
@@ -176,10 +168,7 @@ class DDPM(nn.Module):
 
         The decoder's own noise is left out, as usual for looking at; `chain().push` keeps it.
 
-        Arguments:
-            n: how many.
-            context: a row for each, or None.
-            generator: source of randomness.
+        `context` holds a row for each, or is None.
         """
         c = self.coefficients()
         x = self._source().sample(validate.positive_count("n", n), generator)
@@ -251,8 +240,7 @@ class DDPM(nn.Module):
             batch: data, (B, *event).
             context: a row for each datum, or None.
             generator: source of randomness.
-            coordinate: in which the errors are measured, the data if left out; all give one
-                number.
+            coordinate: in which errors are measured, the data if left out; all give one number.
         """
         x, c = validate.batch("x", self._shaped(batch)), self.coefficients()
         form = PredictsData() if coordinate is None else coordinate
@@ -267,12 +255,7 @@ class DDPM(nn.Module):
     ) -> Tensor:
         """Return an unbiased estimate of the lower bound of log p(x), all constants in, (B,).
 
-        Every step is looked at once: T calls of the net.
-
-        Arguments:
-            batch: data, (B, *event).
-            context: a row for each datum, or None.
-            generator: source of randomness.
+        Every step is looked at once: T calls of the net. The arguments are those of `terms`.
         """
         return -self.terms(batch, context=context, generator=generator).sum(0)
 
@@ -286,12 +269,8 @@ class DDPM(nn.Module):
     ) -> Tensor:
         """Return an unbiased estimate of `elbo` from one random step a datum, (B,).
 
-        Arguments:
-            batch: data, (B, *event).
-            context: a row for each datum, or None.
-            generator: source of randomness.
-            mean_fixed: let no gradient reach the net, only a trained variance: take a small
-                multiple of this from `loss` to train both (Nichol and Dhariwal's hybrid).
+        With `mean_fixed` no gradient reaches the net, only a trained variance: take a small
+        multiple of this from `loss` to train both (Nichol and Dhariwal's hybrid).
         """
         x, c = validate.batch("x", self._shaped(batch)), self.coefficients()
         i = torch.randint(self.steps, (x.shape[0],), generator=generator, device=x.device)
@@ -388,14 +367,7 @@ class DDPM(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class DenoisingStep(Kernel):
-    """One step of a DDPM: the net takes the noise of entry `i` out, the schedule puts it in.
-
-    Arguments:
-        model: of the step.
-        c: its coefficients.
-        i: which step.
-        context: a row for each path, or None.
-    """
+    """Step `i` of a DDPM: the net takes noise out, and the schedule with coefficients `c` in."""
 
     model: DDPM
     c: Coefficients
