@@ -1,7 +1,7 @@
 """Build notebooks/ from course/: run every lesson once and keep what it shows.
 
-Two builds give the same bytes: outputs are made in poster mode, and everything that changes from
-run to run (times, random ids, versions) is dropped or fixed.
+Two builds give the same bytes: outputs are made in poster mode, a browser takes the pictures, and
+everything that changes from run to run (times, random ids, versions) is dropped or fixed.
 """
 
 import argparse
@@ -124,7 +124,7 @@ def settle(notebook: NotebookNode, number: str, painter: Painter) -> None:
     Arguments:
         notebook: executed in poster mode.
         number: the lesson's two digits, for the cells' ids.
-        painter: draws the charts.
+        painter: draws charts and scenes.
 
     Raises:
         BuildError: if an output is a widget, a warning, or a chart without words.
@@ -147,7 +147,7 @@ def settle(notebook: NotebookNode, number: str, painter: Painter) -> None:
             if PLOTLY in data:
                 if len(data.get("text/plain", "")) < 20:
                     raise BuildError(f"{place} draws a chart that has no words for it")
-                output.data = nbformat.from_dict(paint(data, painter))
+            paint(output, painter)
             if output.output_type == "execute_result":
                 output.execution_count = executed
     notebook.metadata.pop("widgets", None)
@@ -167,7 +167,7 @@ def build(text: Path, target: Path, folder: Path, painter: Painter) -> Built:
         text: its source.
         target: the notebook to write.
         folder: where its kernel stands.
-        painter: draws the charts.
+        painter: draws charts and scenes.
 
     Returns:
         What it cost.

@@ -23,6 +23,8 @@ ELSEWHERE = {
     "constraints.txt": ("tests/test_constraints.py",),
     "pyproject.toml": ("tests/test_constraints.py",),
     "Makefile": ("tests/test_makefile.py",),
+    "package.json": ("tests/widgets/test_javascript.py",),
+    "tsconfig.json": ("tests/widgets/test_javascript.py",),
 }
 
 

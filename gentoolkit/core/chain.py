@@ -65,8 +65,10 @@ def log_density(density: Target, x: Tensor) -> Tensor:
             f"a density must be a function or offer log_prob; got {type(density).__name__}; "
             "pass lambda x: ... of shape (B,), or an object with log_prob"
         )
-    bounded = isinstance(density, Distribution) and density.batch_shape == ()
-    value = _supported(density, x) if bounded else log_prob(x)
+    if isinstance(density, Distribution) and density.batch_shape == ():
+        value = _supported(density, x)
+    else:
+        value = log_prob(x)
     if value.shape == x.shape[:1]:
         return value
     name = getattr(log_prob, "__qualname__", type(density).__name__)

@@ -32,11 +32,16 @@ class unread:
             _DEPTH.inside -= 1
 
 
+def traced() -> bool:
+    """Whether this runs in a compiled function or in a transform of `torch.func`."""
+    if torch.compiler.is_compiling():
+        return True
+    return torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore
+
+
 def values_checked() -> bool:
     """Whether values may be read here: not in a chain, a compiled function or a transform."""
-    if torch.compiler.is_compiling() or _DEPTH.inside:
-        return False
-    return torch._C._functorch.peek_interpreter_stack() is None
+    return not (_DEPTH.inside or traced())
 
 
 def readable(x: Tensor) -> bool:

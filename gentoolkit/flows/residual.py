@@ -27,6 +27,7 @@ from gentoolkit.numerics import (
     spectral_bound,
     stochastic_log_det,
     truncation_bound,
+    wide,
 )
 
 _STEEPEST_SILU = 1.1  # a little above the largest slope, 1.0998
@@ -123,7 +124,7 @@ class ExactLogDet(LogDet):
         """Return log |det (I + J)|, (B,)."""
         jacobian = at.jacobian()
         eye = torch.eye(jacobian.shape[-1], dtype=jacobian.dtype, device=jacobian.device)
-        return torch.linalg.slogdet(eye + jacobian).logabsdet
+        return torch.linalg.slogdet(wide(eye + jacobian)).logabsdet
 
 
 @dataclass(frozen=True)

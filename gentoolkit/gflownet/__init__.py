@@ -14,7 +14,6 @@ from gentoolkit.gflownet.exact import (
     reach,
     soft_values,
     solve_flows,
-    stop_residuals,
     uniform_pull,
 )
 from gentoolkit.gflownet.graph import Graph
@@ -93,7 +92,6 @@ __all__ = [
     "shortfall",
     "soft_values",
     "solve_flows",
-    "stop_residuals",
     "sub_trajectory_loss",
     "uniform_pull",
 ]

@@ -36,9 +36,11 @@ class Environment(nn.Module, ABC):
         """Return `n` copies of the source state: all zeros, (n, D)."""
         return torch.zeros(n, len(self.sizes), dtype=torch.long, device=device)
 
-    @abstractmethod
     def encode(self, states: Tensor) -> Tensor:
-        """Return what a network sees of the states, (B, features)."""
+        """Return what a network sees of the states, (B, features): each entry one-hot."""
+        offsets = torch.tensor([0, *self.sizes[:-1]], device=states.device).cumsum(0)
+        out = torch.zeros(len(states), sum(self.sizes), device=states.device)
+        return out.scatter_(1, states + offsets, 1.0)
 
     @abstractmethod
     def allowed(self, states: Tensor) -> Tensor:
@@ -68,13 +70,6 @@ class Environment(nn.Module, ABC):
     def states_of(self, objects: Tensor) -> Tensor:
         """Return the states that hold the given objects (B, D)."""
         return objects
-
-
-def one_hot_rows(states: Tensor, sizes: tuple[int, ...]) -> Tensor:
-    """Return every entry as a one-hot block, (B, sum of sizes)."""
-    offsets = torch.tensor([0, *sizes[:-1]], device=states.device).cumsum(0)
-    out = torch.zeros(len(states), sum(sizes), device=states.device)
-    return out.scatter_(1, states + offsets, 1.0)
 
 
 def masked_log_softmax(logits: Tensor, mask: Tensor) -> Tensor:

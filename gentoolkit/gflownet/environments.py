@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from gentoolkit.core import validate
-from gentoolkit.gflownet.environment import Environment, one_hot_rows
+from gentoolkit.gflownet.environment import Environment
 
 
 class _Counts(Environment):
@@ -45,10 +45,6 @@ class Hypergrid(_Counts):
         self.moves, self.sizes = dims, (side,) * dims
         self.features, self.longest = side * dims, (side - 1) * dims
 
-    def encode(self, states: Tensor) -> Tensor:
-        """Return each coordinate one-hot, (B, side * dims)."""
-        return one_hot_rows(states, self.sizes)
-
     def allowed(self, states: Tensor) -> Tensor:
         """Return which coordinates are below their last value; the stop is always allowed."""
         room = states < self.side - 1
@@ -75,10 +71,6 @@ class Slots(Environment):
         self.tokens = validate.positive_count("tokens", tokens)
         self.moves, self.sizes = tokens * length, (tokens + 1,) * length
         self.features, self.longest = (tokens + 1) * length, length
-
-    def encode(self, states: Tensor) -> Tensor:
-        """Return each place one-hot, empty included, (B, length * (tokens + 1))."""
-        return one_hot_rows(states, self.sizes)
 
     def allowed(self, states: Tensor) -> Tensor:
         """Return every letter in every empty place, and the stop when none is empty."""

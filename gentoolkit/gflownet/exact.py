@@ -202,36 +202,33 @@ def _checked_pull(space: Space, pull: Tensor) -> Tensor:
     return pull
 
 
-def edge_residuals(space: Space, log_flow: Tensor, push: Tensor, pull: Tensor) -> Tensor:
-    """Return the imbalance of every move, (S, moves), zero where there is none.
+def edge_residuals(
+    space: Space, log_flow: Tensor, push: Tensor, pull: Tensor, log_reward: Tensor
+) -> Tensor:
+    """Return the imbalance of every move and stop, (S, moves + 1), zero where there is none.
 
-        log F(s_m) + log pull(s | s_m) - log F(s) - log push(s_m | s)
+        moves:     log F(s_m) + log pull(s | s_m) - log F(s) - log push(s_m | s)
+        the stop:  log R(s) - log F(s) - log push(stop | s)
 
     Arguments:
         space: the listed states.
         log_flow: (S,).
         push: (S, moves + 1) probabilities.
         pull: (S, moves) probabilities.
+        log_reward: (S,), read where a state may stop.
     """
-    there = space.child >= 0
-    upper = log_flow[:, None] + torch.where(there, push[:, :-1], 1.0).log()
-    share = torch.where(there, _share(space, pull), 1.0).log()
-    lower = log_flow[space.child.clamp_min(0)] + share
+    there = torch.cat([space.child >= 0, space.may_stop[:, None]], 1)
+    share = torch.where(space.child >= 0, _share(space, pull), 1.0).log()
+    lower = torch.cat([log_flow[space.child.clamp_min(0)] + share, log_reward[:, None]], 1)
+    upper = log_flow[:, None] + torch.where(there, push, 1.0).log()
     return torch.where(there, lower - upper, 0.0)
-
-
-def stop_residuals(space: Space, log_flow: Tensor, push: Tensor, log_reward: Tensor) -> Tensor:
-    """Return `log R(s) - log F(s) - log push(stop | s)`, (S,), zero where no stop is allowed."""
-    stops = space.may_stop
-    leaving = log_flow + torch.where(stops, push[:, -1], 1.0).log()
-    return torch.where(stops, log_reward - leaving, 0.0)
 
 
 def leaks(space: Space, log_flow: Tensor, push: Tensor) -> Tensor:
     """Return `log inflow - log F(s)` of every state, (S,), zero at the source.
 
     The inflow is `sum over parents p of F(p) push(s | p)`; what leaves is F(s), since the moves
-    and the stop share it. The stop has its own balance, `stop_residuals`.
+    and the stop share it. The stop has its own balance, see `edge_residuals`.
     """
     edges = log_flow[:, None] + push[:, :-1].log()
     moves = torch.arange(space.moves, device=space.child.device)

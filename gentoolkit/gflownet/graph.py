@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from gentoolkit.gflownet.environment import Environment
 
@@ -68,10 +67,6 @@ class Graph(Environment):
                 "add them to stops, or take them out of the graph"
             )
         return marked
-
-    def encode(self, states: Tensor) -> Tensor:
-        """Return the node one-hot, (B, number of nodes)."""
-        return one_hot(states[:, 0], self.features).to(torch.get_default_dtype())
 
     def allowed(self, states: Tensor) -> Tensor:
         """Return the numbers of the edges out of each node, and whether it may stop."""

@@ -197,9 +197,10 @@ def walk_back(
         if isinstance(law, Euler):
             _warn_of_clamp(probs, x, t - s)
         x = draw(probs, generator)
-        for _ in range(0 if corrector is None or s == 0.0 else corrector.corrections):
-            probs = corrector(x, s, t)
-            x = draw(probs, generator)
+        if corrector is not None and s > 0.0:
+            for _ in range(corrector.corrections):
+                probs = corrector(x, s, t)
+                x = draw(probs, generator)
         return probs, x
 
     return walk(advance, x, grid)

@@ -44,8 +44,6 @@ class MaskedDiffusion(Reversal):
     Reference: Sahoo et al. 2024 (arXiv 2406.07524); Shi et al. 2024 (arXiv 2406.04329).
     """
 
-    mask: int
-
     def __init__(self, net: Net, process: JumpProcess, dims: int) -> None:
         if not isinstance(process.rate_matrix, AbsorbingRates):
             raise TypeError(

@@ -48,6 +48,8 @@ class Reversal(nn.Module, ABC):
         ValueError: `dims` is below one, or `start` not within (0, end).
     """
 
+    mask: int
+
     def __init__(self, net: Net, process: JumpProcess, dims: int, *, start: float = 1e-2) -> None:
         super().__init__()
         if not 0.0 < start < process.end:
@@ -59,8 +61,8 @@ class Reversal(nn.Module, ABC):
         self.process = process
         self.dims = validate.positive_count("dims", dims)
         self.start = start
-        mask = isinstance(process.rate_matrix, AbsorbingRates)
-        self.mask = process.rate_matrix.mask if mask else None
+        rates = process.rate_matrix
+        self.mask = rates.mask if isinstance(rates, AbsorbingRates) else -1  # no token at all
 
     @property
     def event_shape(self) -> torch.Size:
@@ -220,10 +222,8 @@ class Reversal(nn.Module, ABC):
     def data_logits(self, x: Tensor, t: Time) -> Tensor:
         """Return the net's log-probabilities of data tokens, (B, D, C): none on a mask."""
         logits = self.output(x, t)
-        if self.mask is not None:
-            tokens = torch.arange(self.process.size, device=logits.device)
-            logits = logits.masked_fill(tokens == self.mask, -torch.inf)
-        return logits.log_softmax(-1)
+        tokens = torch.arange(self.process.size, device=logits.device)
+        return logits.masked_fill(tokens == self.mask, -torch.inf).log_softmax(-1)
 
     def times(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """Draw a time for each row of data, uniform between `start` and the end, (B,)."""
@@ -246,7 +246,7 @@ class Reversal(nn.Module, ABC):
             ValueError: it is no (B, D), or holds tokens out of range, or a mask.
         """
         checked_tokens("the batch", x, self.process.size, self.dims)
-        if self.mask is not None and validate.readable(x) and bool((x == self.mask).any()):
+        if validate.readable(x) and bool((x == self.mask).any()):
             raise ValueError(
                 f"data must hold no mask; got the token {self.mask} among it; count the mask as "
                 "one more token than the data has"

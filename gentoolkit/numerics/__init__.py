@@ -15,6 +15,7 @@ from gentoolkit.numerics.divergence import (
     jacobian,
     rademacher,
     value_and_gradient,
+    wide,
 )
 from gentoolkit.numerics.ode import FixedStep, euler, heun, path, rk4
 from gentoolkit.numerics.roots import fixed_point, implicit_fixed_point, increasing_root
@@ -61,4 +62,5 @@ __all__ = [
     "terms_needed",
     "truncation_bound",
     "value_and_gradient",
+    "wide",
 ]

@@ -13,6 +13,8 @@ import torch
 from torch import Generator, Tensor
 from torch.func import jvp, vjp, vmap
 
+from gentoolkit.core import validate
+
 RowMap = Callable[[Tensor], Tensor]
 Noise = Callable[[Tensor, Generator | None], Tensor]
 Divergence = Callable[[RowMap, Tensor], tuple[Tensor, Tensor]]
@@ -22,6 +24,11 @@ _NO_TRACE = (
     "its input; drop @torch.inference_mode() from the map (under @torch.no_grad() it would be "
     "differentiated all the same), or clone a constant output"
 )
+
+
+def wide(x: Tensor) -> Tensor:
+    """Return `x` in float32 if it is in half precision, else as it is."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def rademacher(like: Tensor, generator: Generator | None = None) -> Tensor:
@@ -53,7 +60,7 @@ class Linearised:
     def __init__(self, f: RowMap, x: Tensor) -> None:
         self._matrix = None
         if torch.compiler.is_compiling():  # the looks taken below would break the graph
-            self.value, self._back = vjp(f, x)
+            self.value, self._back = vjp(f, x)  # pyright: ignore[reportAssignmentType]
             return
         # Tensors made in inference mode cannot be differentiated outside of it; their copies can.
         at = x.clone() if x.is_inference() else x
@@ -65,7 +72,7 @@ class Linearised:
             return value
 
         try:
-            self.value, self._back = vjp(seen, at)
+            self.value, self._back = vjp(seen, at)  # pyright: ignore[reportAssignmentType]
         except RuntimeError as error:
             if "inference" in str(error).lower():
                 raise ValueError(_NO_TRACE) from error
@@ -111,8 +118,7 @@ def value_and_gradient(f: RowMap, x: Tensor) -> tuple[Tensor, Tensor]:
         f: takes states (B, *event) to numbers (B,), each row alone.
         x: where, (B, *event).
     """
-    inside = torch._C._functorch.peek_interpreter_stack() is not None
-    plain = not (inside or torch.compiler.is_compiling() or torch.is_inference_mode_enabled())
+    plain = not (validate.traced() or torch.is_inference_mode_enabled())
     if plain and (x.requires_grad or not torch.is_grad_enabled()):
         # Twice as fast as what follows, which alone keeps a graph for parameters of f that ask
         # for gradients where x does not.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gentoolkit.core import validate
-from gentoolkit.numerics.divergence import jacobian
+from gentoolkit.numerics.divergence import jacobian, wide
 
 Increasing = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -21,8 +21,7 @@ _UNREAD = 40
 
 def _unread(x: Tensor) -> bool:
     """Whether values cannot be read to stop early: compiled, transformed, or on the meta device."""
-    inside = torch._C._functorch.peek_interpreter_stack() is not None
-    return torch.compiler.is_compiling() or inside or x.device.type == "meta"
+    return validate.traced() or x.device.type == "meta"
 
 
 def increasing_root(
@@ -142,5 +141,5 @@ def implicit_fixed_point(
     eye = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
     for _ in range(2):
         image, matrix = jacobian(f, x)
-        x = x + torch.linalg.solve(eye - matrix, image - x)
+        x = x + torch.linalg.solve(wide(eye - matrix), wide(image - x)).to(x.dtype)
     return x

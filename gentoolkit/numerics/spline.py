@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import pad, softplus
 
 from gentoolkit.core import validate
+from gentoolkit.numerics.divergence import wide
 
 FLOOR = 1e-3
 """Least width and height of a bin, as a share of the box, and least slope at a knot."""
@@ -50,7 +51,7 @@ def spline_knots(raw: Tensor, bound: float) -> Tensor:
             f"{raw.shape[-1]}; give the net, for example, {3 * 8 - 1} outputs for 8 bins"
         )
     validate.positive("bound", bound)
-    raw = _wide(raw)
+    raw = wide(raw)
     shares = raw[..., : 2 * bins].unflatten(-1, (2, bins)).softmax(-1)
     sums = pad(shares.cumsum(-1), (1, 0))
     floor = torch.linspace(
@@ -62,10 +63,6 @@ def spline_knots(raw: Tensor, bound: float) -> Tensor:
     slopes = softplus(raw[..., 2 * bins :] + _UNIT_SLOPE) + FLOOR
     one = torch.ones_like(slopes[..., :1])
     return torch.cat([places.flatten(-2), one, slopes, one], -1).unflatten(-1, (3, bins + 1))
-
-
-def _wide(x: Tensor) -> Tensor:
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def _bins(value: Tensor, knots: Tensor, axis: int) -> tuple[Tensor, ...]:
@@ -96,7 +93,7 @@ def spline(x: Tensor, knots: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         y, in the dtype of x, and log dy/dx, both (...).
     """
-    narrow, x = x.dtype, _wide(x)
+    narrow, x = x.dtype, wide(x)
     x0, x1, y0, y1, d0, d1 = _bins(x, knots, 0)
     width, height = x1 - x0, y1 - y0
     place = (x - x0) / width
@@ -126,7 +123,7 @@ def spline_inverse(y: Tensor, knots: Tensor) -> tuple[Tensor, Tensor]:
         x, in the dtype of y, and log dy/dx at that x, both (...): the number that `spline(x)`
         gives, no sign flip.
     """
-    narrow, y = y.dtype, _wide(y)
+    narrow, y = y.dtype, wide(y)
     x0, x1, y0, y1, d0, d1 = _bins(y, knots, 1)
     width, height = x1 - x0, y1 - y0
     place = (y - y0) / height

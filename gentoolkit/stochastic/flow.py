@@ -65,7 +65,7 @@ class StochasticFlow(nn.Module):
         """
         validate.no_context(context, "a StochasticFlow")
         steps = [x.thing if isinstance(x, Held) else x for x in self.layers]
-        return Chain(self.source.thing, steps)
+        return Chain(self.source.thing, steps)  # pyright: ignore[reportArgumentType]
 
     def pushed_loss(self, n: int, *, generator: Generator | None = None) -> Tensor:
         """Return `-E_push[log w]` of `n` paths, shape (): the reverse KL."""

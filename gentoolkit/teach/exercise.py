@@ -1,7 +1,6 @@
 """An exercise as a record: who knows the truth, and what is said to each wrong answer."""
 
 import inspect
-import linecache
 import math
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -186,9 +185,9 @@ class Exercise:
                 return start + told
         if complaint:
             return complaint
-        if not self.code and isinstance(truths[0], float):
-            if abs(given[0] - truths[0]) <= 20 * self._atol < 1.0:
-                return start + "That is right as far as it goes: give more digits."
+        near = not self.code and isinstance(truths[0], float) and self._atol < 0.05
+        if near and _same(given, truths, 20 * self._atol):
+            return start + "That is right as far as it goes: give more digits."
         return start + _right_parts(given, truths, self._atol) + self.otherwise
 
     def _start(self, given: tuple, truths: tuple) -> str:
@@ -228,18 +227,13 @@ def _guarded(function: Callable[..., object]) -> Callable[..., object]:
 def _where(function: Callable[..., object], error: Exception) -> str:
     code = getattr(function, "__code__", None)
     said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if code is not None and frame.filename == code.co_filename and frame.lineno is not None:
-            text = linecache.getline(frame.filename, frame.lineno).strip()
-            shown = f", `{text}`" if text else ""
-            return (
-                f"your function stopped with {said}, in line {frame.lineno} of its cell{shown}. "
-                "Mend that line, run its cell again, then check again."
-            )
-    return (
-        f"your function could not be called: {said}. "
-        "Compare its arguments with the stub, run its cell again, then check again."
-    )
+    told, mend = f"could not be called: {said}", "Compare its arguments with the stub"
+    for frame in traceback.extract_tb(error.__traceback__):
+        if code is not None and frame.filename == code.co_filename:
+            shown = f", `{frame.line}`" if frame.line else ""
+            told = f"stopped with {said}, in line {frame.lineno} of its cell{shown}"
+            mend = "Mend that line"
+    return f"your function {told}. {mend}, run its cell again, then check again."
 
 
 def judge(exercise: Exercise, answer: object) -> Verdict:
@@ -248,14 +242,10 @@ def judge(exercise: Exercise, answer: object) -> Verdict:
     Arguments:
         exercise: the exercise.
         answer: what the learner hands in; the stub's ellipsis counts as not attempted.
-
-    Returns:
-        The verdict.
     """
-    stub = Verdict("not attempted", f"{exercise.name} still holds the stub's `...`.")
-    if answer is ...:
-        return stub
     try:
+        if answer is ...:
+            raise _NotAttempted
         if exercise.code and not callable(answer):
             raise _Failed(
                 f"this exercise asks for a function, and you handed in {_kind(answer)}. "
@@ -271,16 +261,13 @@ def judge(exercise: Exercise, answer: object) -> Verdict:
             torch.manual_seed(0)
             return exercise.verdict(_guarded(answer) if callable(answer) else answer)
     except _NotAttempted:
-        return stub
+        return Verdict("not attempted", f"{exercise.name} still holds the stub's `...`.")
     except _Failed as problem:
         return Verdict("NOT YET", str(problem))
     except Exception as error:
-        said = f"{type(error).__name__}: {error}"
-        return Verdict(
-            "NOT YET",
-            f"your answer {_kind(answer)} could not be compared ({said}). "
-            "Look at the form that the exercise asks for.",
-        )
+        said = f"could not be compared ({type(error).__name__}: {error})"
+        told = f"your answer {_kind(answer)} {said}. Look at the form that the exercise asks for."
+        return Verdict("NOT YET", told)
 
 
 @contextmanager
@@ -343,12 +330,12 @@ def misfit(given: Answer, truth: Answer) -> str:
             f"the shape should be {tuple(truth.shape)}, and yours is {tuple(given.shape)}. "
             "Which dimension do you sum or average over?"
         )
-    if isinstance(given, Tensor | float) and not bool(torch.isfinite(torch.as_tensor(given)).all()):
-        return (
-            "your answer holds NaN or an infinity. Look for a log of 0, or for an exp that "
-            "overflows or underflows."
-        )
-    return ""
+    if isinstance(given, frozenset) or bool(torch.isfinite(torch.as_tensor(given)).all()):
+        return ""
+    return (
+        "your answer holds NaN or an infinity. Look for a log of 0, or for an exp that overflows "
+        "or underflows."
+    )
 
 
 def _first_off(given: Answer, truth: Answer, atol: float) -> tuple[float, float]:

@@ -20,13 +20,10 @@ def known_lessons() -> tuple[str, ...]:
 
 @cache
 def exercises(number: str) -> dict[str, Exercise]:
-    """Load the exercises of one lesson.
+    """Load the exercises of one lesson, in their order, by name.
 
     Arguments:
         number: two digits.
-
-    Returns:
-        The lesson's exercises in their order, by name.
 
     Raises:
         ValueError: if that lesson has none.
@@ -37,12 +34,8 @@ def exercises(number: str) -> dict[str, Exercise]:
             f"ask for one of {', '.join(known_lessons())}"
         )
     # Imported when first asked for: a lesson needs no other lesson's oracles.
-    held = vars(import_module(f"gentoolkit.teach.solutions.ex{number}"))
-    return {
-        name: replace(value, name=name)
-        for name, value in held.items()
-        if isinstance(value, Exercise)
-    }
+    held = vars(import_module(f"gentoolkit.teach.solutions.ex{number}")).items()
+    return {name: replace(value, name=name) for name, value in held if isinstance(value, Exercise)}
 
 
 def names() -> list[str]:
@@ -51,34 +44,16 @@ def names() -> list[str]:
 
 
 def find(name: str) -> Exercise:
-    """Find an exercise by its name.
-
-    Arguments:
-        name: such as `ex01_2`.
-
-    Returns:
-        The exercise.
-
-    Raises:
-        AttributeError: if there is none of that name; attribute access is how it is asked for.
-    """
+    """Find an exercise by its name, such as `ex01_2`; raise AttributeError if there is none."""
     number = name[2:4]
     if number in known_lessons() and name in exercises(number):
         return exercises(number)[name]
-    raise AttributeError(
-        f"there is no such exercise; got {name!r}; use one of {', '.join(names())}"
-    )
+    known = ", ".join(names())
+    raise AttributeError(f"there is no such exercise; got {name!r}; use one of {known}")
 
 
 def solutions_shown() -> bool:
-    """Say whether exercises are to be answered by their stored solutions.
-
-    Returns:
-        True if GENTOOLKIT_SOLUTIONS is 1, False if it is 0, empty or unset.
-
-    Raises:
-        ValueError: if GENTOOLKIT_SOLUTIONS holds anything else.
-    """
+    """Say whether exercises are to be answered by their stored solutions: GENTOOLKIT_SOLUTIONS."""
     value = os.environ.get("GENTOOLKIT_SOLUTIONS", "")
     if value not in ("", "0", "1"):
         raise ValueError(

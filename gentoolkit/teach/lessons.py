@@ -13,6 +13,42 @@ PARTS = {
     "VI": "GFlowNets",
     "VII": "Together",
 }
+# Each row: the part, the file's name, the title.
+_ROWS = (
+    ("", "00_start", "One chain, many families"),
+    ("I", "01_elbo", "The evidence and its lower bound"),
+    ("I", "02_vae", "The variational autoencoder"),
+    ("I", "03_hierarchy", "Many latents"),
+    ("I", "04_adversary", "Learning without a density"),
+    ("II", "05_change_of_variables", "The change of variables"),
+    ("II", "06_coupling", "Coupling, autoregression, splines"),
+    ("II", "07_continuous", "Residual flows and flows in time"),
+    ("II", "08_cheap_gradients", "Self-normalizing flows"),
+    ("II", "09_better_bases", "Better sources: copulas and boosting"),
+    ("II", "10_flow_graphs", "Flows along a graph"),
+    ("II", "11_two_domains", "Two domains, one latent space"),
+    ("II", "12_symmetry", "Flows that respect symmetry"),
+    ("II", "13_gauge", "Flows on groups and lattices"),
+    ("III", "14_stochastic_flows", "Stochastic normalizing flows"),
+    ("III", "15_annealing", "Annealed importance sampling"),
+    ("IV", "16_diffusion", "From the hierarchy to diffusion"),
+    ("IV", "17_samplers", "Equations that sample"),
+    ("IV", "18_ddim", "Fewer steps"),
+    ("IV", "19_guidance", "Guidance, and what it samples"),
+    ("IV", "20_likelihood", "Likelihood and soft truncation"),
+    ("IV", "21_nonlinear", "Nonlinear diffusion"),
+    ("IV", "22_bridges", "Diffusion bridges"),
+    ("IV", "23_markov_models", "Denoising on any space"),
+    ("V", "24_jumps", "Processes that jump"),
+    ("V", "25_discrete_diffusion", "Discrete diffusion"),
+    ("VI", "26_gflownet", "Flows on a graph of states"),
+    ("VI", "27_gflownet_uses", "What a GFlowNet is good for"),
+    ("VI", "28_energy", "Energies learned from data"),
+    ("VI", "29_causes", "Posteriors over causes"),
+    ("VII", "30_graphs", "Generating graphs"),
+    ("VII", "31_one_map", "All families on one map"),
+)
+_READY = set("00 01 02 03 05 06 07 08 14 15 16 17 18 19 24 25 26 27 31".split())
 
 
 @dataclass(frozen=True)
@@ -20,107 +56,32 @@ class Lesson:
     """One row of the course.
 
     Arguments:
-        number: two digits.
-        slug: the name's second half.
+        name: the file's, without its ending.
         title: what a reader sees.
         part: a key of PARTS.
         minutes: how long a newcomer needs.
         ready: whether its text and notebook exist.
     """
 
-    number: str
-    slug: str
+    name: str
     title: str
     part: str
     minutes: int
     ready: bool = False
 
     @property
-    def name(self) -> str:
-        """The file name without its ending."""
-        return f"{self.number}_{self.slug}"
+    def number(self) -> str:
+        """Two digits."""
+        return self.name[:2]
 
 
-def _rows(part: str, minutes: int, *rows: tuple[str, str, str]) -> tuple[Lesson, ...]:
-    ready = set("00 01 02 03 05 06 07 08 14 15 16 17 18 19 24 25 26 27 31".split())
-    return tuple(
-        Lesson(number, slug, title, part, minutes, ready=number in ready)
-        for number, slug, title in rows
-    )
-
-
-LESSONS = (
-    *_rows("", 30, ("00", "start", "One chain, many families")),
-    *_rows(
-        "I",
-        60,
-        ("01", "elbo", "The evidence and its lower bound"),
-        ("02", "vae", "The variational autoencoder"),
-        ("03", "hierarchy", "Many latents"),
-        ("04", "adversary", "Learning without a density"),
-    ),
-    *_rows(
-        "II",
-        60,
-        ("05", "change_of_variables", "The change of variables"),
-        ("06", "coupling", "Coupling, autoregression, splines"),
-        ("07", "continuous", "Residual flows and flows in time"),
-        ("08", "cheap_gradients", "Self-normalizing flows"),
-        ("09", "better_bases", "Better sources: copulas and boosting"),
-        ("10", "flow_graphs", "Flows along a graph"),
-        ("11", "two_domains", "Two domains, one latent space"),
-        ("12", "symmetry", "Flows that respect symmetry"),
-        ("13", "gauge", "Flows on groups and lattices"),
-    ),
-    *_rows(
-        "III",
-        60,
-        ("14", "stochastic_flows", "Stochastic normalizing flows"),
-        ("15", "annealing", "Annealed importance sampling"),
-    ),
-    *_rows(
-        "IV",
-        60,
-        ("16", "diffusion", "From the hierarchy to diffusion"),
-        ("17", "samplers", "Equations that sample"),
-        ("18", "ddim", "Fewer steps"),
-        ("19", "guidance", "Guidance, and what it samples"),
-        ("20", "likelihood", "Likelihood and soft truncation"),
-        ("21", "nonlinear", "Nonlinear diffusion"),
-        ("22", "bridges", "Diffusion bridges"),
-        ("23", "markov_models", "Denoising on any space"),
-    ),
-    *_rows(
-        "V",
-        60,
-        ("24", "jumps", "Processes that jump"),
-        ("25", "discrete_diffusion", "Discrete diffusion"),
-    ),
-    *_rows(
-        "VI",
-        60,
-        ("26", "gflownet", "Flows on a graph of states"),
-        ("27", "gflownet_uses", "What a GFlowNet is good for"),
-        ("28", "energy", "Energies learned from data"),
-        ("29", "causes", "Posteriors over causes"),
-    ),
-    *_rows(
-        "VII",
-        60,
-        ("30", "graphs", "Generating graphs"),
-        ("31", "one_map", "All families on one map"),
-    ),
+LESSONS = tuple(
+    Lesson(name, title, part, 60 if part else 30, name[:2] in _READY) for part, name, title in _ROWS
 )
 
 
 def lesson(name: str) -> Lesson:
-    """Find a lesson by its file name.
-
-    Arguments:
-        name: the file name without its ending, such as `00_start`.
-
-    Returns:
-        The lesson.
+    """Find a lesson by its file name, such as `00_start`.
 
     Raises:
         ValueError: if no lesson that is ready has that name.
@@ -153,16 +114,10 @@ class CourseMap:
                     link = f'<a href="{known.name}.ipynb">{text}</a>' if known.ready else text
                     state = f"{known.minutes} minutes" if known.ready else "to come"
                     rows.append(f"<tr><td>{known.number}</td><td>{link}</td><td>{state}</td></tr>")
-        head = (
-            '<tr><th scope="col">no.</th><th scope="col">lesson</th><th scope="col">time</th></tr>'
-        )
-        return f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
+        head = "".join(f'<th scope="col">{word}</th>' for word in ("no.", "lesson", "time"))
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
 def course_map() -> CourseMap:
-    """Show the lessons in their order.
-
-    Returns:
-        An object that Jupyter displays as a table.
-    """
+    """Show the lessons in their order, as a table."""
     return CourseMap()

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -13,73 +15,38 @@ if TYPE_CHECKING:
 _LETTERS = "ABCDEFGH"
 
 
+@dataclass(eq=False, repr=False)
 class Prediction:
     """A question that keeps its answer until a guess is committed or skipped.
 
-    Make one with `predict`. In a live notebook it shows as widgets; elsewhere as text with the
-    answer folded away.
-
-    Arguments:
-        question: what is to be foreseen, plain text.
-        truth: a number, or the index of the right option.
-        because: why, plain text.
-        options: the choices; empty for a number.
-        low: least number of the slider.
-        high: greatest number of the slider.
-        step: the slider's step.
-        unit: written behind numbers.
+    Make one with `predict`, which says what the fields are. In a live notebook it shows as
+    widgets; elsewhere as text with the answer folded away.
     """
 
-    def __init__(
-        self,
-        question: str,
-        truth: float,
-        because: str,
-        options: tuple[str, ...],
-        low: float,
-        high: float,
-        step: float,
-        unit: str,
-    ) -> None:
-        self.question = question
-        self.truth = truth
-        self.because = because
-        self.options = options
-        self.low = low
-        self.high = high
-        self.step = step
-        self.unit = unit
-        self.guess: float | int | None = None
-        self.revealed = False
-        self._view: VBox | None = None
+    question: str
+    truth: float
+    because: str
+    options: tuple[str, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    step: float = 0.0
+    unit: str = ""
+    guess: float | int | None = field(default=None, init=False)
+    revealed: bool = field(default=False, init=False)
 
     def __repr__(self) -> str:
         """Give the same text in every run, for comparisons of stored outputs."""
         return f"Predict: {self.question}"
 
     def named(self, value: float) -> str:
-        """Write a guess or the truth as the learner reads it.
-
-        Arguments:
-            value: a number on the slider, or the index of an option.
-
-        Returns:
-            The number with its unit, or the option's letter and text.
-        """
+        """Write a guess or the truth as the learner reads it: with its unit, or its letter."""
         if self.options:
             letter, option = _LETTERS[int(value)], self.options[int(value)].rstrip(".")
             return letter if option == letter else f"{letter}, {option}"
         return f"{value:.4g} {self.unit}".strip()
 
     def reveal(self, guess: float | int | None) -> str:
-        """Commit a guess, or skip with None, and unlock the answer.
-
-        Arguments:
-            guess: a number, the index of an option, or None.
-
-        Returns:
-            One or more sentences: the guess, the truth, the reason.
-        """
+        """Commit a number or the index of an option, or skip with None; return what is told."""
         self.guess, self.revealed = guess, True
         answer = f"The answer: {self.named(self.truth)}. {self.because}"
         if guess is None:
@@ -91,96 +58,64 @@ class Prediction:
             verdict = f"Off by {self.named(abs(guess - self.truth))}."
         return f"{yours} {verdict} {answer}"
 
+    @cached_property
     def widget(self) -> "VBox":
-        """Build the live view, once.
+        """The live view: the question, the inputs, and a place for the answer."""
+        return _build(self)
 
-        Returns:
-            A box with the question, the inputs, and a place for the answer.
-        """
-        if self._view is None:
-            self._view = _build(self)
-        return self._view
-
-    def _folded(self) -> str:
-        parts = [f"<p><strong>Predict.</strong> {escape(self.question)}</p>"]
-        if self.options:
-            parts.append(_list(self.options))
-        answer = f"{escape(self.named(self.truth))}. {escape(self.because)}"
-        parts.append(
-            f"<details><summary>Commit a guess, then open the answer</summary><p>{answer}</p>"
-            "</details>"
-        )
-        return "".join(parts)
+    def _asked(self) -> str:
+        items = "".join(f"<li>{escape(option)}</li>" for option in self.options)
+        choices = f'<ol type="A">{items}</ol>' if items else ""
+        return f"<p><strong>Predict.</strong> {escape(self.question)}</p>{choices}"
 
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
     ) -> dict[str, object]:
+        text: dict[str, object] = {"text/plain": repr(self)}
         if output.mode() == "live":
-            live = self.widget()._repr_mimebundle_()
-            return {**live, "text/plain": repr(self)} if live else {"text/plain": repr(self)}
-        return {"text/html": self._folded(), "text/plain": repr(self)}
-
-
-def _list(options: Sequence[str]) -> str:
-    items = (f"<li>{escape(option)}</li>" for option in options)
-    return f'<ol type="A">{"".join(items)}</ol>'
+            return {**(self.widget._repr_mimebundle_() or {}), **text}
+        answer = escape(f"{self.named(self.truth)}. {self.because}")
+        folded = f"<summary>Commit a guess, then open the answer</summary><p>{answer}</p>"
+        return {"text/html": f"{self._asked()}<details>{folded}</details>", **text}
 
 
 def _build(prediction: Prediction) -> "VBox":
     # Imported here: the widgets cost as much as the rest of the package together.
-    from ipywidgets import (
-        HTML,
-        BoundedFloatText,
-        Button,
-        FloatSlider,
-        HBox,
-        Layout,
-        ToggleButtons,
-        VBox,
-    )
+    import ipywidgets as widgets
     from traitlets import link
 
-    heading = f"<p><strong>Predict.</strong> {escape(prediction.question)}</p>"
+    wide = {"description_width": "initial"}
     if prediction.options:
-        heading += _list(prediction.options)
         # Buttons, not radio inputs: JupyterLab takes the arrow keys away from a focused radio.
-        entry = ToggleButtons(
+        entry = widgets.ToggleButtons(
             options=[(_LETTERS[i], i) for i in range(len(prediction.options))],
             tooltips=list(prediction.options),
             description="Your guess",
-            style={"button_width": "3em", "description_width": "initial"},
+            style={"button_width": "3em", **wide},
         )
         inputs = [entry]
     else:
-        middle = (
-            prediction.low
-            + round((prediction.high - prediction.low) / (2.0 * prediction.step)) * prediction.step
-        )
-        bounds = {
-            "min": prediction.low,
-            "max": prediction.high,
-            "step": prediction.step,
-            "value": min(middle, prediction.high),
-            "style": {"description_width": "initial"},
-        }
-        slider = FloatSlider(
+        low, high, step = prediction.low, prediction.high, prediction.step
+        middle = min(low + round((high - low) / (2.0 * step)) * step, high)
+        bounds = {"min": low, "max": high, "step": step, "value": middle, "style": wide}
+        slider = widgets.FloatSlider(
             description="Your guess",
             readout=False,
-            layout=Layout(width="24em"),
+            layout=widgets.Layout(width="24em"),
             continuous_update=False,
             **bounds,
         )
         # The same number once more as a field that can be typed in: no mouse is needed.
-        entry = BoundedFloatText(
+        entry = widgets.BoundedFloatText(
             description=f"or type it ({prediction.unit})" if prediction.unit else "or type it",
-            layout=Layout(width="16em"),
+            layout=widgets.Layout(width="16em"),
             **bounds,
         )
         link((slider, "value"), (entry, "value"))
         inputs = [slider, entry]
-    commit = Button(description="Commit", tooltip="Commit this guess and see the answer")
-    skip = Button(description="Skip", tooltip="See the answer without a guess")
-    told = HTML(value='<p role="status"></p>')
+    commit = widgets.Button(description="Commit", tooltip="Commit this guess and see the answer")
+    skip = widgets.Button(description="Skip", tooltip="See the answer without a guess")
+    told = widgets.HTML(value='<p role="status"></p>')
 
     def close(guess: float | int | None) -> None:
         told.value = f'<p role="status">{escape(prediction.reveal(guess))}</p>'
@@ -189,7 +124,8 @@ def _build(prediction: Prediction) -> "VBox":
 
     commit.on_click(lambda _: close(entry.value))
     skip.on_click(lambda _: close(None))
-    return VBox([HTML(value=heading), HBox(inputs), HBox([commit, skip]), told])
+    rows = widgets.HTML(value=prediction._asked()), widgets.HBox(inputs)
+    return widgets.VBox([*rows, widgets.HBox([commit, skip]), told])
 
 
 def predict(
@@ -264,4 +200,4 @@ def _choice(question: str, truth: float, because: str, options: tuple[str, ...])
         raise ValueError(
             f"truth must be the index of an option; got {truth!r}; give 0 to {len(options) - 1}"
         )
-    return Prediction(question, truth, because, options, 0.0, 0.0, 0.0, "")
+    return Prediction(question, truth, because, options)

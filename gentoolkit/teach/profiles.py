@@ -40,52 +40,27 @@ class Profile:
     threads: int
 
     def scale(self, steps: int) -> int:
-        """Turn the number of training steps written in a lesson into this machine's number.
-
-        Arguments:
-            steps: steps on the `cpu` profile, at least 1.
-
-        Returns:
-            `steps` times the profile's factor, at least 1.
-
-        Raises:
-            ValueError: if `steps` is below 1.
-        """
+        """Turn a number of training steps, at least 1, into this machine's, at least 1."""
         return _scaled("steps", steps, self.steps)
 
     def n(self, samples: int) -> int:
-        """Turn a batch size or number of samples written in a lesson into this machine's number.
-
-        Arguments:
-            samples: samples on the `cpu` profile, at least 1.
-
-        Returns:
-            `samples` times the profile's factor, at least 1.
-
-        Raises:
-            ValueError: if `samples` is below 1.
-        """
+        """Turn a batch size or a number of samples, at least 1, into this machine's."""
         return _scaled("samples", samples, self.samples)
 
 
 def _scaled(what: str, number: int, factor: float) -> int:
     if isinstance(number, bool) or not isinstance(number, int):
-        raise TypeError(
-            f"{what} must be a whole number; got {number!r}; round it before scaling it"
-        )
+        raise TypeError(f"{what} must be a whole number; got {number!r}; round it first")
     if number < 1:
         raise ValueError(f"{what} must be at least 1; got {number}; ask for at least one")
     return max(1, round(number * factor))
 
 
 PROFILES = {
-    known.name: known
-    for known in (
-        Profile("cpu", device="cpu", steps=1.0, samples=1.0, threads=1),
-        Profile("binder", device="cpu", steps=1.0, samples=1.0, threads=1),
-        Profile("gpu", device="cuda", steps=4.0, samples=4.0, threads=4),
-        Profile("test", device="cpu", steps=0.25, samples=0.5, threads=1),
-    )
+    "cpu": Profile("cpu", device="cpu", steps=1.0, samples=1.0, threads=1),
+    "binder": Profile("binder", device="cpu", steps=1.0, samples=1.0, threads=1),
+    "gpu": Profile("gpu", device="cuda", steps=4.0, samples=4.0, threads=4),
+    "test": Profile("test", device="cpu", steps=0.25, samples=0.5, threads=1),
 }
 
 
@@ -94,9 +69,6 @@ def profile(name: str | None = None) -> Profile:
 
     Arguments:
         name: `cpu`, `binder`, `gpu` or `test`; by default what GENTOOLKIT_PROFILE says, else `cpu`.
-
-    Returns:
-        The profile.
 
     Raises:
         ValueError: if no profile has that name.
@@ -111,14 +83,7 @@ def profile(name: str | None = None) -> Profile:
 
 
 def device() -> torch.device:
-    """Say where the current profile wants its tensors.
-
-    Returns:
-        The device of `profile()`.
-
-    Raises:
-        ValueError: if the profile asks for a GPU and torch sees none.
-    """
+    """Say where the current profile wants its tensors; raise ValueError if there is no such GPU."""
     chosen = profile()
     if chosen.device == "cuda" and not torch.cuda.is_available():
         raise ValueError(
@@ -157,14 +122,12 @@ def start(name: str, seed: int = 0) -> Profile:
 
 
 def _require(module: str, distribution: str, oldest: tuple[int, ...]) -> None:
-    mend = "run pip install -c constraints.txt -e .[lab] in the course's folder, then restart"
-    wanted = ".".join(str(part) for part in oldest)
-    if importlib.util.find_spec(module) is None:
-        raise ModuleNotFoundError(
-            f"this lesson needs {distribution} {wanted} or newer; got no such package; {mend}"
-        )
-    found = importlib.metadata.version(distribution)
-    if tuple(int(part) for part in found.split(".")[: len(oldest)]) < oldest:
-        raise ModuleNotFoundError(
-            f"this lesson needs {distribution} {wanted} or newer; got {found}; {mend}"
-        )
+    found = "no such package"
+    if importlib.util.find_spec(module) is not None:
+        found = importlib.metadata.version(distribution)
+        if tuple(int(part) for part in found.split(".")[: len(oldest)]) >= oldest:
+            return
+    raise ModuleNotFoundError(
+        f"this lesson needs {distribution} {'.'.join(map(str, oldest))} or newer; got {found}; run "
+        "pip install -c constraints.txt -e .[lab] in the course's folder, then restart"
+    )

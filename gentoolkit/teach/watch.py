@@ -16,22 +16,16 @@ class _Scored(Protocol):
     """A record of training, or anything else that carries a loss."""
 
     @property
-    def loss(self) -> float:
-        """The loss of this step."""
-        ...
+    def loss(self) -> float: ...  # noqa: D102
 
 
 @runtime_checkable
 class _Bundled(Protocol):
     """A chart: its bundle can be put in the place of an earlier one, which its display cannot."""
 
-    def bundle(self) -> dict[str, object]:
-        """Return what a notebook stores of it, by MIME type."""
-        ...
+    def bundle(self) -> dict[str, object]: ...  # noqa: D102
 
-    def description(self) -> dict[str, object]:
-        """Return its words for those who do not see it, by MIME type."""
-        ...
+    def description(self) -> dict[str, object]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -63,32 +57,25 @@ class StopButton:
 
         self.pressed = False
         self._label = label
-        self._total = total
+        self._of = f" of {total}" if total else ""
         self._bar = IntProgress(max=total or 1, description=label)
         self.text = Label()
         self.button = Button(description="Stop", tooltip=f"End {label} after this step")
         self.button.on_click(self._press)
-        shown = (self._bar, self.text, self.button) if total else (self.text, self.button)
-        self.box = HBox(shown)
+        self.box = HBox([*([self._bar] if total else []), self.text, self.button])
 
     def _press(self, _: object) -> None:
         self.pressed = True
-        self.button.disabled = True
+        self.finish()
 
     def update(self, count: int, losses: list[float]) -> None:
-        """Show how far the run is.
-
-        Arguments:
-            count: records so far.
-            losses: their losses, if they have any.
-        """
-        of = f" of {self._total}" if self._total else ""
+        """Show the number of records so far, and the last of their losses."""
         loss = f", loss {losses[-1]:.4g}" if losses else ""
         self._bar.value = count
-        self.text.value = f"{self._label}: {count}{of}{loss}"
+        self.text.value = f"{self._label}: {count}{self._of}{loss}"
 
     def finish(self) -> None:
-        """Take the button away when nothing is left to stop."""
+        """Switch the button off when nothing is left to stop."""
         self.button.disabled = True
 
     def __repr__(self) -> str:
@@ -135,15 +122,13 @@ async def watch(
     # Imported here: the names exist only where IPython does, and the module must not need it.
     from IPython.display import display
 
-    live = output.mode() == "live"
-    control = StopButton(total, label) if live else None
+    control = StopButton(total, label) if output.mode() == "live" else None
     screen: _Screen | None = None
     if control is not None:
         display(control)
     losses: list[float] = []
     last: R | None = None
-    count = 0
-    shown_at = -float("inf")
+    count, shown_at = 0, -float("inf")
     try:
         for last in records:
             count += 1
@@ -158,9 +143,8 @@ async def watch(
             if now - shown_at >= 1.0 / per_second:
                 control.update(count, losses)
                 if draw is not None and (count - 1) % every == 0:
-                    drawn = draw(losses, last)
                     screen = screen or _Screen()
-                    screen.show(drawn)
+                    screen.show(draw(losses, last))
                 shown_at = time.monotonic()
     finally:
         # Closed here, not by the garbage collector: a stopped fit saves its state on closing.

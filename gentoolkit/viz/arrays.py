@@ -165,7 +165,8 @@ class Pack:
     """Arrays laid end to end in one buffer, with a table that says how to read each back.
 
     Positions become uint16 relative to the panel, colour and heat values uint8, everything else
-    float32. A *moving* array has the frame as its first axis.
+    float32. A *moving* array has the frame as its first axis. Every method that stores an array
+    returns its name in the table.
     """
 
     def __init__(self) -> None:
@@ -206,9 +207,6 @@ class Pack:
             x: the panel's horizontal range.
             y: the panel's vertical range.
             moving: whether the first axis is the frame.
-
-        Returns:
-            The array's name in the table.
         """
         panel: dict[str, object] = {"x": list(x), "y": list(y)}
         near, far = np.array([x, y], dtype=float).T
@@ -222,31 +220,16 @@ class Pack:
         return self._put(steps, moving, lo=lo.tolist(), hi=hi.tolist(), **panel)
 
     def shades(self, values: np.ndarray, limits: Range, moving: bool) -> str:
-        """Store colour values as uint8: limits[0] becomes 0, limits[1] becomes 255.
-
-        Arguments:
-            values: numbers of any shape.
-            limits: the values of the two ends of the colour map.
-            moving: whether the first axis is the frame.
-
-        Returns:
-            The array's name in the table.
-        """
+        """Store colour values of any shape as uint8: limits[0] becomes 0, limits[1] becomes 255."""
         unit = np.clip((values - limits[0]) / (limits[1] - limits[0]), 0, 1)
         shades = np.round(unit * 255).astype(np.uint8)
         return self._put(shades, moving, lo=[limits[0]], hi=[limits[1]])
 
     def floats(self, values: np.ndarray, moving: bool, along: Range = (0.0, 1.0)) -> str:
-        """Store numbers as float32.
+        """Store numbers of any shape as float32.
 
-        Arguments:
-            values: numbers of any shape.
-            moving: whether the first axis is the frame.
-            along: the range of the axis that they are drawn along: of one that lies far from zero
-                they are stored as differences from its low end.
-
-        Returns:
-            The array's name in the table.
+        Where ``along``, the range of the axis they are drawn along, lies far from zero, they are
+        stored as differences from its low end.
         """
         low, high = along
         if max(abs(low), abs(high)) <= 100 * (high - low):
@@ -254,14 +237,7 @@ class Pack:
         return self._put((values - low).astype(np.float32), moving, origin=low)
 
     def colormap(self, name: str) -> str:
-        """Store a colour map once, so that browser and poster use the same 256 colours.
-
-        Arguments:
-            name: one of ``colors.COLORMAPS``.
-
-        Returns:
-            The array's name in the table.
-        """
+        """Store one of ``colors.COLORMAPS`` once, as 256 colours."""
         rows = colors.table(name)
         for known, entry in self.table.items():
             if entry.get("colormap") == name:
@@ -271,11 +247,7 @@ class Pack:
         return key
 
     def buffer(self) -> bytes:
-        """Join the arrays.
-
-        Returns:
-            The bytes that travel to the browser.
-        """
+        """Join the arrays: the bytes that travel to the browser."""
         return b"".join(self._parts)
 
 

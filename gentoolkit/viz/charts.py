@@ -5,7 +5,7 @@ This module loads plotly; nothing else in the package does.
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
@@ -154,7 +154,7 @@ def curves(
     figure = go.Figure()
     for i, (name, values) in enumerate(lines.items()):
         y = short(values, name)
-        at = list(range(1, len(y) + 1)) if x is None else short(x)
+        at = list(range(1, len(y) + 1)) if x is None else short(x, "x")
         if len(at) != len(y):
             raise ValueError(
                 f"a curve needs one x for each y; got {len(at)} x and {len(y)} y for {name!r}; "
@@ -197,8 +197,6 @@ def plane(
     points: Mapping[str, object] | None = None,
     paths: Mapping[str, object] | None = None,
     title: str = "",
-    labels: Sequence[str] = ("x₁", "x₂"),
-    height: int = 480,
 ) -> Chart:
     """Draw a density over the plane as a heat map, with points and outlines on it.
 
@@ -209,43 +207,43 @@ def plane(
         points: name -> (N, 2) points.
         paths: name -> (N, 2) corners of a line, for example an ellipse.
         title: one short line.
-        labels: names of the two axes.
-        height: pixels.
 
     Raises:
-        ValueError: the grid is not two-dimensional or not finite.
+        ValueError: the grid is not two-dimensional or not finite, or points off the plane.
     """
-    grid = as_array(log_density, "log_density", ("N", "M"))
+    grid = as_array(log_density, "log_density", ("H", "W"))
     left, right, bottom, top = extent
     shade = np.exp(grid - grid.max())
+    (x0, dx), (y0, dy) = _steps(left, right, grid.shape[1]), _steps(bottom, top, grid.shape[0])
     figure = go.Figure(
         go.Heatmap(
             z=[[float(f"{v:.3g}") for v in row] for row in shade],
-            x0=left,
-            dx=(right - left) / (grid.shape[1] - 1),
-            y0=bottom,
-            dy=(top - bottom) / (grid.shape[0] - 1),
+            x0=x0,
+            dx=dx,
+            y0=y0,
+            dy=dy,
             colorscale=[[0, "#FFFFFF"], [0.25, "#C9DDE8"], [0.6, "#5FA3C4"], [1, "#123F5A"]],
             showscale=False,
             hoverinfo="skip",
         )
     )
     for i, (name, corners) in enumerate((paths or {}).items()):
-        xy = as_array(corners, name, ("N", "M"))
-        figure.add_scatter(
-            x=short(xy[:, 0]), y=short(xy[:, 1]), name=name, mode="lines", line=line_style(i, 3)
-        )
-    symbols = ("circle", "diamond", "square", "cross")
-    for i, (name, xy) in enumerate((points or {}).items()):
-        array = as_array(xy, name, ("N", "M"))
-        figure.add_scatter(
-            x=short(array[:, 0]),
-            y=short(array[:, 1]),
-            name=name,
-            mode="markers",
-            marker={"size": 6, "color": LINES[i][0], "symbol": symbols[i % 4], "opacity": 0.7},
-        )
-    figure.update_layout(title=title, xaxis_title=labels[0], yaxis_title=labels[1])
+        x, y = as_array(corners, name, ("N", 2)).T
+        figure.add_scatter(x=short(x), y=short(y), name=name, mode="lines", line=line_style(i, 3))
+    for i, (name, places) in enumerate((points or {}).items()):
+        x, y = as_array(places, name, ("N", 2)).T
+        # Five colours and four symbols: no two of twenty groups have both in common.
+        marker = {"size": 6, "opacity": 0.7, "color": LINES[i % len(LINES)][0]}
+        marker["symbol"] = ("circle", "diamond", "square", "cross")[i % 4]
+        figure.add_scatter(x=short(x), y=short(y), name=name, mode="markers", marker=marker)
+    figure.update_layout(title=title, xaxis_title="x₁", yaxis_title="x₂")
     figure.update_xaxes(range=[left, right], showgrid=False)
     figure.update_yaxes(range=[bottom, top], scaleanchor="x", scaleratio=1, showgrid=False)
-    return Chart(figure, alt, width=640, height=height)
+    return Chart(figure, alt, width=640, height=480)
+
+
+def _steps(low: float, high: float, count: int) -> tuple[float, float]:
+    """First place and step of a grid's points; a single one in the middle is as wide as all."""
+    if count == 1:
+        return (low + high) / 2, high - low
+    return low, (high - low) / (count - 1)

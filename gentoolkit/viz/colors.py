@@ -35,12 +35,6 @@ TOKEN_INK, TOKEN_MASK, TOKEN_WEAVE, TOKEN_PUSH, TOKEN_PULL = 199, 207, 223, 239,
 def rgb(color: str) -> tuple[int, int, int]:
     """Turn ``#RRGGBB`` into three integers in [0, 255].
 
-    Arguments:
-        color: a colour written as ``#RRGGBB``.
-
-    Returns:
-        The red, green and blue parts.
-
     Raises:
         ValueError: the text is not of that form.
     """
@@ -51,13 +45,7 @@ def rgb(color: str) -> tuple[int, int, int]:
 
 
 def table(name: str) -> np.ndarray:
-    """Look up a colour map.
-
-    Arguments:
-        name: one of ``COLORMAPS``.
-
-    Returns:
-        A (256, 3) array of uint8; row i is the colour of the value i / 255.
+    """Look up one of ``COLORMAPS``: (256, 3) of uint8, row i the colour of the value i / 255.
 
     Raises:
         ValueError: no colour map has this name.

@@ -57,21 +57,14 @@ def _crossing(corner: np.ndarray, edge: int, level: float) -> np.ndarray:
 def level_of(values: object, share: float) -> float:
     """Find the level above which a density on a grid holds a share of its mass.
 
-    Arguments:
-        values: numbers of at least 0, in proportion to the density.
-        share: between 0 and 1.
-
-    Returns:
-        The level.
-
     Raises:
         ValueError: a share out of range, a negative value, or nothing above zero.
     """
     mass = np.sort(as_array(values, "density").ravel())[::-1]
     if not 0 < share < 1 or mass[-1] < 0 or mass[0] <= 0:
         raise ValueError(
-            f"There is no such region: got share {share} and densities from {mass[-1]:g} to "
-            f"{mass[0]:g}. Pass 0 < share < 1 and densities of at least 0, some above."
+            f"a region must hold a share of mass; got share {share} and densities from "
+            f"{mass[-1]:g} to {mass[0]:g}; pass 0 < share < 1 and densities of at least 0"
         )
     total = np.cumsum(mass)
     return float(mass[np.searchsorted(total, share * total[-1])])

@@ -204,16 +204,7 @@ def law_panel(
     legend: tuple[str, str],
     title: str,
 ) -> None:
-    """Add bars of a law, wide and grey, and of another over them, narrow and blue.
-
-    Arguments:
-        scene: of F frames.
-        graph: N states.
-        law: (N,) or (F, N).
-        other: (N,) or (F, N).
-        legend: names of the two.
-        title: shown above.
-    """
+    """Add bars of a law (N,) or (F, N), wide and grey, and narrow blue ones of another on them."""
     count, top = law.shape[-1], 1.36 * float(max(law.max(), other.max()))
     panel = scene.panel(
         (-0.8, count - 0.2), (0.0, top), title=title, equal=False, weight=0.85,

@@ -340,13 +340,9 @@ def _numbers(graph: StateGraph, states: object, frames: int) -> np.ndarray:
 
 
 def _flows(graph: StateGraph, law: np.ndarray, rates: object, into: bool) -> np.ndarray:
-    """Return the flow on each half of an edge, (F, 2 E): law of where it starts, times rate.
+    """Return the flow on each half x to y of an edge, (F, 2 E): law of where it starts, times rate.
 
-    Arguments:
-        graph: the states.
-        law: (F, N).
-        rates: (F, N, N) or (N, N).
-        into: of the jumps that come in on the half, y to x; otherwise of those that leave, x to y.
+    Of the jumps that come in on the half, y to x, if ``into``; otherwise of those that leave.
     """
     picked = graph.directed(rates, len(law))
     starts = np.concatenate([graph.pairs[:, 0], graph.pairs[:, 1]])
@@ -395,15 +391,9 @@ def _particles(
     size: float = 5.0,
     alpha: float = 0.55,
 ) -> None:
-    """Draw particles, coloured by where they start, with a streak behind those that jump.
+    """Draw particles (F, B), coloured by where they start, with a streak behind those that jump.
 
-    Arguments:
-        panel: of the states.
-        graph: the states.
-        states: (F, B).
-        rising: (F,) whether the frame was reached by noising.
-        size: diameter in pixels.
-        alpha: opacity of the streaks.
+    The streak is that of a pull where the frame was reached by noising, ``rising`` (F,).
     """
     at = graph.scatter(states)
     streaks = np.stack([at[np.maximum(np.arange(len(at)) - 1, 0)], at], axis=2)  # (F, B, 2, 2)

@@ -2,32 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from gentoolkit.viz.arrays import as_array, at_least
 from gentoolkit.viz.particles import in_plane
-
-
-class Stop(Protocol):
-    """What a sampler yields: a time, the states there, and the data estimated from them."""
-
-    @property
-    def time(self) -> float:
-        """The time."""
-        ...
-
-    @property
-    def x(self) -> Tensor:
-        """(N, 2) states."""
-        ...
-
-    @property
-    def estimate(self) -> Tensor:
-        """(N, 2) estimates of the data."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +59,8 @@ class Lane:
             object.__setattr__(self, name, value)
 
     @classmethod
-    def of(cls, name: str, run: Iterable[Stop]) -> "Lane":
-        """Collect what a sampler yields: objects with ``time``, ``x`` and ``estimate``.
+    def of(cls, name: str, run: Iterable[Any]) -> "Lane":
+        """Collect the ``time``, ``x`` (N, 2) and ``estimate`` (N, 2) that a sampler yields.
 
         Raises:
             ValueError: the states do not make a lane.
@@ -201,15 +181,11 @@ def common(lanes: Sequence[Lane], frames: int) -> Clock:
                 f"lanes must hold the same particles; got {len(first.path[0])} in {first.name!r} "
                 f"and {len(lane.path[0])} in {lane.name!r}; start all from the same states"
             )
-        if lane.ways != first.ways:
+        far = abs(lane.travelled[-1] - first.travelled[-1])
+        if lane.ways != first.ways or far > 0.1 * first.travelled[-1]:
             raise ValueError(
-                f"lanes must run the same way; got {first} and {lane}; show a pull and a push one "
-                "after the other with there_and_back"
-            )
-        if abs(lane.travelled[-1] - first.travelled[-1]) > 0.1 * first.travelled[-1]:
-            raise ValueError(
-                f"lanes must share one time; got {first} and {lane}; give the times of all in the "
-                "same unit, over the same range"
+                f"lanes must run the same way over one time; got {first} and {lane}; give all "
+                "times in one unit, and join a pull and a push with there_and_back"
             )
     # Of equally many steps, the grid that gathers most: its short steps must not fall in one frame.
     finest = max(lanes, key=lambda one: (one.steps, -np.diff(one.travelled).min()))

@@ -13,6 +13,8 @@ from gentoolkit.core import elbo, ess, log_z, log_z_error
 from gentoolkit.viz.charts import INK, Chart, short
 from gentoolkit.viz.colors import NEUTRAL, PUSH
 
+_BINS = 60
+
 
 @dataclass(frozen=True)
 class LogWeights:
@@ -57,7 +59,6 @@ def log_weight_panel(
     *,
     title: str = "Log-weights",
     symbol: str = "log Z",
-    bins: int = 60,
     span: float = 15.0,
 ) -> Chart:
     """Draw the log-weight panel: one histogram of log w for each named sample.
@@ -70,7 +71,6 @@ def log_weight_panel(
         exact: the exact value, if known.
         title: one short line.
         symbol: what is estimated: "log Z", or "log p(x)" for evidences.
-        bins: number of bars.
         span: nats shown on either side of the exact value (of the median estimate, if there is
             none). What lies beyond piles up in the outermost bars, and a line out there is not
             drawn: its number stands under the panel.
@@ -83,62 +83,91 @@ def log_weight_panel(
         raise ValueError("log_w must hold at least one sample; got an empty mapping; add one")
     summaries = {name: LogWeights.of(value) for name, value in samples.items()}
     # Weights of zero (log w = -inf) count in the numbers and pile up in the first bar.
-    arrays = {
-        name: torch.as_tensor(value, dtype=torch.float64).detach().flatten().numpy()
-        for name, value in samples.items()
-    }
-    finite = np.concatenate([value[np.isfinite(value)] for value in arrays.values()])
+    arrays = [
+        torch.as_tensor(value, dtype=torch.float64).detach().flatten().numpy()
+        for value in samples.values()
+    ]
+    finite = np.concatenate([value[np.isfinite(value)] for value in arrays])
     marks = [s.log_z for s in summaries.values()] + ([] if exact is None else [exact])
     low, high = (float(v) for v in np.quantile(finite, [0.002, 0.998]))
     centre = float(np.median(marks)) if exact is None else exact
     low = max(min(low, *marks) - 0.3, centre - span)
     high = min(max(high, *marks) + 0.3, centre + span)
-    edges = np.linspace(low, high, bins + 1)
+    edges = np.linspace(low, high, _BINS + 1)
+    alone = len(arrays) == 1
     figure = make_subplots(
         rows=1,
         cols=len(arrays),
         shared_yaxes=True,
         horizontal_spacing=0.04,
-        subplot_titles=[name or " " for name in arrays],
+        subplot_titles=[name or " " for name in samples],
     )
-    named: set[str] = set()
-    tallest = max(
-        _one_panel(
-            figure, column, len(arrays) == 1, values, summaries[name], edges, exact, symbol, named
+    tallest, named = 0.0, set()
+    for column, (values, summary) in enumerate(zip(arrays, summaries.values(), strict=True), 1):
+        counts, _ = np.histogram(np.clip(values, low, high), edges)
+        density = counts / (len(values) * np.diff(edges))
+        # The outermost bars also hold what lies beyond the axis: they do not set the scale.
+        inner = float(density[1:-1].max())
+        tallest, top = max(tallest, inner), 1.12 * inner
+        _bars_and_band(figure, column, edges, density, summary, top)
+        lines = [
+            ("ELBO", summary.elbo, {"color": "#7B5AA6", "dash": "dash", "width": 2.5}),
+            (f"{symbol}, importance-sampled", summary.log_z, {"color": PUSH, "width": 2.5}),
+        ]
+        if exact is not None:
+            lines.append((f"{symbol}, exact", exact, {"color": INK, "dash": "dot", "width": 3}))
+        for label, at, line in lines:
+            if low <= at <= high:
+                figure.add_scatter(
+                    x=[at, at],
+                    y=[0, top],
+                    mode="lines",
+                    line=line,
+                    name=label,
+                    legendgroup=label,
+                    showlegend=label not in named,
+                    row=1,
+                    col=column,
+                )
+                named.add(label)
+        said = [f"ELBO {summary.elbo:.3f}", f"{symbol} ≈ {summary.log_z:.3f} ± {summary.error:.3f}"]
+        said += [] if exact is None else [f"exact {exact:.3f}"]
+        said += [f"ESS {summary.ess:.0f} of {summary.n}"]
+        axis = "" if column == 1 else str(column)
+        figure.add_annotation(
+            text=(" · " if alone else "<br>").join(said).replace("-", "−"),
+            xref=f"x{axis} domain",
+            yref=f"y{axis} domain",
+            x=0.0,
+            y=-0.24,
+            xanchor="left",
+            yanchor="top",
+            align="left",
+            showarrow=False,
+            font={"size": 14, "color": NEUTRAL},
         )
-        for column, (name, values) in enumerate(arrays.items(), 1)
-    )
     figure.update_layout(
         title=title,
         bargap=0.0,
-        margin={"t": 112, "b": 92 if len(arrays) == 1 else 144},
+        margin={"t": 112, "b": 92 if alone else 144},
         legend={"orientation": "h", "x": 0.0, "y": 1.12, "yanchor": "bottom"},
     )
     figure.update_xaxes(title_text="log w", range=[low, high])
     figure.update_yaxes(range=[0, 1.15 * tallest])
     figure.update_yaxes(title_text="density", col=1)
-    said = [
-        f"{name}: {summary.sentence(exact, symbol)}" if name else summary.sentence(exact, symbol)
-        for name, summary in summaries.items()
-    ]
-    return Chart(figure, f"{title}. Histogram of log w. {'. '.join(said)}.", height=470)
+    told = [f"{name}: " * bool(name) + s.sentence(exact, symbol) for name, s in summaries.items()]
+    return Chart(figure, f"{title}. Histogram of log w. {'. '.join(told)}.", height=470)
 
 
-def _one_panel(
+def _bars_and_band(
     figure: go.Figure,
     column: int,
-    alone: bool,
-    values: np.ndarray,
-    summary: LogWeights,
     edges: np.ndarray,
-    exact: float | None,
-    symbol: str,
-    named: set[str],
-) -> float:
-    """Draw one histogram and its lines; return its height without the outermost bars."""
-    heights, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
-    density = heights / (len(values) * np.diff(edges))
-    first = column == 1
+    density: np.ndarray,
+    summary: LogWeights,
+    top: float,
+) -> None:
+    """Draw one histogram, and the band of two standard errors around its log Z."""
     figure.add_bar(
         x=short((edges[:-1] + edges[1:]) / 2),
         y=short(density),
@@ -149,11 +178,9 @@ def _one_panel(
         row=1,
         col=column,
     )
-    # The outermost bars also hold what lies beyond the axis: they do not set the scale.
-    top = float(density[1:-1].max()) * 1.12
-    band = 2 * summary.error
+    left, right = summary.log_z - 2 * summary.error, summary.log_z + 2 * summary.error
     figure.add_scatter(
-        x=[summary.log_z - band, summary.log_z - band, summary.log_z + band, summary.log_z + band],
+        x=[left, left, right, right],
         y=[0, top, top, 0],
         fill="toself",
         mode="none",
@@ -163,40 +190,3 @@ def _one_panel(
         row=1,
         col=column,
     )
-    lines = [
-        ("ELBO", summary.elbo, {"color": "#7B5AA6", "dash": "dash", "width": 2.5}),
-        (f"{symbol}, importance-sampled", summary.log_z, {"color": PUSH, "width": 2.5}),
-    ]
-    if exact is not None:
-        lines.append((f"{symbol}, exact", exact, {"color": INK, "dash": "dot", "width": 3}))
-    for label, at, line in lines:
-        if not edges[0] <= at <= edges[-1]:
-            continue
-        figure.add_scatter(
-            x=[at, at],
-            y=[0, top],
-            mode="lines",
-            line=line,
-            name=label,
-            legendgroup=label,
-            showlegend=label not in named,
-            row=1,
-            col=column,
-        )
-        named.add(label)
-    said = [f"ELBO {summary.elbo:.3f}", f"{symbol} ≈ {summary.log_z:.3f} ± {summary.error:.3f}"]
-    said += [] if exact is None else [f"exact {exact:.3f}"]
-    said += [f"ESS {summary.ess:.0f} of {summary.n}"]
-    figure.add_annotation(
-        text=(" · " if alone else "<br>").join(said).replace("-", "−"),
-        xref="x domain" if first else f"x{column} domain",
-        yref="y domain" if first else f"y{column} domain",
-        x=0.0,
-        y=-0.24,
-        xanchor="left",
-        yanchor="top",
-        align="left",
-        showarrow=False,
-        font={"size": 14, "color": NEUTRAL},
-    )
-    return float(density[1:-1].max())

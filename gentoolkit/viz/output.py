@@ -3,7 +3,7 @@
 import os
 
 MODES = ("live", "static", "poster")
-"""live: a widget; static: HTML that plays without a kernel; poster: one PNG."""
+"""live: a widget; static: HTML that plays without a kernel; poster: words, and a PNG once built."""
 
 
 def mode() -> str:

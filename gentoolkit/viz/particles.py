@@ -84,12 +84,12 @@ def account_panel(
     others: int = 40,
     weight: float = 1.0,
 ) -> Panel:
-    """Add the running number of each particle; the chosen one's is drawn strong.
+    """Add the running number (F, B) of each particle at ``at`` (F,); the chosen one's is strong.
 
     Arguments:
         scene: of F frames.
-        at: (F,) horizontal coordinate of each frame.
-        account: (F, B).
+        at: horizontal coordinate of each frame.
+        account: the numbers.
         title: shown above.
         label: of the horizontal axis.
         name: of the number, as it is written under the picture.
@@ -128,17 +128,9 @@ def histogram_panel(
     color: str = colors.NEUTRAL,
     piled: bool = False,
 ) -> Panel:
-    """Add the histogram of log-weights (F, B); the outermost bars hold what lies beyond ``span``.
+    """Add the histogram of log-weights (F, B), with a dashed line at ``log_z`` if it is known.
 
-    Arguments:
-        scene: of F frames.
-        log_w: (F, B).
-        span: (lowest, highest) log-weight shown.
-        log_z: a value that a dashed line marks, if any.
-        title: shown above.
-        label: of the horizontal axis.
-        color: of the bars.
-        piled: show the outermost bars whole, which otherwise do not set the scale.
+    The outermost bars hold what lies beyond ``span``; only where ``piled`` do they set the scale.
     """
     edges = np.linspace(*span, _BINS + 1)
     counts = np.stack([np.histogram(np.clip(row, *span), edges)[0] for row in log_w])

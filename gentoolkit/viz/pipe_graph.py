@@ -169,19 +169,18 @@ def _depths(edges: np.ndarray, count: int) -> np.ndarray:
 
 
 def run(
-    pipes: Pipes, flow: np.ndarray, stop: np.ndarray, n: int, seed: int, start: int | None = None
+    pipes: Pipes, flow: np.ndarray, stop: np.ndarray, n: int, start: int | None = None
 ) -> np.ndarray:
     """Let particles run from the start until they drop, by each state's shares of what leaves it.
 
-    The same seed gives each particle the same random numbers under every flow, so that most keep
-    their way while a flow is changed a little.
+    Each particle has the same random numbers under every flow, so that most keep their way while
+    a flow is changed a little.
 
     Arguments:
         pipes: S states, E pipes.
         flow: (E,) through the pipes.
         stop: (S,) into the drops.
         n: number of particles.
-        seed: of the particles.
         start: number of the state where they start; the source if None.
 
     Returns:
@@ -190,7 +189,7 @@ def run(
     count = len(flow)
     leaving = np.concatenate([np.append(flow, 0.0)[pipes.exits], stop[:, None]], axis=1)
     goal = np.cumsum(leaving, axis=1)
-    chance = np.random.default_rng(seed).random((int(pipes.depth.max()) + 1, n))
+    chance = np.random.default_rng(0).random((int(pipes.depth.max()) + 1, n))
     at = np.full(n, pipes.source if start is None else start)
     alive, taken = np.ones(n, dtype=bool), []
     for share in chance:
@@ -207,12 +206,7 @@ def run(
 def waypoints(pipes: Pipes, taken: np.ndarray) -> np.ndarray:
     """Place runners at their states, halfway through each pipe, and in the end in a cell.
 
-    Arguments:
-        pipes: S states, E pipes.
-        taken: (T, n) as ``run`` gives it.
-
-    Returns:
-        (2 T + 1, n, 2) places, two to a move.
+    For ``taken`` (T, n), as ``run`` gives it: (2 T + 1, n, 2) places, two to a move.
     """
     at, count = pipes.graph.at, len(pipes.graph.pairs)
     middles = np.concatenate([pipes.ways[:, pipes.ways.shape[1] // 2], pipes.drops[:, 0]])

@@ -73,7 +73,7 @@ def running_pipes(
     found = as_law(law, "the terminating law", shape)
     first = pipes.source if start is None else int(start)
     _check_exits(pipes, water, into, first)
-    taken = run(pipes, water, into, at_least(particles, "particles", 1), 0, first)
+    taken = run(pipes, water, into, at_least(particles, "particles", 1), first)
     at, dropped = running(pipes, taken)
     scale = _scale(water, widest)
     told = f"The law of where paths end is off by {apart_by(found, wanted):.3f}."
@@ -257,16 +257,7 @@ def _scale(flow: np.ndarray, widest: float | None = None) -> float:
 def _water_panel(
     scene: Scene, pipes: Pipes, flow: np.ndarray, stop: np.ndarray, scale: float, title: str
 ) -> Panel:
-    """Add the network: pipes in blue as wide as their flow, drops into the cells in grey.
-
-    Arguments:
-        scene: of F frames.
-        pipes: S states, E pipes.
-        flow: (E,) or (F, E).
-        stop: (S,) or (F, S).
-        scale: pixels for one unit of flow.
-        title: shown above.
-    """
+    """Add the network: pipes in blue as wide as their flow, drops into the cells in grey."""
     panel = scene.panel(*pipes.ranges, title=title, axes=False)
     # Every pipe is seen, also one that carries too little to be drawn.
     ways = pipes.ways[:, [0, -1]] if pipes.straight else pipes.ways

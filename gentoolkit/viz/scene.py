@@ -4,11 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from gentoolkit.viz import output
+from gentoolkit.viz import output, page
 from gentoolkit.viz.arrays import Pack, as_array, as_range, at_least, positive
-from gentoolkit.viz.page import bundle, fragment
 from gentoolkit.viz.panel import Panel
-from gentoolkit.viz.poster import draw_poster
 
 
 class Scene:
@@ -57,7 +55,11 @@ class Scene:
                 f"notes must be one sentence per frame; got {len(notes)} for {self.frames} frames; "
                 "pass a list with one entry per frame"
             )
-        self._poster_frame = poster_frame
+        if not -self.frames <= poster_frame < self.frames:
+            raise ValueError(
+                f"poster_frame must be one of 0 to {self.frames - 1}; got {poster_frame}; count "
+                "from 0, or from the end with negative numbers"
+            )
         self._pack = Pack()
         self._spec: dict[str, Any] = {
             "version": 1,
@@ -69,6 +71,7 @@ class Scene:
             "notes": None if notes is None else [str(note) for note in notes],
             "group": group,
             "smooth": bool(smooth),
+            "poster": poster_frame % self.frames,
             "panels": [],
         }
 
@@ -165,43 +168,32 @@ class Scene:
         """The alternative text."""
         return str(self._spec["alt"])
 
-    def poster(self, frame: int | None = None) -> bytes:
-        """Draw one frame.
-
-        Arguments:
-            frame: its index, negative from the end; the scene's ``poster_frame`` if None.
-
-        Returns:
-            A PNG file.
-
-        Raises:
-            ValueError: no panel, or no such frame.
-        """
-        self.check()
-        frame = self._poster_frame if frame is None else frame
-        if not -self.frames <= frame < self.frames:
-            raise ValueError(
-                f"frame must be one of 0 to {self.frames - 1}; got {frame}; count from 0, or from "
-                "the end with negative numbers"
-            )
-        return draw_poster(self.spec, self.buffer, frame % self.frames)
-
     def to_html(self) -> str:
         """Write the scene as a fragment of a page that plays without kernel or network.
 
         Returns:
-            HTML with the drawing module, the numbers and a poster inside; the same scene gives
-            the same text.
+            HTML with the drawing module and the numbers inside; the same scene gives the same text.
 
         Raises:
             ValueError: no panel.
         """
-        return fragment(self.spec, self.buffer, self.poster(), self.alt)
+        self.check()
+        return page.fragment(self.spec, self.buffer)
+
+    def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Make the output of a cell where no kernel answers: a page, or what a poster is made of.
+
+        Returns:
+            The data and the metadata of a Jupyter MIME bundle.
+        """
+        self.check()
+        if output.mode() == "poster":
+            return page.still(self.spec, self.buffer)
+        return {"text/html": self.to_html(), "text/plain": self.alt}, {}
 
     def _repr_mimebundle_(self, **_options: object) -> tuple[dict[str, Any], dict[str, Any]]:
         # A scene shown by itself plays without a widget, so live and static are the same.
-        mode = "poster" if output.mode() == "poster" else "static"
-        return bundle(mode, self.alt, self.to_html, self.poster)
+        return self.bundle()
 
     def check(self) -> None:
         """Check that there is something to draw.

@@ -74,12 +74,6 @@ def push_sheet(chain: Chain, extent: Range, lines: int, n: int) -> Sheet:
 
     The particles are the same ones for every chain with this source.
 
-    Arguments:
-        chain: bijections on the plane.
-        extent: (lowest, highest) of both coordinates of the grid.
-        lines: grid lines in each direction.
-        n: number of particles.
-
     Raises:
         ValueError: the source is not on the plane, or a state is not finite or of another shape.
     """
@@ -121,14 +115,9 @@ def densities(chain: Chain, extent: Range, grid: int, every_depth: bool = True) 
 
     The grids of all depths share the batch, so that each layer is inverted once.
 
-    Arguments:
-        chain: bijections on the plane.
-        extent: (lowest, highest) of both coordinates.
-        grid: cells along each side.
-        every_depth: after 0, 1, ..., T layers; after all T layers if False.
-
     Returns:
-        (T + 1, grid, grid) densities, or (1, grid, grid); row 0 is the lowest.
+        (T + 1, grid, grid) densities after 0, 1, ..., T layers, or (1, grid, grid), after all, if
+        not ``every_depth``; row 0 is the lowest.
 
     Raises:
         ValueError: a density is NaN.
@@ -156,11 +145,7 @@ def densities(chain: Chain, extent: Range, grid: int, every_depth: bool = True) 
 
 
 def between(count: int, frames: int) -> np.ndarray:
-    """Weigh `count` states so that `frames` equally spaced frames join them by straight lines.
-
-    Returns:
-        (frames, count) weights; every row sums to one.
-    """
+    """Weigh (frames, count) states so that equally spaced frames join them by straight lines."""
     where = np.linspace(0, count - 1, frames)
     return np.maximum(0.0, 1.0 - np.abs(where[:, None] - np.arange(count)))
 

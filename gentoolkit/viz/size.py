@@ -22,7 +22,7 @@ def small(scene: Scene, what: str) -> Scene:
     size = len(scene.buffer)
     if size > LARGEST:
         raise ValueError(
-            f"The scene is too large for a notebook: got {size / 1e6:.1f} MB, more than "
-            f"{LARGEST / 1e6:.1f}. Lower {what}."
+            f"the scene is too large for a notebook; got {size / 1e6:.1f} MB, more than "
+            f"{LARGEST / 1e6:.1f}; lower {what}"
         )
     return scene

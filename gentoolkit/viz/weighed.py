@@ -109,13 +109,6 @@ def stopped(trajectory: Trajectory, target: Target) -> Tensor:
         log_w_t = log target(x_t) - log source(x_0) + sum_{s <= t} log_ratio_s
 
     Row 0 is that of no layer, the last row the log-weight of the trajectory.
-
-    Arguments:
-        trajectory: T steps of B paths, whose states all have the target's width.
-        target: the unnormalised log-density, a function or an object with `log_prob`.
-
-    Raises:
-        ValueError: the target does not give one number per path.
     """
     known = torch.stack([log_density(target, x) for x in trajectory.states])
     return known - trajectory.ledger()

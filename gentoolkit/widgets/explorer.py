@@ -13,7 +13,7 @@ from gentoolkit.viz.arrays import as_array, as_range
 from gentoolkit.viz.scene import Scene
 from gentoolkit.widgets.player import live_bundle
 
-_ACROSS = 7  # the poster shows this many decodes across and down
+_ACROSS = 7  # a poster shows this many decodes across and down
 
 
 class LatentExplorer(anywidget.AnyWidget):
@@ -75,8 +75,8 @@ class LatentExplorer(anywidget.AnyWidget):
         axis = np.linspace(low, high, int(grid))
         across, up = np.meshgrid(axis, axis)  # row = second coordinate, upward
         decodes = self._pixels(np.stack([across.ravel(), up.ravel()], axis=1))
-        self._poster, _ = _plane((low, high), points, labels, names, alt)
-        _add_decodes(self._poster, decodes.reshape(int(grid), int(grid), *self._shape))
+        self._still, _ = _plane((low, high), points, labels, names, alt)
+        _add_decodes(self._still, decodes.reshape(int(grid), int(grid), *self._shape))
         super().__init__(
             spec=scene.spec | {"explorer": options},
             buf=scene.buffer + decodes.tobytes(),
@@ -109,26 +109,19 @@ class LatentExplorer(anywidget.AnyWidget):
         self.image = place.tobytes() + self._pixels(place).tobytes()
 
     def _repr_mimebundle_(self, **_options: object) -> tuple[dict[str, Any], dict[str, Any]]:
-        mode = output.mode()
-        if mode == "live":
+        if output.mode() == "live":
             return live_bundle(self, "LatentExplorer")
-        return page.bundle(mode, self._poster.alt, self.to_html, self.poster)
+        if output.mode() == "poster":
+            return self._still.bundle()
+        return {"text/html": self.to_html(), "text/plain": self._still.alt}, {}
 
     def to_html(self) -> str:
         """Write the explorer as a fragment of a page that works without kernel or network.
 
         Returns:
-            HTML with the drawing module, the stored decodes and a poster inside.
+            HTML with the drawing module and the stored decodes inside.
         """
-        return page.fragment(self.spec, self.buf, self._poster.poster(), self._poster.alt)
-
-    def poster(self) -> bytes:
-        """Draw the plane beside a grid of decodes.
-
-        Returns:
-            A PNG file.
-        """
-        return self._poster.poster()
+        return page.fragment(self.spec, self.buf)
 
 
 def _plane(

@@ -15,7 +15,7 @@ class Player(anywidget.AnyWidget):
 
     The browser gets a JSON description and one buffer, once, and plays by itself: Python hears the
     frame when the reader stops or seeks. What a cell shows follows ``GENTOOLKIT_OUTPUT``: this
-    widget (``live``), a page fragment (``static``) or a PNG (``poster``), never two of them.
+    widget (``live``), a page fragment (``static``) or, once built, a PNG (``poster``).
 
     Traits: ``frame`` (int) and ``playing`` (bool) can be set and observed; ``selected`` (int) is
     the point whose path is shown, or -1; with ``accounts`` in the scene, -1 shows point 0.
@@ -63,9 +63,8 @@ class Player(anywidget.AnyWidget):
             self.selected = -1  # the points of another scene are other points
 
     def _repr_mimebundle_(self, **_options: object) -> tuple[dict[str, Any], dict[str, Any]]:
-        mode = output.mode()
-        if mode != "live":
-            return page.bundle(mode, self._scene.alt, self._scene.to_html, self._scene.poster)
+        if output.mode() != "live":
+            return self._scene.bundle()
         return live_bundle(self, "Player")
 
 

@@ -220,9 +220,8 @@ class Tuned:
             self._knobs.message, self._knobs.continuous = "", took < FAST
 
     def _repr_mimebundle_(self, **_options: object) -> tuple[dict[str, Any], dict[str, Any]]:
-        mode = output.mode()
-        if mode != "live":
-            return page.bundle(mode, self._start.alt, self._start.to_html, self._start.poster)
+        if output.mode() != "live":
+            return self._start.bundle()
         if self._box is None:
             self._box = VBox([self.player, self._knobs])
         return live_bundle(self._box, "Tuned")

@@ -20,7 +20,7 @@ from tests.core.cases import bump
 from tests.flows.truth import perturbed
 from tests.laws.examples import lopsided
 from tests.stochastic.cases import diffusing, stochastic_flow
-from tests.stochastic.test_flow import END, LOG_Z, exact_elbo, linear_chain, path_laws
+from tests.stochastic.mixed import END, LOG_Z, exact_elbo, linear_chain, path_laws
 
 WIDE = Gaussian(torch.zeros(1, 2, dtype=torch.float64), 2.5)
 

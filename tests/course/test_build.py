@@ -1,21 +1,21 @@
 """The build: the same bytes twice, pictures with words, and a loud failure for the rest."""
 
 import base64
+import io
 import os
 import struct
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 
 import nbformat
 import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
+from PIL import Image
 
-from tools import png
 from tools.build_notebooks import BuildError, run, settle
-from tools.figures import HEIGHT, SCALE, WIDTH, Painter, chromium
+from tools.figures import HEIGHT, SCALE, WIDTH, Painter, chromium, small
 
 FIXTURE = Path(__file__).parent / "fixture"
 ROOT = Path(__file__).parents[2]
@@ -31,8 +31,8 @@ def need_chromium() -> None:
 
 
 @pytest.mark.browser
-def test_two_builds_are_identical_and_charts_become_pictures(tmp_path: Path) -> None:
-    """Catches a time, a random id or a library version in the stored bytes, and a blank chart."""
+def test_two_builds_are_identical_and_figures_become_pictures(tmp_path: Path) -> None:
+    """Catches a time, a random id or a version in the stored bytes, a blank chart or poster."""
     need_chromium()
     made = []
     for name in ("first", "second"):
@@ -42,9 +42,9 @@ def test_two_builds_are_identical_and_charts_become_pictures(tmp_path: Path) -> 
         made.append((tmp_path / name / "90_tiny.ipynb").read_bytes())
     assert made[0] == made[1]
     notebook = nbformat.reads(made[0].decode(), as_version=4)
-    assert [cell.id for cell in notebook.cells] == [f"90-{i:03d}" for i in range(4)]
+    assert [cell.id for cell in notebook.cells] == [f"90-{i:03d}" for i in range(5)]
     assert "version" not in notebook.metadata.language_info
-    printed, line, hill = (cell.outputs for cell in notebook.cells[1:])
+    printed, line, hill, played = (cell.outputs for cell in notebook.cells[1:])
     assert [output.text for output in printed] == ["one\ntwo\n"]
     for outputs, said in ((line, "A line that rises"), (hill, "A hill with one top")):
         data = outputs[0].data
@@ -53,6 +53,10 @@ def test_two_builds_are_identical_and_charts_become_pictures(tmp_path: Path) -> 
         picture = base64.b64decode(data["image/png"])
         assert struct.unpack(">II", picture[16:24]) == (WIDTH * SCALE, HEIGHT * SCALE)
         assert len(picture) > 2000
+    assert set(played[0].data) == {"image/png", "text/plain"}
+    words = "One point crosses a square from the left to the right."
+    assert played[0].data["text/plain"] == words
+    assert played[0].metadata == {"image/png": {"alt": words}}  # the scene itself is gone
 
 
 # CPU seconds of the kernel itself and of a child that has ended: 0.3 in all.
@@ -121,32 +125,25 @@ def test_a_missing_browser_is_explained(monkeypatch: pytest.MonkeyPatch) -> None
         chromium()
 
 
+def png(pixels: np.ndarray) -> bytes:
+    written = io.BytesIO()
+    Image.fromarray(pixels).save(written, "PNG")
+    return written.getvalue()
+
+
 def decoded(data: bytes) -> np.ndarray:
-    """Read an indexed PNG back, by the format's own rules."""
-    width, height = struct.unpack(">II", data[16:24])
-    place, colours, packed = 8, np.zeros(0, np.uint8), b""
-    while place < len(data):
-        length = struct.unpack(">I", data[place : place + 4])[0]
-        kind, body = data[place + 4 : place + 8], data[place + 8 : place + 8 + length]
-        assert struct.unpack(">I", data[place + 8 + length : place + 12 + length])[0] == zlib.crc32(
-            kind + body
-        )
-        if kind == b"PLTE":
-            colours = np.frombuffer(body, np.uint8).reshape(-1, 3)
-        if kind == b"IDAT":
-            packed += body
-        place += 12 + length
-    rows = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(height, width + 1)
-    assert not rows[:, 0].any()
-    return colours[rows[:, 1:]]
+    """Read a picture back; it must have a palette, a third of the size."""
+    picture = Image.open(io.BytesIO(data))
+    assert picture.format == "PNG" and picture.mode == "P"
+    return np.asarray(picture.convert("RGB"))
 
 
 def test_few_colours_are_kept_exactly() -> None:
-    """Catches swapped channels, swapped sides, and a palette that bends the course's colours."""
-    pixels = np.full((5, 9, 3), 255, np.uint8)
+    """Catches a palette that bends the course's colours, or a line that is lost among others."""
+    pixels = np.full((50, 90, 3), 255, np.uint8)
     pixels[2, :4] = (0, 114, 178)
-    pixels[3:, 7] = (213, 94, 0)
-    assert (decoded(png.write(pixels)) == pixels).all()
+    pixels[30:, 70] = (213, 94, 0)
+    assert (decoded(small(png(pixels))) == pixels).all()
 
 
 def test_many_colours_come_close() -> None:
@@ -154,11 +151,20 @@ def test_many_colours_come_close() -> None:
     ramp = np.linspace(0, 255, 64).astype(np.uint8)
     pixels = np.full((128, 64, 3), 255, np.uint8)
     pixels[:64, :, 0], pixels[:64, :, 1], pixels[:64, :, 2] = ramp[None], ramp[:, None], 90
-    back = decoded(png.write(pixels))
+    written = small(png(pixels))
+    back = decoded(written)
     assert (back[64:] == 255).all()
     assert np.abs(back.astype(int) - pixels.astype(int)).mean() < 12
-    with pytest.raises(ValueError, match="type uint8; got"):
-        png.write(pixels.astype(np.float32))
+    assert small(png(pixels)) == written  # the same bytes for the same picture
+
+
+def test_what_is_transparent_becomes_white_and_what_is_blank_is_refused() -> None:
+    """Catches a chart on black in a dark theme, and a picture that nothing was drawn on."""
+    pixels = np.zeros((9, 9, 4), np.uint8)
+    with pytest.raises(RuntimeError, match="got an empty picture"):
+        small(png(pixels))
+    pixels[4, 4] = (0, 114, 178, 255)
+    assert decoded(small(png(pixels)))[0, 0].tolist() == [255, 255, 255]
 
 
 @pytest.mark.parametrize(

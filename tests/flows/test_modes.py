@@ -49,3 +49,16 @@ def test_second_derivatives_are_right(name):
     """Catches inverses whose gradients are right once and wrong twice: Langevin on a flow."""
     flow, x = perturbed(name), torch.randn(2, 2, requires_grad=True)
     assert torch.autograd.gradgradcheck(flow.log_prob, x)
+
+
+@pytest.mark.parametrize("narrow", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", ["residual", "residual, solved", "planar", "leaky softplus"])
+def test_half_precision_is_as_good_as_its_numbers(name, narrow):
+    """Catches torch's own refusal of a determinant or a solve in half precision."""
+    flow, x = perturbed(name), torch.randn(6, 2).to(narrow).double()
+    for p in flow.parameters():
+        p.data = p.data.to(narrow).double()
+    expected = flow.log_prob(x)
+    rounding = 300 * torch.finfo(narrow).eps
+    value = flow.to(narrow).log_prob(x.to(narrow)).double()
+    torch.testing.assert_close(value, expected, rtol=rounding / 10, atol=rounding / 10)

@@ -22,7 +22,6 @@ from gentoolkit.gflownet import (
     restarted,
     soft_values,
     solve_flows,
-    stop_residuals,
     uniform_pull,
 )
 from tests.gflownet.test_environments import SPACES
@@ -69,10 +68,8 @@ def test_any_pull_gives_the_target(name):
         assert torch.allclose(flows.law(), target / target.sum(), atol=1e-12)
         assert torch.allclose(law_by_paths(space, flows.push), target / target.sum(), atol=1e-12)
         log_flow, log_reward = flows.flow.log(), reward.log()
-        edges = edge_residuals(space, log_flow, flows.push, flows.pull)
-        stops = stop_residuals(space, log_flow, flows.push, log_reward)
+        edges = edge_residuals(space, log_flow, flows.push, flows.pull, log_reward)
         assert float(edges.abs().max()) < 1e-12
-        assert float(stops.abs().max()) < 1e-12
         assert float(leaks(space, log_flow, flows.push).abs().max()) < 1e-12
 
 
@@ -83,7 +80,10 @@ def test_residuals_see_a_flow_that_is_off():
     at = int(space.index(torch.tensor([[3, 4]])))
     log_flow = flows.flow.log()
     log_flow[at] += 0.1
-    edges = edge_residuals(space, log_flow, flows.push, flows.pull)
+    edges = edge_residuals(space, log_flow, flows.push, flows.pull, reward.log())
+    stops, edges = edges[:, -1], edges[:, :-1]
+    assert (stops.abs() > 1e-12).nonzero().tolist() == [[at]]
+    assert float(stops[at]) == pytest.approx(-0.1)
     hit = edges.abs() > 1e-12
     expected = torch.zeros_like(hit)
     expected[at] = space.child[at] >= 0

@@ -1,5 +1,7 @@
 """D3PM: the chain, its bound term by term, and what it samples."""
 
+import copy
+
 import pytest
 import torch
 
@@ -126,6 +128,29 @@ def test_the_loss_is_one_term_of_the_bound(process):
     model.loss(x.repeat(20, 1), generator=generator).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and float(parameter.grad.abs().max()) > 0, name
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("process", PROCESSES, ids=IDS)
+def test_any_precision_makes_a_chain(process, dtype):
+    """Catches a tolerance of float64 in every precision: laws of a half net are float32's."""
+    x, process = data_of(process), copy.deepcopy(process)
+    model = D3PM(Denoising(perturbed(TokenMLP(3, 2, (8,))), process, 2), 4).to(dtype)
+    told = model.chain().pull(x, torch.Generator().manual_seed(0)).log_evidence()
+    assert told.dtype == torch.promote_types(dtype, torch.float32) == model.elbo(x).dtype
+    assert bool(torch.isfinite(told).all()) and model.chain().push(3).states[-1].shape == (3, 2)
+    assert bool(torch.isfinite(model.loss(x)))
+
+
+@pytest.mark.parametrize("process", PROCESSES, ids=IDS)
+def test_everything_follows_the_model(process):
+    """Catches a table or a time that stays on the first device: a chain on the meta device."""
+    model = D3PM(Denoising(TokenMLP(3, 2, (8,)), copy.deepcopy(process), 2), 4).to("meta")
+    pushed = model.chain().push(3)
+    assert {v.device.type for v in (pushed.log_ratio, pushed.log_source, model.sample(2))} == {
+        "meta"
+    }
+    assert model.loss(pushed.states[-1]).device.type == "meta"
 
 
 def test_terms_are_divergences():

@@ -175,6 +175,17 @@ def test_masked_states_go_to_data_and_stay():
         assert torch.equal(now[known], then[known])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rates_of_either_precision_make_a_chain(dtype):
+    """Catches float32 rates judged by float64's rounding, under either default."""
+    exact = table("lopsided", "linear")
+    single = exact.rates(STATES, 0.7).float()
+    torch.set_default_dtype(dtype)
+    for law in (Euler, TauLeaping):
+        chain = grid_chain(exact.process, law(lambda x, t: single[3 * x[:, 0] + x[:, 1]]), 20, 2)
+        assert chain.push(50).log_ratio.dtype == dtype
+
+
 EXACT = table("uniform")
 
 

@@ -1,7 +1,10 @@
 """The process against Bayes' rule on all states, and its schedules against their derivatives."""
 
+import copy
+
 import pytest
 import torch
+from torch.nn.functional import one_hot
 
 from gentoolkit.processes import (
     ConstantRate,
@@ -89,6 +92,28 @@ def test_the_posterior_of_one_token_is_bayes_rule(name):
 
 
 @NAMES
+def test_known_data_are_sure_probabilities(name):
+    """Catches tokens that are read as anything but a law that is sure of them."""
+    process, x_0 = JumpProcess(GENERATORS[name], LinearRate(0.2, 3.0)), every_state(3, 2)
+    x = process.sample(x_0, 0.8)
+    told = process.posterior(x, x_0, 0.3, 0.8)
+    sure = process.posterior(x, one_hot(x_0, 3).double(), 0.3, 0.8)
+    torch.testing.assert_close(told.probs, sure.probs)
+
+
+@NAMES
+def test_noise_and_posterior_agree(name):
+    """Catches a posterior of other noise: x_s given x_t, and a bridge, have the law of x_s."""
+    process = JumpProcess(GENERATORS[name], LinearRate(0.2, 3.0))
+    x_0 = torch.tensor([[1, 0]]).expand(20_000, 2)
+    law = joint_kernel(process, 0.0, 0.3, 2)[3]
+    x_s = process.posterior(process.sample(x_0, 0.8), x_0, 0.3, 0.8).sample()
+    assert chi_square(x_s, law) < 4
+    pinned = process.bridge(x_0, process.sample(x_0, process.end), 0.3).sample()
+    assert chi_square(pinned, law) < 4 < chi_square(process.sample(x_0, 0.5), law)
+
+
+@NAMES
 def test_seeing_the_token_multiplies_by_its_likelihood(name):
     """Catches a likelihood counted twice, or read along rows; unseen must undo seen."""
     process, t, x = JumpProcess(GENERATORS[name], LinearRate(0.2, 3.0)), 0.8, every_state(3, 2)
@@ -160,6 +185,29 @@ def test_dtype_follows_the_times(dtype):
         assert process.likelihood(x, t, t).dtype == dtype
         found = process.posterior(x, process.unseen(x, probs, t), 0.2 * t, t).probs
         assert found.dtype == process.source(2, probs).log_prob(x).dtype == dtype
+
+
+@NAMES
+def test_no_table_stays_behind(name):
+    """Catches a matrix on another device than the times: all runs on the meta device."""
+    process = JumpProcess(copy.deepcopy(GENERATORS[name]), LinearRate(0.2, 3.0)).to("meta")
+    x, t = torch.zeros(4, 2, dtype=torch.long, device="meta"), torch.rand(4, device="meta")
+    told = [process.marginal(x, t), process.likelihood(x, 0.1, 0.5), process.rates(x, 0.5)]
+    told += [process.posterior(x, x, 0.1, 0.5).probs, process.source(2, t).probs]
+    told += [process.sample(x, 0.5), process.unseen(x, told[0], t)]
+    assert {v.device.type for v in told} == {"meta"}
+
+
+def test_a_rate_matrix_survives_half_precision():
+    """Catches rows that no longer sum to 0 once they are rounded."""
+    process = JumpProcess(DenseRates(LOPSIDED), LinearRate(0.2, 3.0))
+    exact = process.kernel(0.0, torch.tensor(0.7))
+    for dtype in (torch.float16, torch.bfloat16):
+        rounded = JumpProcess(DenseRates(LOPSIDED).to(dtype), LinearRate(0.2, 3.0))
+        kernel = rounded.kernel(0.0, torch.tensor(0.7, dtype=dtype))
+        assert kernel.dtype == torch.float32
+        torch.testing.assert_close(kernel.sum(-1), torch.ones(3, dtype=torch.float32))
+        torch.testing.assert_close(kernel, exact.float(), rtol=0, atol=0.01)
 
 
 PROCESS = JumpProcess(UniformRates(3), ConstantRate(), 2.0)

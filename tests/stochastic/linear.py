@@ -6,7 +6,7 @@ from math import log, pi
 import torch
 from torch import Tensor
 
-from gentoolkit import Gaussian
+from gentoolkit import Gaussian, Law
 from gentoolkit.stochastic import GeometricPath, Tempered
 
 K, STEP, LOG_Z = 6, 0.07, 0.8
@@ -52,3 +52,18 @@ def marginals(betas: Tensor, step: float = STEP) -> list[tuple[Tensor, Tensor]]:
         mean, cov = laws[-1]
         laws.append((gain @ mean + step * pull, gain @ cov @ gain.T + 2 * step * torch.eye(2)))
     return laws
+
+
+@dataclass(frozen=True)
+class Full(Law):
+    """A Gaussian with a full covariance, for exact reversals."""
+
+    mean: Tensor
+    cov: Tensor
+
+    def sample(self, n=None, generator=None):
+        noise = torch.randn(self.mean.shape, generator=generator)
+        return self.mean + noise @ torch.linalg.cholesky(self.cov).T
+
+    def log_prob(self, x):
+        return torch.distributions.MultivariateNormal(self.mean, self.cov).log_prob(x)

@@ -1,12 +1,10 @@
 """The closed forms of learned annealing: every row of the table of S17, at 1e-9."""
 
-from dataclasses import dataclass
-
 import pytest
 import torch
 from torch import Tensor
 
-from gentoolkit import Chain, FunctionKernel, Gaussian, Law
+from gentoolkit import Chain, FunctionKernel, Gaussian
 from gentoolkit.stochastic import (
     Langevin,
     Leapfrog,
@@ -22,6 +20,7 @@ from tests.stochastic.linear import (
     MEAN,
     PRECISION,
     STEP,
+    Full,
     K,
     affine_score,
     annealing_path,
@@ -35,21 +34,6 @@ WIDE = (K + 1) * 2
 def moments(chain: Chain, target=None, numbers: int = WIDE):
     target = annealing_path().target if target is None else target
     return quadratic(lambda n: chain.push(n).log_weight(target), numbers)
-
-
-@dataclass(frozen=True)
-class Full(Law):
-    """A Gaussian with a full covariance, for exact reversals."""
-
-    mean: Tensor
-    cov: Tensor
-
-    def sample(self, n=None, generator=None):
-        noise = torch.randn(self.mean.shape, generator=generator)
-        return self.mean + noise @ torch.linalg.cholesky(self.cov).T
-
-    def log_prob(self, x):
-        return torch.distributions.MultivariateNormal(self.mean, self.cov).log_prob(x)
 
 
 def plain() -> Chain:

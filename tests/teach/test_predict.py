@@ -26,7 +26,7 @@ def choice(**changes: Any) -> Prediction:
 
 def inside(prediction: Prediction, kind: type) -> list[Any]:
     found: list[Widget] = []
-    waiting: list[Any] = [prediction.widget()]
+    waiting: list[Any] = [prediction.widget]
     while waiting:
         widget = waiting.pop(0)
         found.append(widget)

@@ -102,7 +102,7 @@ def test_start_names_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_list_of_lessons_is_whole() -> None:
     """Catches a lesson that is listed twice, out of order, or in an unknown part."""
     assert [lesson.number for lesson in LESSONS] == [f"{n:02d}" for n in range(32)]
-    assert len({lesson.slug for lesson in LESSONS}) == 32
+    assert len({lesson.name[3:] for lesson in LESSONS}) == 32
     assert all(re.fullmatch(r"\d\d_[a-z_]+", lesson.name) for lesson in LESSONS)
     assert list(dict.fromkeys(lesson.part for lesson in LESSONS)) == list(PARTS)
 

@@ -11,5 +11,4 @@ def refused(call: Callable[[], object], words: str, error: type[Exception] = Val
         call()
     message = str(caught.value)
     parts = message.split("; ")
-    old = ": got" in message and message.endswith(".")
-    assert old or (len(parts) > 2 and parts[1].startswith("got")), message
+    assert len(parts) > 2 and parts[1].startswith("got"), message

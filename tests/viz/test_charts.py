@@ -92,6 +92,32 @@ def test_the_plane_is_the_right_way_up():
     assert heat["z"][0][4] == 1.0 and heat["dx"] == 1.0 and heat["dy"] == 1.0
 
 
+def test_a_plane_tells_twenty_groups_apart():
+    """Catches colours that run out: the sixth group was an IndexError."""
+    groups = {str(k): [[k, k]] for k in range(20)}
+    drawn = _json(plane(np.zeros((2, 2)), (0, 1, 0, 1), points=groups, alt="twenty groups of one"))
+    looks = [(t["marker"]["color"], t["marker"]["symbol"]) for t in drawn["data"][1:]]
+    assert len(set(looks)) == 20 and [t["x"] for t in drawn["data"][1:]] == [[k] for k in range(20)]
+    many = {f"line {k}": [[0, 0], [k, 1]] for k in range(7)}
+    assert len(_json(plane(np.zeros((2, 2)), (0, 1, 0, 1), paths=many, alt="seven lines"
+                           " that start at one point"))["data"]) == 8  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (4, 1), (1, 1)])
+def test_a_grid_of_one_row_or_column_fills_its_extent(shape):
+    """Catches a step divided by the number of gaps, which is zero."""
+    heat = _json(plane(np.zeros(shape), (0, 6, -1, 2), alt="a band as wide as the picture"))
+    heat = heat["data"][0]
+    for count, low, high, start, step in (
+        (shape[1], 0, 6, heat["x0"], heat["dx"]),
+        (shape[0], -1, 2, heat["y0"], heat["dy"]),
+    ):
+        if count == 1:
+            assert (start - step / 2, start + step / 2) == (low, high)
+        else:
+            assert (start, start + (count - 1) * step) == (low, high)
+
+
 @pytest.mark.parametrize("mode", ["live", "poster"])
 def test_display_gives_the_figure_and_the_sentence(mode, monkeypatch):
     """Catches a chart without a description for those who do not see it."""

@@ -22,7 +22,6 @@ from gentoolkit.viz import (
 from gentoolkit.viz.arrays import unpack
 from gentoolkit.viz.size import LARGEST
 from tests.viz.refused import refused
-from tests.viz.test_poster import decode_png, near
 
 GRAPH = StateGraph.square(3)
 LOPSIDED = np.array([[-1.0, 0.7, 0.3], [0.1, -0.4, 0.3], [2.0, 0.5, -2.5]])
@@ -263,49 +262,6 @@ def test_lanes_share_a_clock_and_clamped_particles_are_crossed():
     laws = np.stack([law(t) for t in scene.spec["times"]])
     step = 1.7 * laws.max() / 255
     np.testing.assert_allclose(shown * step, laws, atol=0.51 * step)
-
-
-def one_ribbon(width: float, dash: bool = False, beside: bool = True, color: str = "#0072B2"):
-    scene = Scene(1, alt="One ribbon runs from the left to the right of a square.")
-    panel = scene.panel((0, 1), (0, 1), axes=False)
-    panel.ribbons([[[0.1, 0.5], [0.9, 0.5]]], [width], color=color, dash=dash, alpha=1.0,
-                  beside=beside)  # fmt: skip
-    return decode_png(scene.poster())
-
-
-def test_a_ribbon_is_as_wide_as_said_and_lies_on_its_right():
-    """Bug: half the width, the left side, a head that points back, or dashes without gaps."""
-    for width in (4.0, 12.0):
-        pixels = one_ribbon(width)
-        ink = np.abs(pixels.astype(int) - BLUE).max(2) < 60
-        height, across = ink.shape
-        middle = ink[:, across // 2]
-        assert abs(middle.sum() - width) <= 1
-        rows = np.flatnonzero(middle)
-        # The plot area lies between margins of 12 above and 16 below; the line is in its middle.
-        assert rows.mean() - (12 + height - 16) / 2 == pytest.approx(1 + width / 2, abs=1)
-        columns = np.flatnonzero(ink.any(0))
-        assert columns.max() > 0.85 * across
-        tip, barb = (ink[:, columns.max() - k].sum() for k in (1, 7))
-        assert tip < barb - 3 and ink[:, columns[3]].sum() <= width + 1
-    whole, dashed = near(one_ribbon(6.0), BLUE), near(one_ribbon(6.0, dash=True), BLUE)
-    assert 0.5 < dashed / whole < 0.8
-    assert near(one_ribbon(0.2), BLUE, 60) == 0
-    both = one_ribbon(8.0, beside=False)
-    rows = np.flatnonzero((np.abs(both.astype(int) - BLUE).max(2) < 60)[:, both.shape[1] // 2])
-    side = np.flatnonzero(
-        (np.abs(one_ribbon(8.0).astype(int) - BLUE).max(2) < 60)[:, both.shape[1] // 2]
-    )
-    assert side.mean() - rows.mean() == pytest.approx(5.0, abs=1)
-
-
-def test_the_posters_show_flows_particles_and_leaks():
-    """Bug: a layer that a poster leaves out."""
-    pull, push = decode_png(there_and_back().poster(1)), decode_png(there_and_back().poster(3))
-    assert near(pull, ORANGE, 60) > 300 > near(push, ORANGE, 60)
-    assert near(push, BLUE, 60) > near(pull, BLUE, 60) + 100
-    assert near(decode_png(balance(4.0).poster()), RED, 30) > 60
-    assert near(decode_png(balance(1.0).poster()), RED, 30) == 0
 
 
 def test_the_scenes_stay_small_and_a_knob_may_be_dragged():

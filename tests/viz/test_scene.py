@@ -159,7 +159,7 @@ def test_every_layer_refers_to_stored_arrays_and_the_spec_is_json():
         (lambda s, p: p.text(0, 0, ["a", "b"]), "words"),
         (lambda s, p: p.text(0, 0, "small", size=9), "style"),
         (lambda s, p: s.image_panel(np.zeros((4, 8, 8)), columns=0), "columns"),
-        (lambda s, p: s.poster(3), "frame"),
+        (lambda s, p: Scene(3, alt=ALT, poster_frame=3), "frame"),
         (lambda s, p: Scene(3, alt=ALT).to_html(), "panel"),
     ],
 )

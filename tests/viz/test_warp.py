@@ -14,7 +14,6 @@ from gentoolkit.viz.arrays import unpack
 from gentoolkit.viz.contour import level_of, outline
 from gentoolkit.viz.warp import LARGEST, warp, warp_time, warp_training
 from tests.viz.refused import refused
-from tests.viz.test_poster import decode_png, near
 
 ALT = "A square grid and some points are bent by the layers of a flow."
 
@@ -287,28 +286,6 @@ def test_accounts_survive_far_outside_of_the_panel():
     (layer,) = layers(scene, "accounts")
     np.testing.assert_array_equal(read(scene, layer["y"]), y.T.astype(np.float32))
     assert layers(scene, "lines") == []
-
-
-def test_the_poster_draws_the_account_and_the_path_of_point_0():
-    """Bug: another point's curve, no marker, or a poster that cannot draw the layer."""
-    scene = Scene(2, alt=ALT)
-    panel = scene.panel((0, 1), (0, 1), axes=False, equal=False)
-    panel.accounts([0, 1], [[0.2, 0.8], [0.2, 0.8]], color="#D55E00", others=2)
-    pixels = decode_png(scene.poster())
-    rows, columns = np.nonzero(np.abs(pixels.astype(int) - (0xD5, 0x5E, 0)).max(2) < 12)
-    height, width = pixels.shape[:2]
-    assert np.abs(rows / height - 0.8).max() < 0.06 and np.ptp(columns) > 0.8 * width
-    assert columns[np.argmax(np.bincount(columns)[columns])] > 0.85 * width  # marker at the end
-
-    def ink(with_accounts: bool) -> int:
-        made = Scene(2, alt=ALT)
-        plane = made.panel((0, 1), (0, 1), axes=False)
-        plane.points([[[0.1, 0.5]], [[0.9, 0.5]]], color="#009E73")
-        if with_accounts:
-            made.panel((0, 1), (0, 1), equal=False, axes=False).accounts([0, 1], [[0.5], [0.5]])
-        return near(decode_png(made.poster()), (0x1F, 0x29, 0x33))
-
-    assert ink(False) == 0 and ink(True) > 200
 
 
 SHORT: dict[str, Any] = {"times": [0.0]}

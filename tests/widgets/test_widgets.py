@@ -1,6 +1,5 @@
 """The widgets without a browser: what they send, and what a cell shows in each mode."""
 
-import base64
 import re
 import subprocess
 import sys
@@ -10,9 +9,8 @@ import pytest
 import torch
 
 from gentoolkit.viz import Scene
-from gentoolkit.viz.page import module
+from gentoolkit.viz.page import SCENE, module
 from gentoolkit.widgets import LatentExplorer, Player, play
-from tests.viz.test_poster import decode_png
 
 ALT = "Points move from the left to the right of a square."
 
@@ -59,7 +57,7 @@ def test_a_cell_shows_one_picture_in_each_mode(name, monkeypatch):
     keys = {
         "live": {"application/vnd.jupyter.widget-view+json", "text/plain"},
         "static": {"text/html", "text/plain"},
-        "poster": {"image/png", "text/plain"},
+        "poster": {"text/plain"},
     }
     for mode, expected in keys.items():
         monkeypatch.setenv("GENTOOLKIT_OUTPUT", mode)
@@ -71,11 +69,9 @@ def test_a_cell_shows_one_picture_in_each_mode(name, monkeypatch):
             view = data["application/vnd.jupyter.widget-view+json"]
             assert view["model_id"] == widget.model_id
         if mode == "static":
-            assert "<img" in data["text/html"] and "mountStatic" in data["text/html"]
+            assert "mountStatic" in data["text/html"]
         if mode == "poster":
-            alt = data["text/plain"]
-            assert len(alt) >= 20 and metadata["image/png"]["alt"] == alt
-            assert (decode_png(base64.b64decode(data["image/png"])) < 128).any()
+            assert len(data["text/plain"]) >= 20 and set(metadata) == {SCENE}
 
 
 def test_a_scene_alone_shows_itself(monkeypatch):
@@ -83,7 +79,7 @@ def test_a_scene_alone_shows_itself(monkeypatch):
     monkeypatch.setenv("GENTOOLKIT_OUTPUT", "live")
     assert set(scene()._repr_mimebundle_()[0]) == {"text/html", "text/plain"}
     monkeypatch.setenv("GENTOOLKIT_OUTPUT", "poster")
-    assert set(scene()._repr_mimebundle_()[0]) == {"image/png", "text/plain"}
+    assert set(scene()._repr_mimebundle_()[0]) == {"text/plain"}
 
 
 def test_show_sends_one_message_with_everything():

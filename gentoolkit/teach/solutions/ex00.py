@@ -88,18 +88,18 @@ def _paths() -> list[tuple]:
     return [(source[a].log(), ratios.log(), target[c].log())]
 
 
-def _by_enumeration(*_: Tensor) -> Tensor:
+def _multiplied() -> tuple[Tensor, Tensor]:
+    """Give each path's probability under the push, and its weight, in plain products."""
     source, push, pull, target = (table.tolist() for table in _tables())
     made = [source[a] * push[0][a][b] * push[1][b][c] for a, b, c in PATHS]
     unmade = [target[c] * pull[1][c][b] * pull[0][b][a] for a, b, c in PATHS]
-    return (torch.tensor(unmade) / torch.tensor(made)).log()
+    return torch.tensor(made), torch.tensor(unmade) / torch.tensor(made)
 
 
 def _mean_weight(log_w: Tensor) -> str:
-    source, push, _, target = _tables()
-    a, b, c = torch.tensor(PATHS).T
-    mean = (source[a] * push[0, a, b] * push[1, b, c] * log_w.exp()).sum()
-    return f"over all 27 paths E[w] = {mean:.3f}, should be Z = {target.sum():.3f}: "
+    made, weights = _multiplied()
+    mean, z = made @ log_w.exp(), made @ weights
+    return f"over all 27 paths E[w] = {mean:.3f}, should be Z = {z:.3f}: "
 
 
 ex00_3 = Exercise(
@@ -110,7 +110,7 @@ ex00_3 = Exercise(
     why="log_ratio is log pull - log push of one step. Adding it for every step turns "
     "log target - log source into the weight of the whole path.",
     cases=_paths,
-    oracle=_by_enumeration,
+    oracle=lambda *_: _multiplied()[1].log(),
     atol=1e-5,
     right="over all 27 paths E[w] = Z, by enumeration.",
     start=_mean_weight,

@@ -81,11 +81,7 @@ def _exact_bound(log_w: Tensor) -> Tensor:
         return torch.tensor([float((sum(c, Decimal(0)) / len(c)).ln()) for c in columns])
 
 
-def _log_weights() -> list[tuple]:
-    log_w = 2.0 * torch.randn(6, 4) - 3.0
-    far = torch.tensor([0.0, -1000.0, 1000.0, -3000.0])
-    return [(log_w,), (log_w - 1000.0,), (log_w + far,)]
-
+FAR = ([0.0] * 4, [-1000.0] * 4, [0.0, -1000.0, 1000.0, -3000.0])  # how far from 0, by example
 
 ex02_3 = Exercise(
     bound,
@@ -94,7 +90,7 @@ ex02_3 = Exercise(
     "torch.logsumexp adds the weights inside the log safely; what turns a sum into a mean?",
     why="By Jensen's inequality the log of the mean lies above the mean of the logs. "
     "logsumexp takes the largest log weight out before it exponentiates.",
-    cases=_log_weights,
+    cases=lambda: [(2.0 * torch.randn(6, 4) - 3.0 + torch.tensor(far),) for far in FAR],
     oracle=_exact_bound,
     right="the log of the mean weight agrees to eight decimals, and near -1000 too.",
     wrong={

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from itertools import count
 
 import torch
 from torch import Tensor
@@ -47,14 +48,6 @@ ex05_1 = Exercise(
 )
 
 
-def _layers_multiplied() -> int:
-    """Multiply layer by layer until the ratio of the two stretches is reached."""
-    layers, wide, narrow = 0, 1.0, 1.0
-    while wide / narrow < CONDITION:
-        wide, narrow, layers = wide * math.exp(CLAMP), narrow * math.exp(-CLAMP), layers + 1
-    return layers
-
-
 ex05_2 = Exercise(
     "math.ceil(math.log(2000) / (2 * 0.3))",
     "The condition number is the largest stretch over the smallest one.",
@@ -62,7 +55,9 @@ ex05_2 = Exercise(
     "Find the smallest K with e**(2 c K) at least the condition number.",
     why="K layers reach e**(2 c K). A smaller clamp is more stable and needs more depth: with "
     "too few layers it is stable and wrong.",
-    oracle=_layers_multiplied,
+    oracle=lambda: next(
+        k for k in count() if math.exp(CLAMP) ** k / math.exp(-CLAMP) ** k > CONDITION
+    ),
     right="after {truth:.0f} layers the ratio is 2441, and one layer earlier it is still below.",
     wrong={
         26: "You let each layer stretch only; it may shrink another direction too.",

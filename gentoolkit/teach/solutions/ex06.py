@@ -36,12 +36,8 @@ def _splines() -> list[tuple]:
     slopes = torch.cat([torch.ones(1), 0.3 + 2.0 * torch.rand(5), torch.ones(1)])
     table, even = (*(knots - 3.0), slopes), torch.linspace(-3.0, 3.0, 7)
     inner = 5.98 * torch.rand(1000) - 2.99
-    return [
-        (inner, *table),
-        (torch.tensor(OUTSIDE), *table),
-        (table[1], *table),
-        (inner, even, even, torch.ones(7)),
-    ]
+    ends = [(y, *table) for y in (inner, torch.tensor(OUTSIDE), table[1])]
+    return [*ends, (inner, even, even, torch.ones(7))]
 
 
 def _by_bisection(y: Tensor, left: Tensor, low: Tensor, slopes: Tensor) -> Tensor:

@@ -51,16 +51,11 @@ def terms_needed() -> int:
     return n
 
 
-def _crossing() -> int:
-    """Solve for where the bound crosses, by bisection on a real number of terms."""
-    low, high = 1.0, 1000.0
-    for _ in range(60):
-        n = 0.5 * (low + high)
-        excess = math.log(SIZE / (BOUND * (1 - LIPSCHITZ) * (n + 1))) + (n + 1) * math.log(
-            LIPSCHITZ
-        )
-        low, high = (n, high) if excess > 0 else (low, n)
-    return math.ceil(high)
+def _last_above() -> int:
+    """Come from the other side: the last number of terms whose bound is still above."""
+    n = torch.arange(1, 500)
+    bounds = SIZE * LIPSCHITZ ** (n + 1) / ((n + 1) * (1 - LIPSCHITZ))
+    return int(n[bounds >= BOUND].max()) + 1
 
 
 ex07_2 = Exercise(
@@ -70,7 +65,7 @@ ex07_2 = Exercise(
     "A loop over n that stops at the first bound below the target does it.",
     why="Each term shrinks by about L, so at L near 1 the series is long. The 1 / (n + 1) is "
     "worth more than a third of the terms here.",
-    oracle=_crossing,
+    oracle=_last_above,
     right="after {truth:.0f} terms the bound is below 0.001, and one term earlier it is not.",
     wrong={
         93: "You left out 1 / (n + 1), which the series' own denominators give.",

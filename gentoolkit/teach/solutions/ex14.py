@@ -41,17 +41,10 @@ def _three_layers() -> list[tuple]:
     jump[0] = 0.0  # a rejected move
     x1 = scale * x0 + 0.3
     x2 = x1 + step * (1 - 2 * x1) + (2 * step) ** 0.5 * e
-    laws = (
-        lambda x: Normal(0.0, 1.0).log_prob(x).sum(1),
-        lambda x: 0.7 + Normal(0.2, 0.8).log_prob(x).sum(1),
-    )
-    rest = (
-        2 * scale[:, 0].log(),
-        lambda x: 1 - 2 * x,
-        step,
-        lambda x: -0.25 * (x + 0.5).pow(4).sum(1),
-    )
-    return [(x0, x1, x2, x2 + jump, *laws, *rest)]
+    source, target = (Normal(m, s) for m, s in ((0.0, 1.0), (0.2, 0.8)))
+    laws = (lambda x: source.log_prob(x).sum(1), lambda x: 0.7 + target.log_prob(x).sum(1))
+    moves = 2 * scale[:, 0].log(), lambda x: 1 - 2 * x, step
+    return [(x0, x1, x2, x2 + jump, *laws, *moves, lambda x: -0.25 * (x + 0.5).pow(4).sum(1))]
 
 
 def _layer_by_layer(*asked: Any) -> Tensor:  # noqa: ANN401 - five states and numbers, five functions

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from itertools import product
 
 import torch
 from torch import Tensor
@@ -31,15 +30,13 @@ def mean_log_w() -> float:
 
 def _by_gauss_points() -> float:
     """Average by three points for x and for the noise, exact for squares."""
-    points, total = [(-math.sqrt(3.0), 1 / 6), (0.0, 2 / 3), (math.sqrt(3.0), 1 / 6)], 0.0
-    for (u, weight_u), (e, weight_e) in product(points, points):
-        x = torch.tensor(u)
-        mean = x + STEP * (MEAN - x)
-        y = mean + math.sqrt(2 * STEP) * e
-        ends = _normal(y, MEAN, 1.0) - _normal(x, 0.0, 1.0)
-        ratio = _normal(x, y + STEP * (MEAN - y), 2 * STEP) - _normal(y, mean, 2 * STEP)
-        total += weight_u * weight_e * float(ends + ratio)
-    return total
+    nodes, share = torch.tensor([(-(3**0.5), 1 / 6), (0.0, 2 / 3), (3**0.5, 1 / 6)]).T
+    x = nodes[:, None]
+    mean = x + STEP * (MEAN - x)
+    y = mean + math.sqrt(2 * STEP) * nodes
+    ratio = _normal(x, y + STEP * (MEAN - y), 2 * STEP) - _normal(y, mean, 2 * STEP)
+    log_w = _normal(y, MEAN, 1.0) - _normal(x, 0.0, 1.0) + ratio
+    return float((share[:, None] * share * log_w).sum())
 
 
 ex15_1 = Exercise(

@@ -10,7 +10,6 @@ from gentoolkit.teach.exercise import Exercise, Like
 
 MEAN, VARIANCE = 0.7, 0.3
 STEPS, HIGH, LOW = 16, 6.0, -7.0
-GRID = 1000
 
 
 def kl(guess: Tensor, x0: Tensor, snr_before: Tensor, snr: Tensor) -> Tensor:
@@ -156,7 +155,7 @@ ex16_4 = Exercise(
     "When you sample, x_{i-1} comes out of the call at x_i.",
     why="The pull composes into one normal law, so a loss looks at one random step. The push "
     "does not compose: its mean is a network's.",
-    oracle=lambda: (1, sum(1 for _ in range(GRID, 0, -1))),  # x_T to x_1, each by the call before
+    oracle=lambda: (1, len(range(1000, 0, -1))),  # x_T to x_1, each by the call before
     parts="one loss, one sample",
     right="1 and 1000: x_i is drawn from x_0 in one go, but pushed step by step.",
     wrong={

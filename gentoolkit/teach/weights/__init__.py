@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from torch import Tensor, nn
+from torch import nn
 
 FOLDER = Path(__file__).parent
 
@@ -43,21 +43,16 @@ def load_weights(module: nn.Module, name: str) -> dict[str, str]:
     with safe_open(str(FOLDER / f"{name}.safetensors"), framework="pt") as file:
         about: dict[str, str] = json.loads(file.metadata()["about"])
         stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
-    _fits(module, stored, name, about)
+    # Compared first, since torch loads what fits before it complains.
+    wanted = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in stored.items()}
+    for key in sorted(wanted.keys() | found.keys()):
+        if wanted.get(key) != found.get(key):
+            raise ValueError(
+                f"the weights {name!r} do not fit this {type(module).__name__}; got {key} of shape "
+                f"{wanted.get(key, 'none')} where the file has {found.get(key, 'none')}; build the "
+                f"module with the sizes of the file: {about}"
+            )
     with torch.no_grad():
         module.load_state_dict(stored)
     return about
-
-
-def _fits(module: nn.Module, stored: dict[str, Tensor], name: str, about: dict[str, str]) -> None:
-    """Raise unless names and shapes agree: torch loads what fits before it complains."""
-    wanted = {key: tuple(value.shape) for key, value in module.state_dict().items()}
-    found = {key: tuple(value.shape) for key, value in stored.items()}
-    if wanted == found:
-        return
-    key = min(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
-    raise ValueError(
-        f"the weights {name!r} do not fit this {type(module).__name__}; got {key} of shape "
-        f"{wanted.get(key, 'none')} where the file has {found.get(key, 'none')}; build the module "
-        f"with the sizes of the file: {about}"
-    )

@@ -136,8 +136,8 @@ export class Explorer {
     const down = (across * this.#options.image[0]) / this.#options.image[1];
     this.#picture.width = Math.round(across * ratio);
     this.#picture.height = Math.round(down * ratio);
-    this.#picture.style.width = `${Math.round(across)}px`;
-    this.#picture.style.height = `${Math.round(down)}px`;
+    this.#picture.style.width = `${this.#picture.width / ratio}px`;
+    this.#picture.style.height = `${this.#picture.height / ratio}px`;
     this.#draw();
   }
 

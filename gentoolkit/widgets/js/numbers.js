@@ -6,6 +6,7 @@
 const LARGE = 1e6; // from here on powers of ten, if few digits tell neighbours apart
 const SMALL = 1e-3; // below, powers of ten, if many decimals would be needed
 const DECIMALS = 4;
+const APART = 50; // pixels between ticks of short labels
 const SUPERSCRIPTS = "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079";
 
 /**
@@ -86,8 +87,8 @@ export function ticks(low, high, count) {
 export function fittingTicks([low, high], room, measure) {
   const widest = (/** @type {Tick[]} */ some) => Math.max(...some.map(({ text }) => measure(text)));
   const pixels = (/** @type {Tick[]} */ some) => ((some[1].value - some[0].value) / (high - low)) * room;
-  let known = ticks(low, high, room / 70);
-  for (let count = room / 70; count > 0.7; count *= 0.7) {
+  let known = ticks(low, high, room / APART);
+  for (let count = room / APART; count > 0.7; count *= 0.7) {
     const found = ticks(low, high, count);
     if (found.length < 2) break;
     if (widest(found) + 12 <= pixels(found)) return found;

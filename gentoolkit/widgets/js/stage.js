@@ -112,10 +112,11 @@ export class Stage {
     this.boxes = layout(this.spec.panels, width, ruler());
     this.#grounds = this.boxes.map((box, i) => {
       const canvas = this.canvases[i];
-      canvas.width = Math.round(box.outerW * ratio);
-      canvas.height = Math.round(box.outerH * ratio);
-      canvas.style.width = `${box.outerW}px`;
-      canvas.style.height = `${box.outerH}px`;
+      // Whole pixels of the screen, also where it has a fraction of them to a CSS pixel.
+      canvas.width = Math.floor(box.outerW * ratio);
+      canvas.height = Math.floor(box.outerH * ratio);
+      canvas.style.width = `${canvas.width / ratio}px`;
+      canvas.style.height = `${canvas.height / ratio}px`;
       const { layers } = box.panel;
       const moving = layers.findIndex((layer) => isMoving(this.arrays, layer));
       const ground = document.createElement("canvas");
