@@ -214,7 +214,7 @@ def test_a_corrector_without_a_score_does_nothing(kind):
     torch.testing.assert_close(one, EulerMaruyama().sample(model, x, times[:2], seeded()))
 
 
-@pytest.mark.parametrize("sampler", EVERY, ids=repr)
+@pytest.mark.parametrize("sampler", EVERY, ids=lambda s: type(s).__name__)
 @pytest.mark.parametrize(
     ("name", "kind"), [("data", PredictsData()), ("velocity", PredictsVelocity())]
 )
