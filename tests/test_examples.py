@@ -30,7 +30,8 @@ def _examples() -> dict[str, doctest.DocTest]:
             continue
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
         module = importlib.import_module(".".join(parts).removesuffix(".__init__"))
-        for test in doctest.DocTestFinder().find(module):
+        # An example may take for granted torch and what its own module knows.
+        for test in doctest.DocTestFinder().find(module, extraglobs={"torch": torch}):
             if test.examples:
                 found[test.name] = test
     return found

@@ -127,3 +127,16 @@ def test_what_every_lesson_imports_leaves_scikit_learn_and_scipy_alone():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_no_test_module_leans_on_another():
+    """Catches a helper in a test module: what is imported from there is collected twice or lost."""
+    tests = Path(__file__).parent
+    found = []
+    for path in sorted(tests.rglob("*.py")):
+        own = ".".join(path.relative_to(tests.parent).with_suffix("").parts)
+        for name in imports(path.read_text()):
+            module = next((part for part in name.split(".") if part.startswith("test_")), None)
+            if name.startswith("tests.") and module and not name.startswith(f"{own}."):
+                found.append(f"{own} imports {name}")
+    assert found == []

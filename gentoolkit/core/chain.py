@@ -225,31 +225,29 @@ class Chain:
     def _walk(self, verb: str, x: Tensor, generator: Generator | None) -> Trajectory:
         """Run all steps from `x`, in the order of the verb, and give the account."""
         push, n, count = verb == "push", x.shape[0], len(self.steps)
+        order = list(range(count)) if push else list(range(count))[::-1]
         states, ratios = [x], []
-        for k in range(count):
-            t = k if push else count - 1 - k
-            step = self.steps[t]
-            if push or k:
-                with validate.unread():
-                    x, ratio = self._move(t, verb, x, generator)
-            else:
-                # Data from outside: the law that meets them first looks at their values.
-                x, ratio = step.pull(x, generator)
+        if not push and order:
+            # Data from outside: the law that meets them first looks at their values.
+            x, ratio = self.steps[-1].pull(x, generator)
             states.append(x)
-            ratios.append(validate.per_sample(f"log_ratio of steps[{t}].{verb}", ratio, n))
-        return self._account(verb, *((states, ratios) if push else (states[::-1], ratios[::-1])))
-
-    def _move(
-        self, t: int, verb: str, x: Tensor, generator: Generator | None
-    ) -> tuple[Tensor, Tensor]:
-        """Take step t; what fails on values that nobody looked at is run again and named."""
-        step = self.steps[t]
+            ratios.append(validate.per_sample(f"log_ratio of steps[{count - 1}].pull", ratio, n))
+            del order[0]
+        t = -1
         try:
-            return step.push(x, generator) if verb == "push" else step.pull(x, generator)
+            with validate.unread():
+                for t in order:
+                    step = self.steps[t]
+                    x, ratio = step.push(x, generator) if push else step.pull(x, generator)
+                    if ratio.shape != (n,):
+                        validate.per_sample(f"log_ratio of steps[{t}].{verb}", ratio, n)
+                    states.append(x)
+                    ratios.append(ratio)
         except (RuntimeError, ValueError, IndexError):
-            if not torch.compiler.is_compiling():
-                self._explain(t, verb, x)
+            # A law that met values which nobody had looked at: let its own check say why.
+            self._explain(t, verb, states[-1])
             raise
+        return self._account(verb, *((states, ratios) if push else (states[::-1], ratios[::-1])))
 
     def _account(self, verb: str, states: list[Tensor], ratios: list[Tensor]) -> Trajectory:
         with validate.unread():
@@ -282,9 +280,9 @@ class Chain:
 
     def _explain(self, t: int, verb: str, x: Tensor) -> None:
         """Run a failed step again with every check on, so that the check that fails says why."""
-        step, generator = self.steps[t], torch.Generator(x.device).manual_seed(0)
-        if not validate.values_checked():
+        if torch.compiler.is_compiling() or not validate.readable(x):
             return
+        step, generator = self.steps[t], torch.Generator(x.device).manual_seed(0)
         try:
             step.push(x, generator) if verb == "push" else step.pull(x, generator)
         except (ValueError, TypeError) as error:

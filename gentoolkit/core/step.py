@@ -274,7 +274,7 @@ class Composite(Step):
         return next(filter(None, (step.why_no_density() for step in self.steps)), None)
 
     def __reversed__(self) -> "Composite":
-        return Composite([reversed(step) for step in self.steps[::-1]])
+        return Composite([step.__reversed__() for step in self.steps[::-1]])
 
 
 @dataclass(frozen=True)

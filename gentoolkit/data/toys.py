@@ -29,7 +29,8 @@ def two_moons(n: int, *, noise: float = 0.08, generator: Generator | None = None
     from sklearn.datasets import make_moons
 
     points, _ = make_moons(n, noise=noise, random_state=_seed(generator))
-    return 2.0 * torch.as_tensor(points - [0.5, 0.25], dtype=torch.get_default_dtype())
+    x = torch.as_tensor(points, dtype=torch.get_default_dtype())
+    return 2.0 * (x - torch.tensor([0.5, 0.25]))
 
 
 def two_circles(n: int, *, noise: float = 0.05, generator: Generator | None = None) -> Tensor:

@@ -7,7 +7,7 @@ pull   x_i | x_{i-1} ~ N(keep x_{i-1}, noising_var)                    adds nois
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from inspect import signature
-from math import log, pi
+from math import isfinite, log, pi
 
 import torch
 from torch import Generator, Tensor, nn
@@ -106,7 +106,8 @@ class DDPM(nn.Module):
     def _tables(self) -> tuple[Coefficients, Tensor]:
         """Return the coefficients where the parameters are, and those of the loss in one table."""
         c = coefficients(self.schedule, self._grid)
-        return c, torch.stack([c.times, c.signal, c.noise]).to(_working(self._like().dtype))
+        table = torch.stack([c.times, c.signal, c.noise]).to(_working(self._like().dtype))
+        return c, table.reshape(3, -1, *(1,) * len(self.event_shape))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "DDPM":
         super()._apply(fn, recurse)
@@ -144,11 +145,7 @@ class DDPM(nn.Module):
         )
 
     def denoiser(self, context: Tensor | None = None) -> Denoiser:
-        """Return what a sampler reads: the net under `context`, its schedule and source.
-
-        Arguments:
-            context: a row for each state, or None.
-        """
+        """Return what a sampler reads: the net under `context`, its schedule and its source."""
         self._asked(context)
 
         def net(x: Tensor, t: Tensor) -> Tensor:
@@ -157,11 +154,7 @@ class DDPM(nn.Module):
         return Denoiser(net, self.schedule, self.parametrisation, self._source())
 
     def chain(self, context: Tensor | None = None) -> Chain:
-        """Return the chain from noise to data, T kernels.
-
-        Arguments:
-            context: a row for each path, or None.
-        """
+        """Return the chain from noise to data, T kernels; `context` has a row for each path."""
         self._asked(context)
         c = self.coefficients()
         steps = [DenoisingStep(self, c, i, context) for i in reversed(range(self.steps))]
@@ -175,10 +168,7 @@ class DDPM(nn.Module):
 
         The decoder's own noise is left out, as usual for looking at; `chain().push` keeps it.
 
-        Arguments:
-            n: how many.
-            context: a row for each, or None.
-            generator: source of randomness.
+        `context` holds a row for each, or is None.
         """
         c = self.coefficients()
         x = self._source().sample(validate.positive_count("n", n), generator)
@@ -210,18 +200,23 @@ class DDPM(nn.Module):
             TypeError: `batch` is not of the model's dtype (pixels are often integers).
             ValueError: `batch` has another shape, is empty or not finite.
         """
-        x = self._checked(batch)
+        # The step is as long as its operations are many: values are read once, of the loss.
+        x = self._shaped(batch)
         c, table = self._tables() if self._trained else (self._known, self._table)
         i = torch.randint(self.steps, (x.shape[0],), generator=generator, device=x.device)
         e = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
-        t, a, s = table[:, i].unbind()
-        a, s = spread(a, x), spread(s, x)
+        t, a, s = table.index_select(1, i).unbind()
         noisy = torch.addcmul(a * x, s, e)
-        noise = self.parametrisation.to_noise(noisy, self._output(noisy, t, context), a, s)
+        output = self._output(noisy, t.flatten(), context)
+        noise = self.parametrisation.to_noise(noisy, output, a, s)
         if weight is None:
-            return mse_loss(noise, e, reduction="sum") / x.shape[0]
-        weights = weight(c)[i].to(x.dtype)
-        return (weights * (noise - e).square().flatten(1).sum(1)).mean()
+            loss = mse_loss(noise, e, reduction="sum") / x.shape[0]
+        else:
+            squares = (noise - e).square().flatten(1).sum(1)
+            loss = (weight(c)[i].to(x.dtype) * squares).mean()
+        if validate.readable(loss) and not isfinite(float(loss.detach())):
+            validate.batch("x", x)
+        return loss
 
     def terms(
         self,
@@ -245,10 +240,9 @@ class DDPM(nn.Module):
             batch: data, (B, *event).
             context: a row for each datum, or None.
             generator: source of randomness.
-            coordinate: in which the errors are measured, the data if left out; all give one
-                number.
+            coordinate: in which errors are measured, the data if left out; all give one number.
         """
-        x, c = self._checked(batch), self.coefficients()
+        x, c = validate.batch("x", self._shaped(batch)), self.coefficients()
         form = PredictsData() if coordinate is None else coordinate
         rows = []
         for step in range(self.steps):
@@ -261,12 +255,7 @@ class DDPM(nn.Module):
     ) -> Tensor:
         """Return an unbiased estimate of the lower bound of log p(x), all constants in, (B,).
 
-        Every step is looked at once: T calls of the net.
-
-        Arguments:
-            batch: data, (B, *event).
-            context: a row for each datum, or None.
-            generator: source of randomness.
+        Every step is looked at once: T calls of the net. The arguments are those of `terms`.
         """
         return -self.terms(batch, context=context, generator=generator).sum(0)
 
@@ -280,14 +269,10 @@ class DDPM(nn.Module):
     ) -> Tensor:
         """Return an unbiased estimate of `elbo` from one random step a datum, (B,).
 
-        Arguments:
-            batch: data, (B, *event).
-            context: a row for each datum, or None.
-            generator: source of randomness.
-            mean_fixed: let no gradient reach the net, only a trained variance: take a small
-                multiple of this from `loss` to train both (Nichol and Dhariwal's hybrid).
+        With `mean_fixed` no gradient reaches the net, only a trained variance: take a small
+        multiple of this from `loss` to train both (Nichol and Dhariwal's hybrid).
         """
-        x, c = self._checked(batch), self.coefficients()
+        x, c = validate.batch("x", self._shaped(batch)), self.coefficients()
         i = torch.randint(self.steps, (x.shape[0],), generator=generator, device=x.device)
         term = self._term(c, i, x, context, generator, PredictsData(), mean_fixed)
         return -self.steps * term - self._prior(c, x)
@@ -344,7 +329,7 @@ class DDPM(nn.Module):
 
     def _output(self, x: Tensor, t: Tensor, context: Tensor | None) -> Tensor:
         dtype = self._like().dtype
-        rows = x.to(dtype), t.to(dtype)
+        rows = (x, t) if x.dtype == dtype else (x.to(dtype), t.to(dtype))
         self._asked(context)
         output = self.net(*rows) if context is None else self.net(*rows, context)
         if output.shape != x.shape:
@@ -352,7 +337,7 @@ class DDPM(nn.Module):
                 f"the net must return the shape of its input, {tuple(x.shape)}; got "
                 f"{tuple(output.shape)}; mend its last layer"
             )
-        return output.to(x.dtype)
+        return output if output.dtype == x.dtype else output.to(x.dtype)
 
     def _asked(self, context: Tensor | None) -> None:
         if not self._conditional:
@@ -367,28 +352,22 @@ class DDPM(nn.Module):
         like = like.new_empty(0, dtype=_working(like.dtype))
         return self.schedule.source(self.event_shape, like)
 
-    def _checked(self, x: Tensor) -> Tensor:
-        """Return `x` in float32 or better, if it is data of this model."""
+    def _shaped(self, x: Tensor) -> Tensor:
+        """Return `x` in float32 or better, if it has shape and dtype of data of this model."""
         dtype = self._like().dtype
         if isinstance(x, Tensor) and x.dtype != dtype:
             raise TypeError(
                 f"data must have the dtype of the model, {dtype}; got {x.dtype}; use "
                 f"x.to({dtype}), and bring pixels to about [-1, 1]"
             )
-        x = validate.batch("x", x, self.event_shape)
-        return x.to(_working(dtype))
+        if not isinstance(x, Tensor) or x.shape[1:] != self.event_shape or x.numel() == 0:
+            validate.batch("x", x, self.event_shape)
+        return x.to(_working(dtype)) if dtype.itemsize < 4 else x
 
 
 @dataclass(frozen=True, eq=False)
 class DenoisingStep(Kernel):
-    """One step of a DDPM: the net takes the noise of entry `i` out, the schedule puts it in.
-
-    Arguments:
-        model: of the step.
-        c: its coefficients.
-        i: which step.
-        context: a row for each path, or None.
-    """
+    """Step `i` of a DDPM: the net takes noise out, and the schedule with coefficients `c` in."""
 
     model: DDPM
     c: Coefficients

@@ -150,24 +150,32 @@ class VarianceExploding(Schedule):
         return excess.log1p() / (2.0 * log(self.high / self.low))
 
 
-def _beta_bounds(beta_min: float, beta_max: float) -> None:
-    validate.positive("beta_min", beta_min)
-    validate.positive("beta_max", beta_max)
+class _LinearRate(Schedule):
+    """Schedules whose rate of noise grows linearly: `signal = exp(-I / 2)`."""
 
+    beta_min: float
+    beta_max: float
 
-def _spent(t: Tensor, beta_min: float, beta_max: float) -> Tensor:
-    """Return I(t), the integral of `beta_min + (beta_max - beta_min) t` from 0."""
-    return beta_min * t + 0.5 * (beta_max - beta_min) * t.square()
+    def __post_init__(self) -> None:
+        validate.positive("beta_min", self.beta_min)
+        validate.positive("beta_max", self.beta_max)
+        computable(self)
 
+    def _spent(self, t: Tensor) -> Tensor:
+        """Return I(t), the integral of the rate from 0."""
+        return self.beta_min * t + 0.5 * (self.beta_max - self.beta_min) * t.square()
 
-def _when_spent(spent: Tensor, beta_min: float, beta_max: float) -> Tensor:
-    # The root that does not subtract nearly equal numbers.
-    root = (beta_min**2 + 2.0 * (beta_max - beta_min) * spent).clamp_min(0.0).sqrt()
-    return 2.0 * spent / (beta_min + root)
+    def _when_spent(self, spent: Tensor) -> Tensor:
+        # The root that does not subtract nearly equal numbers.
+        squared = self.beta_min**2 + 2.0 * (self.beta_max - self.beta_min) * spent
+        return 2.0 * spent / (self.beta_min + squared.clamp_min(0.0).sqrt())
+
+    def _log_signal(self, t: Tensor) -> Tensor:
+        return -0.5 * self._spent(t)
 
 
 @dataclass(frozen=True)
-class LinearBeta(VariancePreserving):
+class LinearBeta(_LinearRate, VariancePreserving):
     """The variance-preserving diffusion whose rate of noise beta(t) grows linearly.
 
         I(t) = beta_min t + (beta_max - beta_min) t^2 / 2,   signal = exp(-I / 2)
@@ -186,28 +194,17 @@ class LinearBeta(VariancePreserving):
     beta_min: float = 0.1
     beta_max: float = 20.0
 
-    def __post_init__(self) -> None:
-        _beta_bounds(self.beta_min, self.beta_max)
-        computable(self)
-
-    def _log_signal(self, t: Tensor) -> Tensor:
-        return -0.5 * _spent(t, self.beta_min, self.beta_max)
-
     def _log_snr(self, t: Tensor) -> Tensor:
-        spent = _spent(t, self.beta_min, self.beta_max)
+        spent = self._spent(t)
         return -spent - (-torch.expm1(-spent)).log()
 
     def _time_of(self, log_snr: Tensor) -> Tensor:
-        return _when_spent(softplus(-log_snr), self.beta_min, self.beta_max)
+        return self._when_spent(softplus(-log_snr))
 
 
 @dataclass(frozen=True)
-class SubVP(Schedule):
+class SubVP(_LinearRate):
     """As `LinearBeta`, with less noise: `noise = 1 - exp(-I)`, the square of what it was.
-
-    Arguments:
-        beta_min: rate at time 0.
-        beta_max: rate at time 1.
 
     Raises:
         ValueError: a rate is not positive and finite, or no signal is left in float32.
@@ -218,21 +215,13 @@ class SubVP(Schedule):
     beta_min: float = 0.1
     beta_max: float = 20.0
 
-    def __post_init__(self) -> None:
-        _beta_bounds(self.beta_min, self.beta_max)
-        computable(self)
-
-    def _log_signal(self, t: Tensor) -> Tensor:
-        return -0.5 * _spent(t, self.beta_min, self.beta_max)
-
     def _log_snr(self, t: Tensor) -> Tensor:
-        spent = _spent(t, self.beta_min, self.beta_max)
+        spent = self._spent(t)
         return -spent - 2.0 * (-torch.expm1(-spent)).log()
 
     def _time_of(self, log_snr: Tensor) -> Tensor:
         # noise / signal = 2 sinh(I / 2)
-        spent = 2.0 * (0.5 * (-0.5 * log_snr).exp()).asinh()
-        return _when_spent(spent, self.beta_min, self.beta_max)
+        return self._when_spent(2.0 * (0.5 * (-0.5 * log_snr).exp()).asinh())
 
 
 class Betas(nn.Module, VariancePreserving):

@@ -9,18 +9,11 @@ from gentoolkit.flows.autoregressive import (
     maf,
 )
 from gentoolkit.flows.builders import real_nvp, spline_flow
-from gentoolkit.flows.continuous import (
-    ContinuousFlow,
-    ExactTrace,
-    Hutchinson,
-    Trace,
-    Velocity,
-    continuous_flow,
-)
-from gentoolkit.flows.coupling import AffineCoupling, Coupling, SplineCoupling, half
+from gentoolkit.flows.continuous import ContinuousFlow, Velocity, continuous_flow
+from gentoolkit.flows.coupling import AffineCoupling, Coupling, SplineCoupling, alternating_mask
 from gentoolkit.flows.elementary import LeakySoftplus, Planar, Radial
 from gentoolkit.flows.interop import FlowDistribution
-from gentoolkit.flows.layer import Flow, Given, Inverted, Layer
+from gentoolkit.flows.layer import Flow, Inverted, Layer
 from gentoolkit.flows.linear import ActNorm, InvertibleConv1x1, LULinear, Permute, initialise
 from gentoolkit.flows.residual import (
     ExactLogDet,
@@ -36,20 +29,15 @@ from gentoolkit.flows.self_normalizing import (
     SelfNormalizingFlow,
     self_normalizing_flow,
 )
-from gentoolkit.flows.shape import Part, Squeeze, multi_scale
+from gentoolkit.flows.shape import Split, Squeeze, multi_scale
 from gentoolkit.flows.twist import GaussianTwist
 from gentoolkit.flows.volume import (
     GaussianOptimum,
-    Volume,
-    cholesky_whitening,
-    depth_for,
     gaussian_optimum,
-    isolated_entropy,
     linear_loss,
-    measure_volume,
     whitening,
 )
-from gentoolkit.numerics import Adaptive, Solver
+from gentoolkit.numerics import Adaptive, ExactTrace, Hutchinson, Solver, Trace
 
 __all__ = [
     "ActNorm",
@@ -64,7 +52,6 @@ __all__ = [
     "FlowDistribution",
     "GaussianOptimum",
     "GaussianTwist",
-    "Given",
     "Hutchinson",
     "InverseAutoregressive",
     "Inverted",
@@ -75,7 +62,7 @@ __all__ = [
     "LipschitzMLP",
     "LogDet",
     "MaskedAutoregressive",
-    "Part",
+    "Split",
     "Permute",
     "Planar",
     "PowerSeries",
@@ -90,18 +77,13 @@ __all__ = [
     "Squeeze",
     "Trace",
     "Velocity",
-    "Volume",
-    "cholesky_whitening",
     "continuous_flow",
-    "depth_for",
     "gaussian_optimum",
-    "half",
+    "alternating_mask",
     "iaf",
     "initialise",
-    "isolated_entropy",
     "linear_loss",
     "maf",
-    "measure_volume",
     "multi_scale",
     "real_nvp",
     "residual_flow",

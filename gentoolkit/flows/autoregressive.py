@@ -31,7 +31,7 @@ class MaskedAutoregressive(Layer):
 
     def __init__(self, net: MADE) -> None:
         super().__init__()
-        self.net = net
+        self.net, self.context = net, net.context
 
     @abstractmethod
     def score(self, y: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:

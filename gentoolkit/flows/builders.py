@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from torch import nn
 
 from gentoolkit.core import validate
-from gentoolkit.flows.coupling import AffineCoupling, SplineCoupling, half
+from gentoolkit.flows.coupling import AffineCoupling, SplineCoupling, alternating_mask
 from gentoolkit.flows.layer import Flow
 
 
@@ -32,7 +32,9 @@ def real_nvp(
     """
     turns = range(validate.positive_count("couplings", couplings))
     layers = [
-        AffineCoupling(features, half(features, t), hidden, context, activation=activation)
+        AffineCoupling(
+            features, alternating_mask(features, t), hidden, context, activation=activation
+        )
         for t in turns
     ]
     return Flow(layers, features)
@@ -67,7 +69,9 @@ def spline_flow(
     """
     turns = range(validate.positive_count("couplings", couplings))
     layers = [
-        SplineCoupling(features, bins, bound, half(features, t), hidden, context, activation)
+        SplineCoupling(
+            features, bins, bound, alternating_mask(features, t), hidden, context, activation
+        )
         for t in turns
     ]
     return Flow(layers, features)

@@ -3,9 +3,7 @@
 dx/dt = v(x, t),   log |det dx(1)/dx(0)| = integral of tr dv/dx along the path
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Generator, Tensor, nn
@@ -14,18 +12,8 @@ from gentoolkit.core import validate
 from gentoolkit.flows.condition import beside, context_width, rows
 from gentoolkit.flows.layer import Flow, Layer
 from gentoolkit.nets import MLP
-from gentoolkit.numerics import (
-    FixedStep,
-    Noise,
-    Solver,
-    divergence,
-    hutchinson,
-    rademacher,
-)
-from gentoolkit.numerics.divergence import RowMap
+from gentoolkit.numerics import ExactTrace, FixedStep, Solver, Trace
 from gentoolkit.numerics.ode import Field
-
-Divergence = Callable[[RowMap, Tensor], tuple[Tensor, Tensor]]
 
 
 class Velocity(nn.Module):
@@ -53,52 +41,6 @@ class Velocity(nn.Module):
         return self.net(torch.cat([seen, t.expand(x.shape[0], 1)], -1))
 
 
-class Trace(ABC):
-    """A way to follow the divergence along trajectories.
-
-    Obligations: `draw` is called once for a batch of trajectories and returns what gives value and
-    divergence at every point of them; `estimated` is False only for an exact one.
-    """
-
-    estimated: bool = True
-
-    @abstractmethod
-    def draw(self, x: Tensor, generator: Generator | None = None) -> Divergence:
-        """Return a function of (map, rows) -> (value, divergence) for trajectories from `x`."""
-
-
-@dataclass(frozen=True)
-class ExactTrace(Trace):
-    """The exact trace by D products with the Jacobian: for small D."""
-
-    estimated: bool = field(default=False, init=False)
-
-    def draw(self, x: Tensor, generator: Generator | None = None) -> Divergence:
-        """Return `divergence`; nothing is drawn."""
-        return divergence
-
-
-@dataclass(frozen=True)
-class Hutchinson(Trace):
-    """An unbiased estimate by one product, with one noise for each whole trajectory.
-
-    With new noise at every stage a solver would follow a field that jumps: its error estimate, and
-    its order, would be lost.
-
-    Arguments:
-        noise: `rademacher` or `gaussian`.
-
-    Reference: Grathwohl et al. 2018 (arXiv 1810.01367).
-    """
-
-    noise: Noise = rademacher
-
-    def draw(self, x: Tensor, generator: Generator | None = None) -> Divergence:
-        """Draw one noise for each trajectory and return the estimate that uses it."""
-        e = self.noise(x.detach(), generator)
-        return lambda f, at: hutchinson(f, at, e)
-
-
 class ContinuousFlow(Layer):
     """The layer that carries points along a velocity from time 0 to `time`.
 
@@ -109,6 +51,7 @@ class ContinuousFlow(Layer):
         trace: `ExactTrace` or `Hutchinson`; exact if left out.
         solver: `FixedStep`, `Adaptive`, or anything with their `solve`.
         time: how long the points travel.
+        context: width of the context that `velocity` takes; a `Velocity` knows its own.
 
     Reference: Chen et al. 2018 (arXiv 1806.07366); Grathwohl et al. 2018 (arXiv 1810.01367).
     """
@@ -119,10 +62,12 @@ class ContinuousFlow(Layer):
         trace: Trace | None = None,
         solver: Solver | None = None,
         time: float = 1.0,
+        context: int = 0,
     ) -> None:
         super().__init__()
         validate.positive("time", time)
         self.velocity = velocity
+        self.context = velocity.context if isinstance(velocity, Velocity) else context
         self.trace = ExactTrace() if trace is None else trace
         self.estimated = self.trace.estimated
         self.solver = FixedStep() if solver is None else solver
@@ -130,23 +75,19 @@ class ContinuousFlow(Layer):
 
     def exact(self) -> "ContinuousFlow":
         """Return the same map, with the same parameters, whose trace is exact."""
-        return ContinuousFlow(self.velocity, ExactTrace(), self.solver, self.time)
+        return ContinuousFlow(self.velocity, ExactTrace(), self.solver, self.time, self.context)
 
-    def push(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Return `transform(x)`; an estimated trace is drawn by the generator."""
-        return self._carry(x, None, generator, 0.0, self.time)
-
-    def pull(self, y: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Return `inverse(y)`; an estimated trace is drawn by the generator."""
-        return self._carry(y, None, generator, self.time, 0.0)
-
-    def transform(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def transform(
+        self, x: Tensor, context: Tensor | None = None, generator: Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Carry `x` from time 0 to the end; the log-determinant is the integral of the trace."""
-        return self._carry(x, context, None, 0.0, self.time)
+        return self._carry(x, context, generator, 0.0, self.time)
 
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(
+        self, y: Tensor, context: Tensor | None = None, generator: Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Carry `y` back to time 0; the log-determinant is that of `transform`, no sign flip."""
-        return self._carry(y, context, None, self.time, 0.0)
+        return self._carry(y, context, generator, self.time, 0.0)
 
     def path(
         self,

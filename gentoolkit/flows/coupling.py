@@ -19,7 +19,7 @@ from gentoolkit.nets import MLP
 from gentoolkit.numerics import spline, spline_inverse, spline_knots
 
 
-def half(features: int, turn: int = 0) -> range:
+def alternating_mask(features: int, turn: int = 0) -> range:
     """Return the coordinates that coupling number `turn` of a stack keeps: halves in turn.
 
     Raises:
@@ -30,7 +30,7 @@ def half(features: int, turn: int = 0) -> range:
 
 
 def _kept(features: int, keep: Sequence[int] | None) -> list[int]:
-    kept = list(half(features) if keep is None else keep)
+    kept = list(alternating_mask(features) if keep is None else keep)
     if (
         not 0 < len(kept) < features
         or len(set(kept)) < len(kept)
@@ -38,7 +38,7 @@ def _kept(features: int, keep: Sequence[int] | None) -> list[int]:
     ):
         raise ValueError(
             f"keep must name some of the {features} coordinates, once each, and leave some to "
-            f"move; got {kept}; use, for example, {list(half(features))}"
+            f"move; got {kept}; use, for example, {list(alternating_mask(features))}"
         )
     return kept
 
@@ -113,11 +113,14 @@ class Coupling(Layer):
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         rows(x, self.features)
+        # One split, and not two slices: its gradient is one join.
         if self._last:
-            return x[:, self.moved :], x[:, : self.moved]
+            moved, kept = x.split((self.moved, self.kept), 1)
+            return kept, moved
         if not self._first:
             x = x.index_select(1, self.order)
-        return x[:, : self.kept], x[:, self.kept :]
+        kept, moved = x.split((self.kept, self.moved), 1)
+        return kept, moved
 
     def _join(self, kept: Tensor, moved: Tensor) -> Tensor:
         if self._last:

@@ -1,7 +1,4 @@
-"""Elementary layers with few parameters: planar, radial, an elementwise activation.
-
-These take no heed of a context.
-"""
+"""Elementary layers with few parameters: planar, radial, an elementwise activation."""
 
 import torch
 from torch import Tensor, nn
@@ -49,13 +46,13 @@ class Planar(Layer):
         square = self.w.square().sum().clamp(min=torch.finfo(self.w.dtype).tiny)
         return self.u + (slack - 1.0 - along) * self.w / square, slack
 
-    def transform(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return y and the log-determinant, (B,)."""
         v, slack = self._direction()
         bent = (rows(x, self.features) @ self.w + self.b).tanh()
         return x + bent[:, None] * v, self._log_det(bent, slack)
 
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return x and the same log-determinant, (B,).
 
         Raises:
@@ -108,14 +105,14 @@ class Radial(Layer):
         a = softplus(self.raw_a)
         return a, softplus(self.raw_b) - a
 
-    def transform(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return y and the log-determinant, (B,)."""
         a, b = self._a_b()
         arm = rows(x, self.features) - self.centre
         h = 1.0 / (a + torch.linalg.vector_norm(arm, dim=1))
         return x + (b * h)[:, None] * arm, self._log_det(a, b, h)
 
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return x and the same log-determinant, (B,)."""
         a, b = self._a_b()
         arm = rows(y, self.features) - self.centre
@@ -161,12 +158,12 @@ class LeakySoftplus(Layer):
         rest = 1.0 - self.slope
         return self.slope * x + rest * softplus(x), self.slope + rest * x.sigmoid()
 
-    def transform(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return y and the log-determinant, (B,)."""
         y, slope = self._bend(rows(x, self.features))
         return y, slope.log().sum(1)
 
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return x and the same log-determinant, (B,).
 
         Raises:

@@ -41,12 +41,12 @@ class FlowDistribution(Distribution):
             )
         self.flow, self.context = flow, context
         batch = () if context is None else validate.batch("context", context).shape[:-1]
-        super().__init__(torch.Size(batch), torch.Size([flow.features]), validate_args)
+        super().__init__(torch.Size(batch), flow.event_shape, validate_args)
 
     @property
     def support(self) -> constraints.Constraint:
-        """All of the real vectors."""
-        return constraints.real_vector
+        """All of the real events."""
+        return constraints.independent(constraints.real, len(self.event_shape))
 
     def _rows(self, shape: torch.Size) -> Tensor | None:
         """Return the context repeated to one row for each event of a sample of `shape`."""
@@ -56,27 +56,32 @@ class FlowDistribution(Distribution):
         return self.context.expand(*shape, width).reshape(-1, width)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return the log-density of `value` (*sample, *batch, features), (*sample, *batch).
+        """Return the log-density of `value` (*sample, *batch, *event), (*sample, *batch).
 
         Raises:
-            ValueError: another event width, or values that are not finite.
+            ValueError: another event shape, or values that are not finite.
         """
         if self._validate_args:
             self._validate_sample(value)
-        if value.ndim < 1 or value.shape[-1] != self.flow.features:
+        event = self.event_shape
+        split = value.ndim - len(event)
+        if split < 0 or value.shape[split:] != event:
             raise ValueError(
-                f"value must end with {self.flow.features} numbers; got shape "
-                f"{tuple(value.shape)}; one event is one row"
+                f"value must end with shape {tuple(event)}; got shape {tuple(value.shape)}; "
+                "one event is one row"
             )
-        shape = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
-        flat = value.expand(*shape, value.shape[-1]).reshape(-1, value.shape[-1])
-        return self.flow.log_prob(flat, self._rows(shape)).reshape(shape)
+        shape = torch.broadcast_shapes(value.shape[:split], self.batch_shape)
+        flat = value.expand(*shape, *event).reshape(-1, *event)
+        return self.flow.log_prob(flat, context=self._rows(shape)).reshape(shape)
 
     def rsample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
-        """Draw events (*sample_shape, *batch, features); the gradient flows through."""
+        """Draw events (*sample_shape, *batch, *event); the gradient flows through."""
         shape = torch.Size(sample_shape) + self.batch_shape
-        x = self.flow.sample(shape.numel(), context=self._rows(shape))
-        return x.reshape(*shape, self.flow.features)
+        if shape.numel() == 0:
+            like = next(self.flow.parameters(), torch.empty(0))
+            return like.new_empty(*shape, *self.event_shape)
+        paths = self.flow.chain(self._rows(shape)).push(shape.numel())
+        return paths.states[-1].reshape(*shape, *self.event_shape)
 
     def expand(self, batch_shape: torch.Size, _instance: object = None) -> Self:
         """Return the same distribution with a larger batch shape."""

@@ -5,54 +5,86 @@ that samples), `inverse` from the target to the source (the way that scores data
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
-from gentoolkit.core import Bijection, Chain, Density, standard_normal, validate
+from gentoolkit.core import Bijection, Chain, Frozen, Law, standard_normal, validate
+from gentoolkit.core.chain import Source
 
 
 class Layer(nn.Module, Bijection):
-    """A bijection with parameters, perhaps conditional on a context.
+    """A bijection with parameters, perhaps conditional on a context, perhaps estimated.
 
-    Obligations: `transform(x, context)` returns `y = T(x; context)` and `log |det dT/dx|` at `x`,
-    shape (B,); `inverse(y, context)` returns `x` and the *same* log-determinant, no sign flip.
-    Without a context a layer is a step of a chain as it stands; `given` binds a context. A layer
-    whose log-determinant is a random estimate sets `self.estimated = True`.
+    Obligations: `transform(x)` returns `y = T(x)` and `log |det dT/dx|` at `x`, shape (B,);
+    `inverse(y)` returns `x` and the *same* log-determinant, no sign flip. A layer says what else
+    its two methods take: one with `self.context > 0` takes `context`, (B, self.context); one with
+    `self.estimated = True`, whose log-determinant is a random estimate, takes `generator`.
+
+    `push` and `pull` hand both to whatever declares them, and refuse a context that nothing asks
+    for; `given` binds a context, and `reversed(layer)` exchanges source and target.
     """
 
+    context: int = 0
+
     @abstractmethod
-    def transform(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Move from the source to the target: `y` and `log |det dT/dx|` at `x`, (B,)."""
 
     @abstractmethod
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Move from the target to the source: `x` and `log |det dT/dx|` at that `x`, (B,)."""
 
+    def push(
+        self, x: Tensor, generator: Generator | None = None, context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return `transform(x)`, with the context and the generator if the layer takes them."""
+        return self.transform(x, **self._options(context, generator))
+
+    def pull(
+        self, y: Tensor, generator: Generator | None = None, context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return `inverse(y)`, with the context and the generator if the layer takes them."""
+        return self.inverse(y, **self._options(context, generator))
+
     def given(self, context: Tensor | None) -> Bijection:
-        """Return this layer as a step for one context (B, context_features)."""
+        """Return this layer as a step for one context, (B, self.context)."""
         return self if context is None else Given(self, context)
 
+    def __reversed__(self) -> "Inverted":
+        return Inverted(self)
 
-@dataclass(frozen=True)
+    def _options(self, context: Tensor | None, generator: Generator | None) -> dict[str, Any]:
+        options: dict[str, Any] = {}
+        if self.context:
+            options["context"] = context
+        elif context is not None:
+            validate.no_context(context, f"this {type(self).__name__}")
+        if self.estimated:
+            options["generator"] = generator
+        return options
+
+
 class Given(Bijection):
-    """A layer whose context is fixed."""
+    """A layer whose context is fixed.
 
-    layer: Layer
-    context: Tensor
+    Arguments:
+        layer: the layer.
+        context: one row for each row of the batches that it will meet, (B, layer.context).
+    """
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "estimated", self.layer.estimated)
+    def __init__(self, layer: Layer, context: Tensor) -> None:
+        self.layer, self.context, self.estimated = layer, context, layer.estimated
 
-    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return `layer.transform(x, context)`."""
-        return self.layer.transform(x, self.context)
+    def transform(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Push the layer under its context."""
+        return self.layer.push(x, generator, self.context)
 
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return `layer.inverse(y, context)`."""
-        return self.layer.inverse(y, self.context)
+    def inverse(self, y: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Pull the layer under its context."""
+        return self.layer.pull(y, generator, self.context)
 
 
 class Inverted(Layer):
@@ -61,133 +93,114 @@ class Inverted(Layer):
     It turns a layer that samples in one pass into one that scores in one pass.
 
     Arguments:
-        layer: the layer to turn round.
+        layer: the layer to turn round; `reversed(layer)` makes the same.
     """
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
         self.layer = layer
-        self.estimated = layer.estimated
+        self.context, self.estimated = layer.context, layer.estimated
 
-    def push(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Return `transform(x)`; an estimated log-determinant is drawn by the generator."""
-        y, log_det = self.layer.pull(x, generator)
+    def transform(
+        self, x: Tensor, context: Tensor | None = None, generator: Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Pull the layer, and turn the sign of its log-determinant."""
+        y, log_det = self.layer.pull(x, generator, context)
         return y, -log_det
 
-    def pull(self, y: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Return `inverse(y)`; an estimated log-determinant is drawn by the generator."""
-        x, log_det = self.layer.push(y, generator)
+    def inverse(
+        self, y: Tensor, context: Tensor | None = None, generator: Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Push the layer, and turn the sign of its log-determinant."""
+        x, log_det = self.layer.push(y, generator, context)
         return x, -log_det
 
-    def transform(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return `layer.inverse(x)` with the sign of its log-determinant turned."""
-        y, log_det = self.layer.inverse(x, context)
-        return y, -log_det
 
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return `layer.transform(y)` with the sign of its log-determinant turned."""
-        x, log_det = self.layer.transform(y, context)
-        return x, -log_det
+def bind(layers: Iterable[nn.Module], context: Tensor | None) -> list[Bijection]:
+    """Return layers as steps; those that take a context get it.
+
+    Raises:
+        ValueError: there is a context that no layer takes.
+    """
+    steps = [layer for layer in layers if isinstance(layer, Layer)]
+    if context is not None and not any(layer.context for layer in steps):
+        validate.no_context(context, "a flow of these layers")
+    return [layer.given(context) if layer.context else layer for layer in steps]
 
 
 class Flow(nn.Module):
-    """A normalizing flow: layers from a source to data of `features` numbers.
+    """A normalizing flow: layers from a source to data.
 
         log p(x) = log source(z) - sum of log |det|,   z = inverse of all layers at x
 
+    >>> from gentoolkit.flows import Flow, Planar
+    >>> flow = Flow([Planar(2), Planar(2)], 2)
+    >>> x = flow.sample(5, generator=torch.Generator().manual_seed(0))
+    >>> flow.log_prob(x).shape
+    torch.Size([5])
+
     Arguments:
         layers: from the source side to the target side.
-        features: width of a datum.
-        source: a density over (features,); the standard normal if left out. A module among its
-            attributes is not registered: pass sources without parameters.
+        event_shape: shape of a datum; a number stands for a vector.
+        source: a density of such events; the standard normal if left out. A law of the core is
+            held as buffers and follows the flow; a module is registered; anything else, such as a
+            torch distribution, stays where it is.
 
     Reference: Rezende and Mohamed 2015 (arXiv 1505.05770); Papamakarios et al. 2021
         (arXiv 1912.02762).
     """
 
     def __init__(
-        self, layers: Sequence[Layer], features: int, source: Density | None = None
+        self,
+        layers: Sequence[Layer],
+        event_shape: int | Sequence[int],
+        source: Source | None = None,
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
-        self.features = validate.positive_count("features", features)
-        self._source = source
-
-    def source(self) -> Density:
-        """Return the source density."""
-        if self._source is not None:
-            return self._source
-        like = next(self.parameters(), torch.empty(0))
-        return standard_normal(self.features, dtype=like.dtype, device=like.device)
+        self.event_shape = validate.event_shape(event_shape)
+        law = standard_normal(*self.event_shape) if source is None else source
+        self.source = Frozen(law) if isinstance(law, Law) else law
 
     def chain(self, context: Tensor | None = None) -> Chain:
-        """Return the chain source -> data, for one context (B, context_features) if there is one.
+        """Return the chain source -> data, for one context if the flow is conditional.
 
         Arguments:
             context: one row for each row of the batch that the chain will meet.
         """
-        steps = [layer.given(context) for layer in self._steps()]
-        return Chain(self.source(), steps)
+        return Chain(self.source, bind(self.layers, context))
 
-    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return the exact log-density of `x` (B, features), shape (B,).
+    def log_prob(self, x: Tensor, *, context: Tensor | None = None) -> Tensor:
+        """Return the exact log-density of `x` (B, *event_shape), shape (B,).
 
         Raises:
             ValueError: a layer has no exact log-determinant, or `x` is empty, not finite or of
-                another width.
+                another shape.
         """
-        if any(layer.estimated for layer in self._steps()):
-            return self.chain(context).log_prob(self._rows(x))  # refuses, and names the layer
-        return self._score(self._rows(x), context)
+        return self.chain(context).log_prob(validate.batch("x", x, self.event_shape))
 
-    def sample(
-        self, n: int, generator: Generator | None = None, context: Tensor | None = None
+    def elbo(
+        self, batch: Tensor, *, context: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
-        """Draw `n` samples, (n, features); a context must have `n` rows."""
-        z = y = self.source().sample(validate.positive_count("n", n), generator=generator)
-        for layer in self._steps():
-            y = layer.transform(y, context)[0]
-        # Only a sample that went wrong is worth the chain's account of every step.
-        finite = bool(torch.isfinite(y.detach().sum()))
-        return y if finite else self._named(z, context)
+        """Return `log_prob` of each row of a batch, (B,), or its unbiased estimate.
 
-    def loss(self, x: Tensor) -> Tensor:
-        """Return minus the mean log-likelihood of a batch (B, features), shape ().
-
-        Where a layer only estimates its log-determinant this is an unbiased estimate, which is
-        enough to train on; `log_prob` refuses it.
+        Where a layer only estimates its log-determinant this is what `log_prob` refuses.
         """
-        return -self._score(self._rows(x), None).mean()
+        x = validate.batch("batch", batch, self.event_shape)
+        return self.chain(context).pull(x, generator).log_evidence()
 
-    def _steps(self) -> list[Layer]:
-        return [layer for layer in self.layers if isinstance(layer, Layer)]
+    def loss(
+        self, batch: Tensor, *, context: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        """Return minus the mean log-likelihood of a batch (B, *event_shape), shape ()."""
+        return -self.elbo(batch, context=context, generator=generator).mean()
 
-    def _score(self, x: Tensor, context: Tensor | None) -> Tensor:
-        """Return the log-evidence of checked rows without the chain's checks at every step.
+    @torch.no_grad()
+    def sample(
+        self, n: int, *, context: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        """Draw `n` samples, (n, *event_shape); a context must have `n` rows.
 
-        They cost as much as eight small layers; a result that is not finite goes through the chain
-        after all, which names the step.
+        No gradient is kept: `chain(context).push(n)` keeps it.
         """
-        z, total = x, x.new_zeros(x.shape[0])
-        for layer in reversed(self._steps()):
-            z, log_det = layer.inverse(z, context)
-            total = total + log_det
-        value = self.source().log_prob(z) - total
-        if bool(torch.isfinite(value.detach().sum())):
-            return value
-        return self.chain(context).pull(x).log_evidence()
-
-    def _named(self, y: Tensor, context: Tensor | None) -> Tensor:
-        """Push again and name the first layer whose state is not finite."""
-        for k, layer in enumerate(self._steps()):
-            y = layer.transform(y, context)[0]
-            validate.batch(f"the state after layers[{k}], a {type(layer).__name__},", y)
-        return y
-
-    def _rows(self, x: Tensor) -> Tensor:
-        if validate.batch("x", x).ndim != 2 or x.shape[1] != self.features:
-            raise ValueError(
-                f"x must have shape (B, {self.features}); got {tuple(x.shape)}; "
-                "flatten each datum to one row"
-            )
-        return x
+        return self.chain(context).push(n, generator).states[-1]

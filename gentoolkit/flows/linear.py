@@ -1,7 +1,4 @@
-"""Linear layers: permutations, LU-parametrised matrices, 1x1 convolutions, act-norm.
-
-These take no heed of a context.
-"""
+"""Linear layers: permutations, LU-parametrised matrices, 1x1 convolutions, act-norm."""
 
 from collections.abc import Sequence
 
@@ -50,11 +47,11 @@ class Permute(Layer):
         validate.positive_count("features", features)
         return cls(torch.randperm(features, generator=generator).tolist())
 
-    def transform(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the coordinates in the new order, and zeros (B,)."""
         return rows(x, self.features).index_select(1, self.order), x.new_zeros(x.shape[0])
 
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return the coordinates in the old order, and zeros (B,)."""
         return rows(y, self.features).index_select(1, self.back), y.new_zeros(y.shape[0])
 
@@ -114,12 +111,12 @@ class LULinear(Layer):
         unit = torch.eye(self.features, dtype=self.lower.dtype, device=self.lower.device)
         return self.permutation @ (self.lower.tril(-1) + unit) @ self._upper()
 
-    def transform(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return `W x + b` and log |det W| for each row, (B,)."""
         y = nn.functional.linear(rows(x, self.features), self.weight(), self.bias)
         return y, self.log_s.sum().expand(x.shape[0])
 
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return `W^-1 (y - b)` by two triangular systems, and log |det W|, (B,)."""
         shifted = rows(y, self.features)
         shifted = shifted if self.bias is None else shifted - self.bias
@@ -140,7 +137,7 @@ def _pixels(x: Tensor, channels: int, pixels: int) -> Tensor:
     if (
         x.ndim < 2
         or x.shape[1] not in (channels, channels * pixels)
-        or (x[0].numel() != channels * pixels)
+        or x.shape[1:].numel() != channels * pixels
     ):
         raise ValueError(
             f"this layer takes (B, {channels * pixels}) or (B, {channels}, ...) with {pixels} "
@@ -170,12 +167,12 @@ class InvertibleConv1x1(Layer):
         self.channels, self.pixels = channels, validate.positive_count("pixels", pixels)
         self.linear = LULinear(channels, start, bias=False)
 
-    def transform(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return W applied at every pixel, in the shape of `x`, and the log-determinant (B,)."""
         y = self.linear.weight() @ _pixels(x, self.channels, self.pixels)
         return y.reshape(x.shape), self._log_det(x)
 
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return W^-1 applied at every pixel, in the shape of `y`, and the log-determinant (B,)."""
         columns = _pixels(y, self.channels, self.pixels).mT.reshape(-1, self.channels)
         x = self.linear.inverse(columns)[0].reshape(y.shape[0], self.pixels, self.channels).mT
@@ -231,13 +228,13 @@ class ActNorm(Layer):
         self.shift.copy_(mean)
         self.log_scale.copy_(std.log())
 
-    def transform(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return `x exp(log_scale) + shift` and the log-determinant, (B,)."""
         shaped = _pixels(x, self.features, self.pixels)
         y = torch.addcmul(self.shift[:, None], shaped, self.log_scale.exp()[:, None])
         return y.reshape(x.shape), self._log_det(x)
 
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return `(y - shift) exp(-log_scale)` and the log-determinant, (B,)."""
         shaped = _pixels(y, self.features, self.pixels)
         x = (shaped - self.shift[:, None]) * (-self.log_scale).exp()[:, None]
@@ -261,4 +258,4 @@ def initialise(flow: Flow, x: Tensor, context: Tensor | None = None) -> None:
         assert isinstance(layer, Layer)
         if isinstance(layer, ActNorm):
             layer.initialise(x)
-        x = layer.inverse(x, context)[0]
+        x = layer.pull(x, None, context if layer.context else None)[0]

@@ -66,7 +66,8 @@ class LipschitzMLP(nn.Module):
         self.features = features
         self.lipschitz = contracting("lipschitz", lipschitz)
         self.linears = nn.ModuleList(map(nn.Linear, widths[:-1], widths[1:]))
-        self.context = nn.Linear(context_width(context), widths[1], bias=False) if context else None
+        self.width = context_width(context)
+        self.context = nn.Linear(context, widths[1], bias=False) if context else None
 
     def at(self, x: Tensor, context: Tensor | None) -> Callable[[Tensor], Tensor]:
         """Return g for the rows of `x` and one context: weights are bounded once for many calls.
@@ -78,8 +79,7 @@ class LipschitzMLP(nn.Module):
         Raises:
             ValueError: `x` is of another width, or the context does not fit.
         """
-        width = 0 if self.context is None else self.context.in_features
-        beside(rows(x, self.features), context, width)
+        beside(rows(x, self.features), context, self.width)
         most = self.lipschitz ** (1.0 / len(self.linears))
         layers = []
         for part in self.linears:
@@ -216,6 +216,7 @@ class Residual(Layer):
         self.log_det = ExactLogDet() if log_det is None else log_det
         self.log_det.check(net.features, net.lipschitz)
         self.estimated = self.log_det.estimated
+        self.context = net.width
         self.tolerance = tolerance
         self.iterations = validate.positive_count("iterations", iterations)
 
@@ -223,35 +224,21 @@ class Residual(Layer):
         """Return the same map, with the same parameters, whose log-determinant is exact."""
         return Residual(self.net, ExactLogDet(), self.tolerance, self.iterations)
 
-    def push(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Return `transform(x)`; an estimated log-determinant is drawn by the generator."""
-        return self._apply_map(x, None, generator)
-
-    def pull(self, y: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Return `inverse(y)`; an estimated log-determinant is drawn by the generator."""
-        return self._solve(y, None, generator)
-
-    def transform(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def transform(
+        self, x: Tensor, context: Tensor | None = None, generator: Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return `x + g(x)` and its log-determinant."""
-        return self._apply_map(x, context, None)
+        at = Linearised(self.net.at(x, context), x)
+        return x + at.value, self.log_det(at, generator)
 
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(
+        self, y: Tensor, context: Tensor | None = None, generator: Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return the x with `x + g(x) = y` and the log-determinant there.
 
         Raises:
             ValueError: the fixed point has not converged.
         """
-        return self._solve(y, context, None)
-
-    def _apply_map(
-        self, x: Tensor, context: Tensor | None, generator: Generator | None
-    ) -> tuple[Tensor, Tensor]:
-        at = Linearised(self.net.at(x, context), x)
-        return x + at.value, self.log_det(at, generator)
-
-    def _solve(
-        self, y: Tensor, context: Tensor | None, generator: Generator | None
-    ) -> tuple[Tensor, Tensor]:
         g = self.net.at(y, context)
         tolerance = self.tolerance or 64 * torch.finfo(y.dtype).eps
         x = implicit_fixed_point(lambda x: y - g(x), y, tolerance, self.iterations)

@@ -14,9 +14,10 @@ from torch import Generator, Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
-from gentoolkit.core import Density, validate
+from gentoolkit.core import validate
+from gentoolkit.core.chain import Source, draw, log_density
 from gentoolkit.flows.elementary import LeakySoftplus
-from gentoolkit.flows.layer import Flow, Inverted, Layer
+from gentoolkit.flows.layer import Flow, Inverted, Layer, bind
 
 TOLERANCE = 0.1
 """Largest |R W - I|_F / sqrt(D) without a warning; it is the relative error of a reconstruction."""
@@ -97,12 +98,12 @@ class SelfNormal(Layer):
         self.recover = nn.Parameter(inverse.detach().clone())
         self.bias = nn.Parameter(weight.new_zeros(weight.shape[0]))
 
-    def transform(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return `W^-1 (x - b)` by a linear solve, and `-log |det W|`, (B,)."""
         log_det = self._log_det(x)  # a singular W is named before it is solved with
         return torch.linalg.solve(self.weight, (x - self.bias).T).T, log_det
 
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return `W y + b`, and `-log |det W|`, (B,)."""
         return linear(y, self.weight, self.bias), self._log_det(y)
 
@@ -141,7 +142,7 @@ class SelfNormal(Layer):
 
 
 def _invertible(log_det: Tensor) -> None:
-    if not bool(torch.isfinite(log_det)):
+    if validate.readable(log_det) and not bool(torch.isfinite(log_det)):
         raise ValueError(
             f"weight must be invertible; got log |det W| of absolute value {float(log_det.abs())}; "
             "start near the identity, and raise the penalty if training made it so"
@@ -175,7 +176,7 @@ class SelfNormalizingFlow(Flow):
         layers: Sequence[Layer],
         features: int,
         penalty: float = 10.0,
-        source: Density | None = None,
+        source: Source | None = None,
     ) -> None:
         super().__init__(layers, features, source)
         if not 0.0 <= penalty < float("inf"):
@@ -190,54 +191,55 @@ class SelfNormalizingFlow(Flow):
             )
         self.penalty = penalty
 
-    def loss(self, x: Tensor) -> Tensor:
+    def loss(
+        self, batch: Tensor, *, context: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
         """Return the training loss of a batch (B, features), shape (); see the class.
 
         Raises:
-            ValueError: `x` is empty, not finite or of another width.
+            ValueError: the batch is empty, not finite or of another width.
         """
-        if validate.batch("x", x).ndim != 2 or x.shape[1] != self.features:
-            raise ValueError(
-                f"x must have shape (B, {self.features}); got {tuple(x.shape)}; "
-                "flatten each datum to one row"
-            )
-        total = x.new_zeros(())
-        for layer in reversed(self.layers):
-            if isinstance(layer, SelfNormal):
-                if self.penalty > 0.0:
-                    total = total + self.penalty * layer.reconstruction(x)
-                x, stand_in = layer.surrogate(x)
-                total = total + stand_in
-            elif isinstance(layer, Layer):
-                x, log_det = layer.inverse(x)
-                total = total + log_det.mean()
-        return total - self.source().log_prob(x).mean()
+        # In the precision of the weights: mixed precision would cast W one way and not the other,
+        # and a surrogate gradient is only as good as R W = I.
+        with torch.autocast(batch.device.type, enabled=False):
+            x = validate.batch("batch", batch, self.event_shape)
+            total = x.new_zeros(())
+            for step in bind(self.layers, context)[::-1]:
+                if isinstance(step, SelfNormal):
+                    if self.penalty > 0.0:
+                        total = total + self.penalty * step.reconstruction(x)
+                    x, stand_in = step.surrogate(x)
+                    total = total + stand_in
+                else:
+                    x, log_det = step.pull(x, generator)
+                    total = total + log_det.mean()
+            return total - log_density(self.source, x).mean()
 
+    @torch.no_grad()
     def sample(
         self,
         n: int,
-        generator: Generator | None = None,
+        *,
         context: Tensor | None = None,
+        generator: Generator | None = None,
         exact: bool = True,
     ) -> Tensor:
         """Draw `n` samples, (n, features).
 
         Arguments:
             n: how many.
+            context: one row for each sample, if some layer takes one.
             generator: source of randomness.
-            context: must be left out; the layers take none.
             exact: solve with W, so that samples follow `log_prob`; otherwise apply R, which is
                 faster and follows another law wherever R is not the inverse.
         """
         if exact:
-            return super().sample(n, generator, context)
+            return super().sample(n, context=context, generator=generator)
         self.reconstruction_error()  # warns
-        x = self.source().sample(validate.positive_count("n", n), generator=generator)
-        for layer in self.layers:
-            if isinstance(layer, SelfNormal):
-                x = layer.approximate(x)
-            elif isinstance(layer, Layer):
-                x = layer.transform(x)[0]
+        x = draw(self.source, validate.positive_count("n", n), generator)
+        for step in bind(self.layers, context):
+            exactly = not isinstance(step, SelfNormal)
+            x = step.push(x, generator)[0] if exactly else step.approximate(x)
         return x
 
     def reconstruction_error(self) -> float:

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
-from gentoolkit.core import validate
+from gentoolkit.core import Composite, validate
 from gentoolkit.flows.condition import at_least_two, rows
-from gentoolkit.flows.layer import Layer
+from gentoolkit.flows.layer import Layer, bind
 from gentoolkit.flows.linear import Permute
 
 
-class Part(Layer):
+class Split(Layer):
     """Layers that see the first `width` coordinates only; the others pass unchanged.
 
     Seen from the data, the others leave early: they are Gaussian noise from here on.
@@ -33,29 +33,27 @@ class Part(Layer):
                 f"some coordinates must leave; got width {width} of {features} features; "
                 "pass a smaller width, or use the layers as they are"
             )
+        if not layers:
+            raise ValueError("a split needs a layer or more; got none; leave it out instead")
         self.features, self.width = features, width
         self.layers = nn.ModuleList(layers)
+        self.context = max(layer.context for layer in layers)
         self.estimated = any(layer.estimated for layer in layers)
 
-    def _layers(self) -> list[Layer]:
-        return [layer for layer in self.layers if isinstance(layer, Layer)]
-
-    def transform(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def transform(
+        self, x: Tensor, context: Tensor | None = None, generator: Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return y and the log-determinant of the part that stays, (B,)."""
         stay, leave = rows(x, self.features).tensor_split([self.width], 1)
-        log_det = x.new_zeros(x.shape[0])
-        for layer in self._layers():
-            stay, more = layer.transform(stay, context)
-            log_det = log_det + more
+        stay, log_det = Composite(bind(self.layers, context)).push(stay, generator)
         return torch.cat([stay, leave], 1), log_det
 
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(
+        self, y: Tensor, context: Tensor | None = None, generator: Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return x and the same log-determinant, (B,)."""
         stay, leave = rows(y, self.features).tensor_split([self.width], 1)
-        log_det = y.new_zeros(y.shape[0])
-        for layer in reversed(self._layers()):
-            stay, more = layer.inverse(stay, context)
-            log_det = log_det + more
+        stay, log_det = Composite(bind(self.layers, context)).pull(stay, generator)
         return torch.cat([stay, leave], 1), log_det
 
 
@@ -92,7 +90,7 @@ def multi_scale(scales: Sequence[Sequence[Layer]], features: int) -> list[Layer]
     """
     widths = scale_widths(features, len(scales))
     parts = [
-        Part(layers, features, width)
+        Split(layers, features, width)
         for layers, width in zip(scales[:-1], widths[:-1], strict=True)
     ]
     return [*parts, *scales[-1]]

@@ -28,12 +28,12 @@ class GaussianTwist(Layer):
             raise ValueError(f"angle must be finite; got {angle}; 4.0 is a strong twist")
         self.angle = float(angle)
 
-    def transform(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Twist by `angle`: `y` and `log N(x) - log N(y)`, (B,)."""
         y = self._turned(x, self.angle)
         return y, 0.5 * (y[:, :2].square() - x[:, :2].square()).sum(1)
 
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Twist back; the turn keeps the radius, so the angle is the same."""
         x = self._turned(y, -self.angle)
         return x, 0.5 * (y[:, :2].square() - x[:, :2].square()).sum(1)

@@ -1,18 +1,16 @@
-"""What the Jacobian determinant must be: the best likelihood, and how far a flow is from it.
+"""What the Jacobian determinant must be: the best likelihood of linear flows.
 
 Signs: a flow's log-determinants belong to the map that samples. Here `J = dz/dx` is the Jacobian
 of the map that scores, x -> z, and `log |det J|` is minus their sum.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, e, log, pi
+from math import e, log, pi
 
 import torch
 from torch import Tensor
 
 from gentoolkit.core import validate
-from gentoolkit.flows.layer import Flow
 
 
 def _square(name: str, matrix: Tensor) -> Tensor:
@@ -130,14 +128,6 @@ def whitening(covariance: Tensor, rotation: Tensor | None = None) -> Tensor:
     return rotation @ root
 
 
-def cholesky_whitening(covariance: Tensor) -> Tensor:
-    """Return the optimal linear flow that is triangular: `W = L^-1` with `S = L L'`, (D, D)."""
-    _spectrum(covariance)
-    lower = torch.linalg.cholesky(covariance)
-    eye = torch.eye(lower.shape[0], dtype=lower.dtype, device=lower.device)
-    return torch.linalg.solve_triangular(lower, eye, upper=False)
-
-
 def linear_loss(weight: Tensor, covariance: Tensor) -> Tensor:
     """Return the population loss of the flow z = W x on data with second moments S, shape ().
 
@@ -163,105 +153,3 @@ def linear_loss(weight: Tensor, covariance: Tensor) -> Tensor:
         )
     energy = torch.einsum("ij,jk,ik->", weight, covariance, weight)
     return 0.5 * energy + 0.5 * len(weight) * log(2.0 * pi) - log_det
-
-
-def isolated_entropy(covariances: Sequence[Tensor]) -> float:
-    """Return the least loss on N well separated points, each blurred by its own Gaussian.
-
-        H = log N + mean_n sum_i log(2 pi e l_i(S_n)) / 2
-
-    It depends on the local eigenvalues alone, whatever the network.
-
-    Arguments:
-        covariances: S_n of each point's noise, N matrices (D, D).
-    """
-    count = validate.positive_count("the number of covariances", len(covariances))
-    return log(count) + sum(gaussian_optimum(s).loss for s in covariances) / count
-
-
-def depth_for(condition: float, clamp: float) -> int:
-    """Return how many clamped couplings can reach a condition number by their diagonals alone.
-
-        smallest K with e^(2 c K) >= condition: each layer stretches one direction by at most
-        e^c and shrinks another by at most e^-c
-
-    Raises:
-        ValueError: `condition` is below one, or `clamp` is not positive.
-    """
-    validate.positive("clamp", clamp)
-    if not 1.0 <= condition < float("inf"):
-        raise ValueError(
-            f"condition must be at least 1; got {condition}; it is the largest over the smallest "
-            "singular value"
-        )
-    return ceil(log(condition) / (2.0 * clamp))
-
-
-@dataclass(frozen=True)
-class Volume:
-    """How a flow treats volume on given data; the entropy identity needs no knowledge of the flow.
-
-    Arguments:
-        energy: E|z|^2 / D, 1 at every stationary point of a flow whose scale is free.
-        loss: mean negative log-likelihood, in nats.
-        log_det: mean of log |det dz/dx|.
-        lipschitz: largest singular value of J = dz/dx over the points.
-        lipschitz_inverse: largest singular value of its inverse.
-        condition: largest ratio of singular values of J at one point.
-        inverse_error: largest error of x -> z -> x, in the precision of the data.
-        features: D.
-    """
-
-    energy: float
-    loss: float
-    log_det: float
-    lipschitz: float
-    lipschitz_inverse: float
-    condition: float
-    inverse_error: float
-    features: int
-
-    def entropy_gap(self, entropy: float) -> float:
-        """Return `E log|det J| - (H(N(0, I)) - H(p))`: zero at the optimum, in nats.
-
-        Arguments:
-            entropy: H(p) of the data's law.
-        """
-        return self.log_det - (0.5 * self.features * log(2.0 * pi * e) - entropy)
-
-
-def measure_volume(flow: Flow, x: Tensor) -> Volume:
-    """Measure what a flow does to volume on data.
-
-    Arguments:
-        flow: without context.
-        x: data, (B, D), in the precision in which the flow was trained: in float64 a failing
-            inverse hides.
-
-    Raises:
-        ValueError: `x` is empty, not finite or of another width.
-    """
-    with torch.no_grad():
-        loss = -float(flow.log_prob(x).mean())  # refuses bad data and estimated log-determinants
-    start = x.detach().requires_grad_()
-    with torch.enable_grad():
-        path = flow.chain().pull(start)
-        z = path.states[0]
-        sums = z.sum(0)
-        rows = [torch.autograd.grad(sums[i], start, retain_graph=True)[0] for i in range(len(sums))]
-    singular = torch.linalg.svdvals(torch.stack(rows, 1).double())  # (B, D)
-    z = z.detach()
-    with torch.no_grad():
-        back = z
-        for step in flow.chain().steps:
-            back = step.push(back)[0]
-    return Volume(
-        energy=float(z.square().mean()),
-        loss=loss,
-        log_det=-float(path.log_ratio.detach().sum(0).mean()),
-        lipschitz=float(singular.max()),
-        lipschitz_inverse=float(1.0 / singular.min()),
-        condition=float((singular[:, 0] / singular[:, -1]).max()),
-        inverse_error=float((back - x).abs().max()),
-        features=flow.features,
-    )

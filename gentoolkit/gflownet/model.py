@@ -77,10 +77,10 @@ class GFlowNet(nn.Module):
         self.log_z = nn.Parameter(torch.zeros(()))
         width = self.policy.context
         self.log_z_net = MLP(width, 1) if width else None
-        listed = isinstance(environment, Space) and not width
-        rewards = _listed(environment, log_reward) if listed else None
+        listed = environment if isinstance(environment, Space) and not width else None
+        rewards = None if listed is None else _listed(listed, log_reward)
         self.register_buffer("_rewards", rewards, persistent=False)
-        self._log_reward = None if listed else log_reward
+        self._log_reward = log_reward if listed is None else None
 
     @property
     def event_shape(self) -> Size:

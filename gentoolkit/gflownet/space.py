@@ -37,6 +37,12 @@ class Space(Environment):
     may_stop: Tensor
     depth: Tensor
     table: Tensor
+    _keys: Tensor
+    _place: Tensor
+    _strides: Tensor
+    _mask: Tensor
+    _next: Tensor
+    _back: Tensor
 
     def __init__(self, environment: Environment, *, limit: int = 1_000_000) -> None:
         super().__init__()

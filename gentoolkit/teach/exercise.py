@@ -153,9 +153,7 @@ class Exercise:
             if not isinstance(answer, tuple | list) or len(answer) != len(like):
                 raise _Failed(f"{len(like)} things are asked for: ({self.parts}).")
             return tuple(self._form(a, part) for a, part in zip(answer, like, strict=True))
-        wanted = (
-            f"a tensor of shape {tuple(like.shape)}" if isinstance(like, Tensor) else "a number"
-        )
+        form = f"a tensor of shape {tuple(like.shape)}" if isinstance(like, Tensor) else "a number"
         try:
             if isinstance(like, Tensor):
                 return torch.as_tensor(answer).detach().double()
@@ -163,7 +161,7 @@ class Exercise:
                 return float(answer)  # pyright: ignore[reportArgumentType]
         except (TypeError, ValueError, RuntimeError):
             pass
-        raise _Failed(f"{wanted} is asked for, and you gave {_kind(answer)}.")
+        raise _Failed(f"{form} is asked for, and you gave {_kind(answer)}.")
 
     def _chosen(self, answer: object) -> frozenset[str]:
         words = list(answer) if isinstance(answer, str | set | frozenset | list | tuple) else [""]
@@ -177,11 +175,12 @@ class Exercise:
     def _blame(self, given: tuple, cases: Sequence[tuple], truths: tuple) -> str:
         complaint = misfit(given, truths)
         start = self._start(given, truths) if not complaint else ""
+        close = self._atol if self.code else max(self._atol, 5e-4)  # a wrong value may be coarse
         for wrong, told in self.wrong.items():
             if isinstance(wrong, Like):
                 if not complaint and wrong.when(*given):
                     return start + told
-            elif _same(given, self._read(self.made(wrong), cases, truths), self._atol):
+            elif _same(given, self._read(self.made(wrong), cases, truths), close):
                 return start + told
         if complaint:
             return complaint

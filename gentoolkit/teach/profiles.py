@@ -107,8 +107,7 @@ def start(name: str, seed: int = 0) -> Profile:
         ValueError: if the lesson or the profile is unknown.
         ModuleNotFoundError: if a package of the `lab` extra is missing or too old.
     """
-    opened = lesson(name)
-    chosen = profile()
+    opened, chosen = lesson(name), profile()
     for module, distribution, oldest in _NEEDED:
         _require(module, distribution, oldest)
     torch.manual_seed(seed)

@@ -57,9 +57,10 @@ class _Posterior(nn.Module):
         super().__init__()
         self.event_shape = Size((validate.positive_count("features", features),))
         self.mean = nn.Parameter(torch.zeros(features))
-        # A target with parameters must not be trained towards q: a method is no submodule.
+        # What has parameters must not be trained towards q: in a tuple it is no submodule.
         trainable = isinstance(target, nn.Module) and any(True for _ in target.parameters())
-        self._target = target.log_prob if trainable else target
+        self._kept = (target,) if trainable else ()
+        self._target = None if trainable else target
 
     def law(self) -> Gaussian | MultivariateNormal:
         """Return q as a density over (D,)."""
@@ -123,12 +124,13 @@ class _Posterior(nn.Module):
         return self.chain(context).log_prob(validate.batch("batch", batch, self.event_shape))
 
     def _known(self) -> Target:
-        if self._target is None:
+        target = self._kept[0] if self._kept else self._target
+        if target is None:
             raise ValueError(
                 "draws of q are weighed by a target; got none; pass target=log_prob when q is "
                 "made, or train on draws of the target"
             )
-        return self._target
+        return target
 
 
 class MeanFieldGaussian(_Posterior):

@@ -36,6 +36,7 @@ def running_pipes(
     *,
     target: object,
     law: object,
+    leaks: object | None = None,
     particles: int = 80,
     start: int | None = None,
     widest: float | None = None,
@@ -54,6 +55,7 @@ def running_pipes(
         stop: (S,) flow into each drop, at least 0.
         target: (S,) the law that is wanted.
         law: (S,) the law of where paths end.
+        leaks: (S,) ``log inflow - log flow`` of each state; if None, states show the law instead.
         particles: how many run, each by the shares of what leaves a state.
         start: number of the state where the water comes in, marked by a ring; the source if None.
         widest: the flow that is drawn 13 pixels wide; the strongest one if None.
@@ -77,6 +79,8 @@ def running_pipes(
     at, dropped = running(pipes, taken)
     scale = _scale(water, widest)
     told = f"The law of where paths end is off by {apart_by(found, wanted):.3f}."
+    leak = None if leaks is None else as_array(leaks, "leaks of states", shape)
+    told += "" if leak is None else f" {_leak_words(pipes, leak)}"
     scene = Scene(
         len(at),
         alt=alt
@@ -89,7 +93,10 @@ def running_pipes(
         poster_frame=round(0.55 * (len(at) - 1)),
     )
     panel = _water_panel(scene, pipes, water, into, scale, title)
-    _cells(panel, pipes, found)
+    if leak is None:
+        _cells(panel, pipes, found)
+    else:
+        _leak_meter(panel, pipes, leak)
     if start is not None:
         panel.lines(_ring(pipes, first)[None], color=_RUNNER, width=2.0)
     panel.points(at, color=_RUNNER, size=5.0, alpha=0.8)

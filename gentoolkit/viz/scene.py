@@ -126,18 +126,14 @@ class Scene:
         columns: int | None = None,
         title: str = "",
         limits: Sequence[float] = (0.0, 1.0),
-        colormap: str = "greys",
-        weight: float = 1.0,
     ) -> Panel:
-        """Add a panel that shows N small images in a grid.
+        """Add a panel that shows N small images in a grid, as ink on white.
 
         Arguments:
             values: (N, H, W) or (frames, N, H, W) pixels, row 0 at the top.
             columns: images in a row; about the square root of N if None.
             title: shown above.
-            limits: pixel values of the two ends of the colour map.
-            colormap: one of ``colors.COLORMAPS``; ``greys`` shows ink on white.
-            weight: share of the width relative to the other panels.
+            limits: pixel values that are white and black.
 
         Returns:
             The panel; its cell (column c, row r from below) spans c..c+1 and r..r+1.
@@ -148,10 +144,8 @@ class Scene:
         pixels = as_array(values, "images", ("N", "H", "W"), frames=self.frames)
         count = pixels.shape[-3]
         wide = math.ceil(math.sqrt(count)) if columns is None else at_least(columns, "columns", 1)
-        panel = self.panel(
-            (0, wide), (0, math.ceil(count / wide)), title=title, axes=False, weight=weight
-        )
-        return panel.images(pixels, limits=limits, colormap=colormap)
+        panel = self.panel((0, wide), (0, math.ceil(count / wide)), title=title, axes=False)
+        return panel.images(pixels, limits=limits)
 
     @property
     def spec(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from PIL import Image
 from gentoolkit.viz import Scene, token_grid
 from gentoolkit.viz.colors import PUSH, TOKEN_WEAVE, rgb, table
 from gentoolkit.viz.page import SCENE
-from tests.viz.test_scene import ALT, every_kind
+from tests.viz.kinds import ALT, every_kind
 from tools.figures import POSTER_SCALE as SCALE
 from tools.figures import POSTER_WIDTHS, Painter
 

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 from gentoolkit import Chain, ess, log_z, standard_normal
 from gentoolkit.core import Gaussian
-from gentoolkit.flows import AffineCoupling, half
+from gentoolkit.flows import AffineCoupling, alternating_mask
 from gentoolkit.stochastic import (
     GeometricPath,
     Metropolis,
@@ -55,7 +55,8 @@ class Well:
 
 def couplings(n: int) -> list[AffineCoupling]:
     return [
-        AffineCoupling(2, half(2, t), (48, 48), activation=torch.nn.Tanh).float() for t in range(n)
+        AffineCoupling(2, alternating_mask(2, t), (48, 48), activation=torch.nn.Tanh).float()
+        for t in range(n)
     ]
 
 
@@ -79,7 +80,7 @@ def train(model: StochasticFlow, well: Well, seed: int) -> int:
     batches = (well.sample(BATCH, generator) for _ in count())
     steps = 0
     for record in fit(
-        model, batches, RATE, loss=lambda x: model.loss(x, generator), clip=10.0, progress=False
+        model, batches, RATE, clip=10.0, generator=generator, progress=False
     ):
         steps = record.step
         if process_time() - begun > SECONDS:

@@ -80,8 +80,8 @@ def learn(seed: int, step: float = STEP, steps: int = STEPS, n: int = FRESH) -> 
     optimizer = torch.optim.Adam(model.parameters(), RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, RATE / 20)
     batches = pairs.batches(BATCH, steps, generator)
-    for _ in fit(model, batches, optimizer=optimizer, progress=False):
-        schedule.step()
+    for _ in fit(model, batches, optimizer=optimizer, schedule=schedule, progress=False):
+        pass
     training, begun = process_time() - begun, process_time()
     with torch.no_grad():
         paths = model.chain().push(n, torch.Generator().manual_seed(1000 + seed))

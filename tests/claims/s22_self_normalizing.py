@@ -39,11 +39,11 @@ class Triangular(Layer):
     def _matrix(self) -> Tensor:
         return self.weight.triu() if self.upper else self.weight.tril()
 
-    def transform(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
         y = torch.linalg.solve_triangular(self._matrix(), (x - self.bias).T, upper=self.upper).T
         return y, self._log_det(x)
 
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         return y @ self._matrix().T + self.bias, self._log_det(y)
 
     def _log_det(self, x: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gentoolkit import Chain, FunctionKernel, Gaussian, sandwich, standard_normal
-from gentoolkit.flows import AffineCoupling, half
+from gentoolkit.flows import AffineCoupling, alternating_mask
 from gentoolkit.stochastic import (
     MALA,
     CorrectionMLP,
@@ -31,7 +31,9 @@ def path() -> GeometricPath:
 
 def couplings() -> Chain:
     torch.manual_seed(3)
-    return Chain(WIDE, [perturbed(AffineCoupling(2, half(2, t), (8,)), 0.2) for t in range(2)])
+    return Chain(
+        WIDE, [perturbed(AffineCoupling(2, alternating_mask(2, t), (8,)), 0.2) for t in range(2)]
+    )
 
 
 def noise_and_back() -> Chain:

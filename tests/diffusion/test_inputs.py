@@ -121,7 +121,8 @@ def test_coefficients_are_those_of_float64_after_a_cast():
 def test_a_loss_leaves_the_schedule_alone():
     """Catches a schedule that training pulls towards pure noise, where errors are small."""
     torch.manual_seed(0)
-    model = DDPM(TimeMLP(2, 2, (8,)), (2,), LearnedLogSnr(), 6)
+    schedule = LearnedLogSnr()
+    model = DDPM(TimeMLP(2, 2, (8,)), (2,), schedule, 6)
     names = {name for name, _ in model.named_parameters() if name.startswith("schedule.")}
     x = torch.randn(64, 2)
     assert names and set(dead_parameters(lambda: model.loss(x), model)) == names
@@ -129,7 +130,7 @@ def test_a_loss_leaves_the_schedule_alone():
     # It still reads the schedule as it is now, not as it was built.
     before = model.loss(x, generator=seeded())
     with torch.no_grad():
-        model.schedule.weight[0] += 3.0
+        schedule.weight[0] += 3.0
     assert not torch.equal(before, model.loss(x, generator=seeded()))
 
 
@@ -213,7 +214,7 @@ def test_a_corrector_without_a_score_does_nothing(kind):
     torch.testing.assert_close(one, EulerMaruyama().sample(model, x, times[:2], seeded()))
 
 
-@pytest.mark.parametrize("sampler", EVERY, ids=repr)
+@pytest.mark.parametrize("sampler", EVERY, ids=lambda s: type(s).__name__)
 @pytest.mark.parametrize(
     ("name", "kind"), [("data", PredictsData()), ("velocity", PredictsVelocity())]
 )

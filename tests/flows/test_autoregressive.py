@@ -181,7 +181,7 @@ def test_orders_alternate():
         (lambda: AffineAutoregressive(2).inverse(torch.zeros(3, 4)), ValueError, r"\(B, 2\)"),
         (lambda: AffineAutoregressive(2).transform(torch.zeros(3, 4)), ValueError, r"\(B, 2\)"),
         (
-            lambda: maf(2, context=2).log_prob(torch.zeros(3, 2), torch.zeros(3, 1)),
+            lambda: maf(2, context=2).log_prob(torch.zeros(3, 2), context=torch.zeros(3, 1)),
             ValueError,
             r"shape \(3, 2\)",
         ),

@@ -167,7 +167,7 @@ def test_a_chain_refuses_estimates_and_takes_the_exact_layer():
     with pytest.raises(ValueError, match="exact log-determinants"):
         continuous_flow(2, trace=Hutchinson()).log_prob(x)
     with pytest.raises(ValueError, match="exact log-determinants"):
-        continuous_flow(2, context=1, trace=Hutchinson()).log_prob(x, torch.zeros(5, 1))
+        continuous_flow(2, context=1, trace=Hutchinson()).log_prob(x, context=torch.zeros(5, 1))
     exact = Chain(standard_normal(2), [layer.exact()]).log_prob(x)
     same = ContinuousFlow(layer.velocity, ExactTrace())
     torch.testing.assert_close(exact, Chain(standard_normal(2), [same]).log_prob(x))

@@ -12,7 +12,7 @@ from gentoolkit.flows import (
     Inverted,
     Layer,
     SplineCoupling,
-    half,
+    alternating_mask,
     real_nvp,
     spline_flow,
 )
@@ -110,7 +110,9 @@ def test_float32(kind):
 def test_three_couplings_integrate_to_one(kind, context):
     """Catches a lost or doubled term of the density."""
     torch.manual_seed(0)
-    layers = [KINDS[kind](2, keep=half(2, t), hidden=(16,), context=context) for t in range(3)]
+    layers = [
+        KINDS[kind](2, keep=alternating_mask(2, t), hidden=(16,), context=context) for t in range(3)
+    ]
     # Any larger, and mass leaves the square or falls between its points.
     flow = Flow([perturbed(layer, 0.12) for layer in layers], 2)
     c = torch.randn(1, context) if context else None
@@ -131,7 +133,7 @@ def test_builders(build):
     """Catches halves that do not take turns, a width that is ignored, a parameter without use."""
     flow = perturbed(build(5, couplings=4, hidden=(8, 8), context=3))
     x, c = torch.randn(6, 5), torch.randn(6, 3)
-    assert dead_parameters(lambda: -flow.log_prob(x, c).mean(), flow) == []
+    assert dead_parameters(lambda: -flow.log_prob(x, context=c).mean(), flow) == []
     assert [layer.order[: layer.kept].tolist() for layer in flow.layers] == [
         [0, 1],
         [2, 3, 4],
@@ -206,7 +208,7 @@ def test_the_checks_see_a_wrong_sign():
         lambda: real_nvp(1),
         lambda: real_nvp(2, couplings=0),
         lambda: spline_flow(2, hidden=(0,)),
-        lambda: half(1),
+        lambda: alternating_mask(1),
     ],
 )
 def test_bad_building_is_refused(build):

@@ -41,8 +41,8 @@ def test_contexts_are_bound():
     assert q.batch_shape == (6,)
     x = torch.randn(4, 6, 3)
     for i in range(4):
-        torch.testing.assert_close(q.log_prob(x)[i], flow.log_prob(x[i], c))
-    torch.testing.assert_close(q.log_prob(x[0, 0]), flow.log_prob(x[0, :1].expand(6, 3), c))
+        torch.testing.assert_close(q.log_prob(x)[i], flow.log_prob(x[i], context=c))
+    torch.testing.assert_close(q.log_prob(x[0, 0]), flow.log_prob(x[0, :1].expand(6, 3), context=c))
     torch.manual_seed(5)
     draws = q.rsample((4,))
     torch.manual_seed(5)

@@ -51,10 +51,10 @@ class Recovered(Layer):
         self.recover = nn.Parameter(layer.recover.detach().clone())
         self.bias = layer.bias
 
-    def transform(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
         raise NotImplementedError
 
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         z = torch.linalg.solve(self.recover, y.T).T + self.bias
         return z, torch.linalg.slogdet(self.recover).logabsdet.expand(len(y))
 

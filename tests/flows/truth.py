@@ -35,8 +35,8 @@ def assert_exact(layer: Layer, x: Tensor, context: Tensor | None = None) -> None
         assert check, check
 
     def both_ways() -> Tensor:
-        y, there = layer.transform(x, context)
-        z, back = layer.inverse(x, context)
+        y, there = layer.push(x, context=context)
+        z, back = layer.pull(x, context=context)
         return (y.sin() + z.cos()).sum() + (there * back).sum()
 
     assert not list(layer.parameters()) or dead_parameters(both_ways, layer) == []
@@ -48,4 +48,4 @@ def integral(flow: Flow, reach: float, side: int, context: Tensor | None = None)
     grid = torch.cartesian_prod(line, line)
     rows = None if context is None else context.expand(len(grid), -1)
     with torch.no_grad():
-        return float(flow.log_prob(grid, rows).exp().sum() * (line[1] - line[0]) ** 2)
+        return float(flow.log_prob(grid, context=rows).exp().sum() * (line[1] - line[0]) ** 2)

@@ -14,8 +14,7 @@ from gentoolkit.gflownet import (
     WeightedEnergies,
 )
 from tests.flows.truth import perturbed
-from tests.gflownet.test_environments import EDGES
-from tests.gflownet.test_objectives import reward_of
+from tests.gflownet.worlds import EDGES, reward_of
 
 
 def model_of(environment, context=0):

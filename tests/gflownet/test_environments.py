@@ -16,15 +16,7 @@ from gentoolkit.gflownet import (
     masked_log_softmax,
 )
 from tests.gflownet.walks import paths_by_object
-
-EDGES = [("a", "b"), ("a", "c"), ("b", "d"), ("c", "d"), ("a", "d"), ("d", "e"), ("b", "e")]
-SPACES = {
-    "grid": lambda: Hypergrid(4, 2),
-    "cube": lambda: Hypergrid(3, 3),
-    "slots": lambda: Slots(3, 2),
-    "subsets": lambda: Subsets(4, least=1, most=3),
-    "graph": lambda: Graph(EDGES, stops=["d", "e", "b"]),
-}
+from tests.gflownet.worlds import EDGES, SPACES
 
 
 @pytest.mark.parametrize("name", SPACES)

@@ -24,22 +24,14 @@ from gentoolkit.gflownet import (
     solve_flows,
     uniform_pull,
 )
-from tests.gflownet.test_environments import SPACES
 from tests.gflownet.walks import law_by_paths
+from tests.gflownet.worlds import SPACES, random_pull
 
 
 def grid(floor, side=8, dims=2):
     """The hypergrid of the paper with its reward."""
     space = Space(Hypergrid(side, dims))
     return space, Corners(side, floor)(space.rows)
-
-
-def random_pull(space):
-    """Any law over the parents of each state."""
-    logits = torch.randn(space.size, space.moves)
-    mask = (space.parent >= 0) | (space.parent < 0).all(1, keepdim=True)
-    pull = logits.masked_fill(~mask, -torch.inf).softmax(1)
-    return torch.where(space.parent >= 0, pull, 0.0)
 
 
 @pytest.mark.parametrize(

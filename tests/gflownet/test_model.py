@@ -29,8 +29,7 @@ from gentoolkit.gflownet import (
 )
 from gentoolkit.train import fit
 from tests.flows.truth import perturbed
-from tests.gflownet.test_environments import EDGES
-from tests.gflownet.test_objectives import reward_of
+from tests.gflownet.worlds import EDGES, reward_of
 
 
 def small(objective=None, learn_pull=False, side=4):

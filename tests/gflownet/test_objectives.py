@@ -28,8 +28,7 @@ from gentoolkit.gflownet import (
     sub_trajectory_loss,
 )
 from tests.flows.truth import perturbed
-from tests.gflownet.test_environments import EDGES
-from tests.gflownet.test_exact import random_pull
+from tests.gflownet.worlds import EDGES, random_pull, reward_of
 
 OBJECTIVES = {
     "flow matching": FlowMatching(),
@@ -41,12 +40,6 @@ OBJECTIVES = {
     "long stretches": SubTrajectoryBalance(3.0),
     "log-variance": LogVariance(),
 }
-
-
-def reward_of(rows):
-    """A positive reward of any rows of small numbers."""
-    weight = torch.arange(1, rows.shape[1] + 1) * 0.7
-    return 0.2 + (rows * weight).sin().square().sum(1)
 
 
 def exact_model(space, reward=reward_of, pull=None, objective=None):

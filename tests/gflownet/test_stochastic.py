@@ -19,7 +19,7 @@ from gentoolkit.gflownet import (
     solve_flows,
 )
 from gentoolkit.train import fit
-from tests.gflownet.test_objectives import reward_of
+from tests.gflownet.worlds import reward_of
 
 
 def fork(slip):

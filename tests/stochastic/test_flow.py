@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gentoolkit import Bijection, Chain, FunctionKernel, Gaussian, Reversible, standard_normal
 from gentoolkit.core import checks
-from gentoolkit.flows import AffineCoupling, half
+from gentoolkit.flows import AffineCoupling, alternating_mask
 from gentoolkit.stochastic import (
     MALA,
     Langevin,
@@ -189,7 +189,7 @@ def test_truth_c_all_paths_of_a_finite_chain():
 def test_truth_d_a_last_metropolis_moves_particles_and_no_weight():
     """Catches a last move that is charged to the path; the histogram stands exactly still."""
     g = lopsided()
-    layers = [perturbed(AffineCoupling(2, half(2, 0), (8,)), 0.3), Langevin(g, 0.02)]
+    layers = [perturbed(AffineCoupling(2, alternating_mask(2, 0), (8,)), 0.3), Langevin(g, 0.02)]
     before = Chain(standard_normal(2), layers).push(200, torch.Generator().manual_seed(1))
     for move in (Metropolis(g, 0.4, moves=9), MALA(g, 0.1, moves=3)):
         after = Chain(standard_normal(2), [*layers, move]).push(
@@ -209,9 +209,9 @@ def mixed(pushed: float = 0.5) -> StochasticFlow:
     g = lopsided()
     torch.manual_seed(1)
     layers = [
-        AffineCoupling(2, half(2, 0), (8,)),
+        AffineCoupling(2, alternating_mask(2, 0), (8,)),
         TrainedLangevin(g, 0.02),
-        AffineCoupling(2, half(2, 1), (8,)),
+        AffineCoupling(2, alternating_mask(2, 1), (8,)),
         MALA(g, 0.05),
     ]
     return perturbed(StochasticFlow(standard_normal(2), layers, g, pushed), 0.3)
@@ -247,7 +247,7 @@ def test_every_loss_reaches_every_parameter(name):
 
 def test_a_flow_without_a_target_learns_from_data_alone():
     """Catches a pushed loss that asks a missing target."""
-    layers = [AffineCoupling(2, half(2, 0), (8,))]
+    layers = [AffineCoupling(2, alternating_mask(2, 0), (8,))]
     model = StochasticFlow(standard_normal(2), layers)
     assert model.loss(torch.randn(5, 2)).shape == ()
     with pytest.raises(ValueError, match="needs a target"):
@@ -276,7 +276,7 @@ def test_layers_must_meet():
     """Catches an error deep in a net: both shapes, and the layer, are named."""
     decoder, encoder = torch.nn.Linear(2, 3), torch.nn.Linear(3, 2)
     widen = VAELayer(lambda x: Gaussian(decoder(x), 0.5), lambda y: Gaussian(encoder(y), 0.7))
-    narrow = AffineCoupling(2, half(2, 0), (8,))
+    narrow = AffineCoupling(2, alternating_mask(2, 0), (8,))
     good = StochasticFlow(standard_normal(2), [narrow, widen])
     assert _meeting_shapes(good.chain()) == ((2,), (2,), (3,))
     with pytest.raises(ValueError, match=r"shape \('B', 3\) from layers\[0\].*layers\[1\], a Aff"):

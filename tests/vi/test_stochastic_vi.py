@@ -8,6 +8,7 @@ import torch
 
 from gentoolkit.core import elbo, log_z
 from gentoolkit.core.checks import dead_parameters, mean_is, mean_weight
+from gentoolkit.targets import GaussianMixture
 from gentoolkit.train import fit
 from gentoolkit.vi import FullGaussian, MeanFieldGaussian, gaussian_kl, score_function_loss
 
@@ -236,3 +237,19 @@ def test_bad_input_is_named(make):
         score_function_loss(torch.zeros(4), torch.zeros(4, 1))
     with pytest.raises(ValueError, match="gradient"):
         score_function_loss(torch.zeros(4), torch.zeros(4))
+
+
+@FAMILIES
+def test_a_target_follows_and_is_not_trained(make):
+    """Catches a target left on its device, and one with parameters that moves towards q."""
+    q = make(eight := GaussianMixture(torch.zeros(1, 3), torch.ones(1), torch.ones(1)))
+    q.to("meta")
+    assert eight.means.device.type == "meta"
+
+    class Learned(torch.nn.Linear):
+        def log_prob(self, z):
+            return self(z)[:, 0] - z.square().sum(1)
+
+    q = make(Learned(3, 1).double())
+    assert {name for name, _ in q.named_parameters()} == {n for n, _ in make().named_parameters()}
+    q.loss(8).backward()

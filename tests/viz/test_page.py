@@ -11,7 +11,7 @@ import pytest
 from gentoolkit.viz import Scene
 from gentoolkit.viz.output import mode
 from gentoolkit.viz.page import SCENE
-from tests.viz.test_scene import ALT, every_kind
+from tests.viz.kinds import ALT, every_kind
 
 
 def test_a_still_is_words_and_the_scene_of_which_a_build_takes_a_picture(monkeypatch):

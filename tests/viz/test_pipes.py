@@ -248,12 +248,9 @@ def test_the_ring_of_a_leak_spares_the_names():
     space = Space(Subsets(3))
     pipes = Pipes.levels(space.child)
     flows = solve_flows(space, torch.ones(space.size))
-    edges, leak = flows.edges()[None], np.arange(8.0)[None]
-    scene = learned_pipes(
-        pipes, along(space.child, edges), edges[..., -1], target=flows.target(),
-        law=flows.law()[None], leaks=leak, times=[0],
-    )  # fmt: skip
-    ring = read(scene, layers(scene, "lines")[-1]["xy"])[0, 0]
+    scene = water(flows, pipes, leaks=np.arange(8.0))
+    assert "State 7 leaks most: it takes in 7.00 nats too much." in scene.spec["notes"][0]
+    ring = read(scene, layers(scene, "lines")[-1]["xy"])[0]
     top = ring[:-1, 1].max() - pipes.graph.at[7, 1]
     names = [t for t in layers(scene, "text") if t["texts"][0] in pipes.graph.names]
     places = np.stack([read(scene, t["xy"]).ravel() for t in names])
@@ -280,6 +277,7 @@ def pair(**more: Any) -> Scene:
         (lambda: pair(stop=[1.0]), "the stop flow must have"),
         (lambda: pair(stop=[1.0, 0.0]), "stuck"),
         (lambda: pair(law=[0.5, 0.6]), "must sum to 1"),
+        (lambda: pair(leaks=[1.0]), "leaks of states must have"),
         (lambda: pair(particles=0), "particles must be"),
         (lambda: pair(flow=[0.0], stop=[1.0, 0.0]), "the widest flow must be"),
         (

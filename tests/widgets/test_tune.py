@@ -8,7 +8,7 @@ import pytest
 
 from gentoolkit.viz import Scene
 from gentoolkit.widgets import Knob, Tuned, tune
-from tests.widgets.test_widgets import Wire
+from tests.widgets.wire import Wire
 
 ALT = "One point lies in a square; two knobs say where it is."
 

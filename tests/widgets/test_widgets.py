@@ -11,6 +11,7 @@ import torch
 from gentoolkit.viz import Scene
 from gentoolkit.viz.page import SCENE, module
 from gentoolkit.widgets import LatentExplorer, Player, play
+from tests.widgets.wire import Wire
 
 ALT = "Points move from the left to the right of a square."
 
@@ -30,22 +31,6 @@ def decode(z):
 
 def explorer(**options):
     return LatentExplorer(decode, (-2, 2), image_shape=(3, 4), grid=5, **options)
-
-
-class Wire:
-    """Stands in for the comm and keeps what is sent."""
-
-    comm_id = "fake"
-    kernel = "any"
-
-    def __init__(self):
-        self.sent = []
-
-    def on_msg(self, callback):
-        """Nothing comes back on this wire."""
-
-    def send(self, data=None, metadata=None, buffers=None):
-        self.sent.append((data, buffers or []))
 
 
 WIDGETS = {"Player": lambda: Player(scene()), "LatentExplorer": explorer}

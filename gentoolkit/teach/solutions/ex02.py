@@ -119,12 +119,14 @@ def _highest_bound() -> Tensor:
 
 def _bounds(q: Tensor) -> str:
     """Enumerate all that one, two and four samples can be."""
+    if q.min() <= 0 or abs(q.sum() - 1) > 1e-6:
+        return f"your q sums to {q.sum():.4f}: "
     told = []
     for k in (1, 2, 4):
         drawn = torch.cartesian_prod(*[torch.arange(3)] * k).reshape(-1, k)
         chance = q[drawn].prod(1)
         log_mean = (torch.tensor(JOINT) / q)[drawn].mean(1).log()
-        told.append(f"L_{k} = {torch.where(chance > 0, chance * log_mean, 0.0).sum():.4f}")
+        told.append(f"L_{k} = {chance @ log_mean:.4f}")
     return f"{', '.join(told)}, log p(x) = {math.log(sum(JOINT)):.4f}: "
 
 
