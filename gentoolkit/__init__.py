@@ -36,34 +36,3 @@ from gentoolkit.core import (
 )
 
 __version__ = "0.1.0"
-
-__all__ = [
-    "Bernoulli",
-    "Bijection",
-    "Categorical",
-    "Chain",
-    "Composite",
-    "Density",
-    "Frozen",
-    "FunctionKernel",
-    "Gaussian",
-    "Kernel",
-    "Law",
-    "Model",
-    "Reversed",
-    "Reversible",
-    "Sandwich",
-    "Step",
-    "Trajectory",
-    "Unsupported",
-    "elbo",
-    "ess",
-    "log_variance",
-    "log_z",
-    "log_z_error",
-    "residuals",
-    "sandwich",
-    "standard_normal",
-    "trajectory_balance",
-    "variance_shares",
-]

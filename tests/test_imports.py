@@ -74,7 +74,7 @@ def breaches(house: str, names: set[str]) -> list[str]:
         if parts[0] == "gentoolkit":
             inner = parts[1] if len(parts) > 1 else ""
             # A bare `from gentoolkit import Chain` reaches the core's public names.
-            if inner in gentoolkit.__all__:
+            if inner in vars(gentoolkit.core) and inner not in MAY_IMPORT:
                 inner = "core"
             if inner not in allowed:
                 bad.append(name)

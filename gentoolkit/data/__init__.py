@@ -10,16 +10,3 @@ from gentoolkit.data.toys import (
     two_circles,
     two_moons,
 )
-
-__all__ = [
-    "TOYS",
-    "Digits",
-    "batches",
-    "checkerboard",
-    "digits",
-    "pinwheel",
-    "ring",
-    "spirals",
-    "two_circles",
-    "two_moons",
-]

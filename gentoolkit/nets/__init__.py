@@ -2,5 +2,3 @@
 
 from gentoolkit.nets.made import MADE
 from gentoolkit.nets.mlp import MLP, TimeEmbedding, TimeMLP
-
-__all__ = ["MADE", "MLP", "TimeEmbedding", "TimeMLP"]

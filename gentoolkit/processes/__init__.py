@@ -24,29 +24,3 @@ from gentoolkit.processes.rate_schedule import (
     RateSchedule,
 )
 from gentoolkit.processes.walk import Advance, Counted, State, walk
-
-__all__ = [
-    "AbsorbingRates",
-    "Advance",
-    "ConstantRate",
-    "Counted",
-    "DenseRates",
-    "JumpProcess",
-    "LinearRate",
-    "LogLinearRate",
-    "OrdinalRates",
-    "Process",
-    "RateMatrix",
-    "RateSchedule",
-    "Schedule",
-    "State",
-    "Time",
-    "UniformRates",
-    "VariancePreserving",
-    "even_log_snr",
-    "even_times",
-    "falling_times",
-    "karras_times",
-    "sub_grid",
-    "walk",
-]

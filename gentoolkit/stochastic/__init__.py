@@ -9,32 +9,3 @@ from gentoolkit.stochastic.learned import CorrectionMLP, MonteCarloDiffusion, Pa
 from gentoolkit.stochastic.metropolis import HMC, MALA, Metropolis, Metropolised
 from gentoolkit.stochastic.paths import GeometricPath, Path, Tempered, even_schedule
 from gentoolkit.stochastic.smc import ConstantESS, NextBeta, Particles, smc, systematic
-
-__all__ = [
-    "HMC",
-    "MALA",
-    "ConstantESS",
-    "CorrectionMLP",
-    "GeometricPath",
-    "Langevin",
-    "Leapfrog",
-    "Metropolis",
-    "Metropolised",
-    "MonteCarloDiffusion",
-    "NextBeta",
-    "Pairs",
-    "Particles",
-    "Path",
-    "Refresh",
-    "StochasticFlow",
-    "Tempered",
-    "TrainedLangevin",
-    "Transition",
-    "WithMomentum",
-    "annealed",
-    "even_schedule",
-    "increments",
-    "smc",
-    "systematic",
-    "value_and_score",
-]

@@ -2,5 +2,3 @@
 
 from gentoolkit.targets.landscapes import DoubleWell, Funnel
 from gentoolkit.targets.mixtures import GaussianMixture, eight_gaussians
-
-__all__ = ["DoubleWell", "Funnel", "GaussianMixture", "eight_gaussians"]

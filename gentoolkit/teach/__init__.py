@@ -6,22 +6,3 @@ from gentoolkit.teach.predict import Prediction, predict
 from gentoolkit.teach.profiles import PROFILES, Profile, device, profile, start
 from gentoolkit.teach.watch import Watched, watch
 from gentoolkit.teach.weights import load_weights
-
-__all__ = [
-    "LESSONS",
-    "PROFILES",
-    "Lesson",
-    "Prediction",
-    "Profile",
-    "Watched",
-    "check",
-    "course_map",
-    "device",
-    "hint",
-    "load_weights",
-    "predict",
-    "profile",
-    "solution",
-    "start",
-    "watch",
-]

@@ -27,31 +27,3 @@ from gentoolkit.vi.probit import (
 )
 from gentoolkit.vi.race import ProbitRace, probit_race
 from gentoolkit.vi.vae import VAE
-
-__all__ = [
-    "FullGaussian",
-    "GaussianMLP",
-    "GaussianNoise",
-    "HierarchicalVAE",
-    "MeanFieldGaussian",
-    "MixtureState",
-    "PPCA",
-    "ProbitMoments",
-    "ProbitRace",
-    "ProbitState",
-    "VAE",
-    "cavi_error",
-    "cavi_gaussian",
-    "cavi_mixture",
-    "cavi_probit",
-    "gaussian_kl",
-    "gibbs_error",
-    "gibbs_gaussian",
-    "gibbs_probit",
-    "mixture_evidence",
-    "probit_data",
-    "probit_moments",
-    "probit_race",
-    "reverse_fit",
-    "score_function_loss",
-]

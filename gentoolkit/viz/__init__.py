@@ -22,32 +22,3 @@ from gentoolkit.viz.pipes import Pipes, along, learned_pipes, path_account, runn
 from gentoolkit.viz.scene import Scene
 from gentoolkit.viz.tiles import strip, strip_rows, token_grid, token_rows
 from gentoolkit.viz.trajectory import trajectories
-
-__all__ = [
-    "NEUTRAL",
-    "PULL",
-    "PUSH",
-    "JumpLane",
-    "Lane",
-    "Panel",
-    "Pipes",
-    "Scene",
-    "StateGraph",
-    "along",
-    "flux_balance",
-    "follow",
-    "jump_landscape",
-    "jump_lanes",
-    "learned_pipes",
-    "mode",
-    "numbers_of",
-    "path_account",
-    "run_law",
-    "running_pipes",
-    "strip",
-    "strip_rows",
-    "there_and_back",
-    "token_grid",
-    "token_rows",
-    "trajectories",
-]

@@ -3,5 +3,3 @@
 from gentoolkit.widgets.explorer import LatentExplorer
 from gentoolkit.widgets.player import Player, play
 from gentoolkit.widgets.tune import Knob, Tuned, tune
-
-__all__ = ["Knob", "LatentExplorer", "Player", "Tuned", "play", "tune"]
