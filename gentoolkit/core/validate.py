@@ -167,3 +167,41 @@ def no_context(context: Tensor | None, name: str) -> None:
             f"{name} takes no context; got one of shape {tuple(context.shape)}; leave context "
             "out, or build a conditional model"
         )
+
+
+def context(name: str, context: Tensor | None, n: int, width: int) -> Tensor:
+    """Return `context` if it has one row of `width` numbers for each of `n` rows.
+
+    Raises:
+        ValueError: it is left out, or has another shape.
+    """
+    if context is None or context.shape != (n, width):
+        got = None if context is None else tuple(context.shape)
+        wants = f"shape ({n}, {width})" if width else "no context"
+        raise ValueError(
+            f"{name} takes {wants}; got {got}; pass one row of context for each row, or build it "
+            "with context=the width of yours"
+        )
+    return context
+
+
+def probability(name: str, value: float) -> float:
+    """Return `value` if it is in [0, 1].
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"{name} must be in [0, 1]; got {value}; it is a probability")
+    return value
+
+
+def at_least_zero(name: str, value: float) -> float:
+    """Return `value` if it is finite and not negative.
+
+    Raises:
+        ValueError: it is negative, NaN or infinite.
+    """
+    if not 0.0 <= value < float("inf"):
+        raise ValueError(f"{name} must be zero or positive, and finite; got {value}; try 0")
+    return value

@@ -7,7 +7,7 @@ from math import log
 import torch
 from torch import Generator, Size, Tensor, nn
 
-from gentoolkit.core import Bernoulli, Chain, Gaussian, Law, log_z, validate
+from gentoolkit.core import Bernoulli, Chain, Gaussian, Law, log_z, standard_normal, validate
 from gentoolkit.nets import MLP
 
 Likelihood = Callable[[Tensor], Law]
@@ -15,15 +15,11 @@ Likelihood = Callable[[Tensor], Law]
 
 
 class GaussianMLP(nn.Module):
-    """A network from a state to a Gaussian law, (B, in_features) -> law over (out_features,).
+    """An `MLP` from a state to a Gaussian law, (B, in_features) -> law over (out_features,).
 
         mean, log_std = net(x),   std = exp(log_std)     (a deviation, not a variance)
 
-    Arguments:
-        in_features: width of the state.
-        out_features: width of the law's event.
-        hidden: widths of the hidden layers.
-        activation: makes the nonlinearity between layers.
+    Arguments are those of `MLP`.
     """
 
     def __init__(
@@ -90,24 +86,18 @@ class LatentModel(nn.Module, ABC):
         Raises:
             TypeError: the law is neither Gaussian nor Bernoulli.
         """
-        match law := self.observe(z):
-            case Gaussian():
-                return law.mean
-            case Bernoulli():
-                return law.probs
-            case _:
-                raise TypeError(
-                    f"a picture needs a Gaussian or Bernoulli law; got {type(law).__name__}; "
-                    "sample it instead"
-                )
+        law = self.observe(z)
+        if isinstance(law, Gaussian):
+            return law.mean
+        if isinstance(law, Bernoulli):
+            return law.probs
+        raise TypeError(
+            f"a picture needs a Gaussian or Bernoulli law; got {type(law).__name__}; "
+            "sample it instead"
+        )
 
     def log_evidences(self, x: Tensor, k: int, *, generator: Generator | None = None) -> Tensor:
-        """Return the log-evidence of `k` pulled paths for each row of `x`, (K, B).
-
-        Arguments:
-            x: data, (B, features).
-            k: paths a datum.
-            generator: source of randomness.
+        """Return the log-evidence of `k` pulled paths for each row of `x` (B, features), (K, B).
 
         Raises:
             TypeError: `x` is not of the model's dtype.
@@ -143,7 +133,7 @@ class LatentModel(nn.Module, ABC):
         Arguments:
             batch: data, (B, features).
             samples: paths a datum: 1 for the ELBO, more for the importance-weighted bound.
-            context: None; these models have none.
+            context: None.
             generator: source of randomness.
         """
         if validate.positive_count("samples", samples) == 1:
@@ -157,6 +147,10 @@ class LatentModel(nn.Module, ABC):
     ) -> Tensor:
         """Draw `n` data, (n, features): for pixels, zeros and ones."""
         return self.chain(context).push(n, generator).states[-1]
+
+    def _prior(self, width: int) -> Gaussian:
+        like = next(self.parameters())
+        return standard_normal(width, dtype=like.dtype, device=like.device)
 
     def _rows(self, x: Tensor) -> Tensor:
         """Return `x` if it is finite, of shape (B, features) and of the dtype of the model."""

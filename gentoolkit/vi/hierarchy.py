@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Generator, Tensor, nn
 
-from gentoolkit.core import Bernoulli, Chain, FunctionKernel, Law, standard_normal, validate
+from gentoolkit.core import Bernoulli, Chain, FunctionKernel, Law, validate
 from gentoolkit.nets import MLP
 from gentoolkit.vi.conditional import GaussianMLP, LatentModel, Likelihood
 
@@ -72,11 +72,9 @@ class HierarchicalVAE(LatentModel):
     def chain(self, context: Tensor | None = None) -> Chain:
         """Return the chain z_T -> ... -> z_1 -> x."""
         validate.no_context(context, "HierarchicalVAE")
-        like = next(self.parameters())
-        prior = standard_normal(self.latents[-1], dtype=like.dtype, device=like.device)
         pushes = [self.observe, *list(self.decoders)[1:]]
         steps = [FunctionKernel(f, b) for f, b in zip(pushes, self.encoders, strict=True)]
-        return Chain(prior, steps[::-1])
+        return Chain(self._prior(self.latents[-1]), steps[::-1])
 
     def encode(self, x: Tensor, *, generator: Generator | None = None) -> tuple[Tensor, ...]:
         """Draw the latents of each row of `x`: z_1 (B, latents[0]), ..., z_T."""

@@ -23,8 +23,7 @@ class MixtureState:
     """The factorised posterior after a sweep, and its bound.
 
     Arguments:
-        means: of q(mu_k), (K,).
-        variances: of q(mu_k), (K,).
+        means, variances: of q(mu_k), (K,).
         responsibilities: q(c_i = k), rows sum to one, (n, K).
         elbo: lower bound of log p(x), shape ().
     """
@@ -59,9 +58,6 @@ def cavi_mixture(
         means: before the first sweep, (K,).
         prior_variance: of each mu_k.
         variances: before the first sweep, (K,); one if left out.
-
-    Yields:
-        A `MixtureState` after each sweep.
 
     Raises:
         ValueError: at the call, for an empty or non-finite input, a wrong shape, or a variance

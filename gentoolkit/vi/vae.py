@@ -7,15 +7,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Generator, Tensor, nn
 
-from gentoolkit.core import (
-    Bernoulli,
-    Chain,
-    FunctionKernel,
-    Gaussian,
-    Law,
-    standard_normal,
-    validate,
-)
+from gentoolkit.core import Bernoulli, Chain, FunctionKernel, Gaussian, Law, validate
 from gentoolkit.nets import MLP
 from gentoolkit.vi.conditional import GaussianMLP, LatentModel, Likelihood
 
@@ -71,9 +63,7 @@ class VAE(LatentModel):
     def chain(self, context: Tensor | None = None) -> Chain:
         """Return the chain z -> x."""
         validate.no_context(context, "VAE")
-        like = next(self.parameters())
-        prior = standard_normal(self.latent, dtype=like.dtype, device=like.device)
-        return Chain(prior, [FunctionKernel(self.observe, self.encoder)])
+        return Chain(self._prior(self.latent), [FunctionKernel(self.observe, self.encoder)])
 
     def elbo(
         self, batch: Tensor, *, context: Tensor | None = None, generator: Generator | None = None
