@@ -74,6 +74,28 @@ def event_shape(shape: int | Sequence[int]) -> torch.Size:
     return torch.Size([positive_count("event_shape", size) for size in sizes])
 
 
+def shapes(mend: str, **named: tuple[Tensor, str]) -> None:
+    """Raise unless the tensors have the sizes that are named, each name one number throughout.
+
+        shapes("one label per row", x=(x, "n D"), y=(y, "n"))
+
+    Raises:
+        ValueError: a tensor has another number of dimensions, or two sizes of one name differ.
+    """
+    sizes: dict[str, int] = {}
+    fits = all(
+        x.ndim == len(names.split())
+        and all(sizes.setdefault(n, k) == k for n, k in zip(names.split(), x.shape, strict=True))
+        for x, names in named.values()
+    )
+    if not fits:
+        wants = (", ".join(names.split()) for _, names in named.values())
+        raise ValueError(
+            f"{' and '.join(named)} must have shape {' and '.join(f'({w})' for w in wants)}; got "
+            f"{' and '.join(str(tuple(x.shape)) for x, _ in named.values())}; {mend}"
+        )
+
+
 def finite(x: Tensor) -> bool:
     """Whether no entry of `x` is NaN or infinite; whole numbers always are."""
     # Any NaN or infinity reaches the sum, and a sum is ten times cheaper than a full test; only a
@@ -147,13 +169,12 @@ def positive(name: str, value: Tensor | float) -> None:
         # One fused reduction: NaN fails every comparison, so it is caught too.
         low, high = torch.aminmax(value.detach())
         smallest, largest = float(low), float(high)
+        got, mend = f"values from {smallest} to {largest}", "for example log_std.exp()"
     else:
-        smallest = largest = float(value)
+        smallest = largest = got = float(value)
+        mend = "a number above zero"
     if not (smallest > 0.0 and largest < float("inf")):
-        raise ValueError(
-            f"{name} must be positive and finite; got values from {smallest} to {largest}; "
-            "pass a standard deviation, for example log_std.exp()"
-        )
+        raise ValueError(f"{name} must be positive and finite; got {got}; pass {mend}")
 
 
 def no_context(context: Tensor | None, name: str) -> None:
@@ -203,5 +224,5 @@ def at_least_zero(name: str, value: float) -> float:
         ValueError: it is negative, NaN or infinite.
     """
     if not 0.0 <= value < float("inf"):
-        raise ValueError(f"{name} must be zero or positive, and finite; got {value}; try 0")
+        raise ValueError(f"{name} must be zero or positive, and finite; got {value}; try 0.0")
     return value

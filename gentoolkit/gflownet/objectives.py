@@ -12,18 +12,18 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from gentoolkit.core import Trajectory, log_variance, residuals, trajectory_balance
+from gentoolkit.core import Trajectory, log_variance, residuals, trajectory_balance, validate
 
 
 @dataclass(frozen=True)
-class Account:
+class BalanceTerms:
     """What a model says of a batch of paths of at most T moves, the stop included.
 
     Arguments:
         log_push: (T, B), zero on padding.
         log_pull: (T, B), zero for the stop and on padding.
         log_flow: (T + 1, B), log F at the states; log R from the stop on.
-        alive: bool (T, B).
+        alive: bool (T, B), false on padding.
     """
 
     log_push: Tensor
@@ -41,11 +41,11 @@ class Account:
         return residuals(Trajectory((), ratio, self.log_flow[0]), self.log_flow)
 
 
-class Scorer(Protocol):
+class FlowModel(Protocol):
     """What an objective asks of a model; the paths are those of its kind."""
 
-    def account(self, paths: Any, /) -> Account:  # noqa: ANN401
-        """Score the paths."""
+    def balance_terms(self, paths: Any, /) -> BalanceTerms:  # noqa: ANN401
+        """Return the terms of balance along the paths."""
         ...
 
     def inflow(self, paths: Any, /) -> Tensor:  # noqa: ANN401
@@ -57,7 +57,7 @@ class Objective(ABC):
     """A loss of a model on a batch of paths, drawn from any law that reaches them all."""
 
     @abstractmethod
-    def __call__(self, model: Scorer, paths: Any) -> Tensor:  # noqa: ANN401
+    def __call__(self, model: FlowModel, paths: Any) -> Tensor:  # noqa: ANN401
         """Return the loss, shape ()."""
 
 
@@ -68,10 +68,10 @@ class TrajectoryBalance(Objective):
     Reference: Malkin et al. 2022 (arXiv 2201.13259).
     """
 
-    def __call__(self, model: Scorer, paths: Any) -> Tensor:  # noqa: ANN401
+    def __call__(self, model: FlowModel, paths: Any) -> Tensor:  # noqa: ANN401
         """Return the mean over paths, shape ()."""
-        account = model.account(paths)
-        return trajectory_balance(account.log_weight(), account.log_flow[0])
+        terms = model.balance_terms(paths)
+        return trajectory_balance(terms.log_weight(), terms.log_flow[0])
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ class LogVariance(Objective):
     Reference: Richter et al. 2020 (arXiv 2010.10436).
     """
 
-    def __call__(self, model: Scorer, paths: Any) -> Tensor:  # noqa: ANN401
+    def __call__(self, model: FlowModel, paths: Any) -> Tensor:  # noqa: ANN401
         """Return the variance, shape (); all paths must share one context."""
-        return log_variance(model.account(paths).log_weight())
+        return log_variance(model.balance_terms(paths).log_weight())
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,10 @@ class DetailedBalance(Objective):
     Reference: Bengio et al. 2021 (arXiv 2111.09266).
     """
 
-    def __call__(self, model: Scorer, paths: Any) -> Tensor:  # noqa: ANN401
+    def __call__(self, model: FlowModel, paths: Any) -> Tensor:  # noqa: ANN401
         """Return the mean over the moves of all paths, shape ()."""
-        account = model.account(paths)
-        return account.residuals().square().sum() / account.alive.sum()
+        terms = model.balance_terms(paths)
+        return terms.residuals().square().sum() / terms.alive.sum()
 
 
 @dataclass(frozen=True)
@@ -117,15 +117,12 @@ class SubTrajectoryBalance(Objective):
     decay: float = 0.9
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.decay < float("inf"):
-            raise ValueError(
-                f"decay must be positive and finite; got {self.decay}; 0.9 is a common choice"
-            )
+        validate.positive("decay", self.decay)
 
-    def __call__(self, model: Scorer, paths: Any) -> Tensor:  # noqa: ANN401
+    def __call__(self, model: FlowModel, paths: Any) -> Tensor:  # noqa: ANN401
         """Return the mean over paths, shape ()."""
-        account = model.account(paths)
-        return sub_trajectory_loss(account.residuals(), account.alive, self.decay).mean()
+        terms = model.balance_terms(paths)
+        return sub_trajectory_loss(terms.residuals(), terms.alive, self.decay).mean()
 
 
 def sub_trajectory_loss(residual: Tensor, alive: Tensor, decay: float) -> Tensor:
@@ -164,20 +161,17 @@ class FlowMatching(Objective):
     floor: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.floor < float("inf"):
-            raise ValueError(f"floor must be zero or positive; got {self.floor}; try 1e-3")
+        validate.at_least_zero("floor", self.floor)
 
-    def __call__(self, model: Scorer, paths: Any) -> Tensor:  # noqa: ANN401
+    def __call__(self, model: FlowModel, paths: Any) -> Tensor:  # noqa: ANN401
         """Return the mean over the states after the source and the stops, shape ()."""
-        account, inflow = model.account(paths), model.inflow(paths)
-        between = account.alive[1:]
-        gap = self._gap(inflow[1:], account.log_flow[1:-1])
-        last = account.alive.sum(0) - 1
-        at = last[None]
-        leaving = (account.log_flow[:-1] + account.log_push).gather(0, at)[0]
-        stop = self._gap(leaving, account.log_flow[-1])
-        squares = torch.where(between, gap, 0.0).square().sum() + stop.square().sum()
-        return squares / account.alive.sum()
+        terms, inflow = model.balance_terms(paths), model.inflow(paths)
+        gap = self._gap(inflow[1:], terms.log_flow[1:-1])
+        last = terms.alive.sum(0) - 1
+        leaving = (terms.log_flow[:-1] + terms.log_push).gather(0, last[None])[0]
+        stop = self._gap(leaving, terms.log_flow[-1])
+        squares = torch.where(terms.alive[1:], gap, 0.0).square().sum() + stop.square().sum()
+        return squares / terms.alive.sum()
 
     def _gap(self, entering: Tensor, leaving: Tensor) -> Tensor:
         if self.floor == 0.0:

@@ -1,7 +1,5 @@
 """A memory of paths: objectives of balance hold for paths of any law, old ones too."""
 
-from math import isfinite
-
 import torch
 from torch import Generator
 
@@ -24,11 +22,7 @@ class ReplayBuffer:
 
     def __init__(self, capacity: int, *, sharpness: float = 0.0) -> None:
         self.capacity = validate.positive_count("capacity", capacity)
-        if not (isfinite(sharpness) and sharpness >= 0):
-            raise ValueError(
-                f"sharpness must be zero or positive; got {sharpness}; zero draws all alike"
-            )
-        self.sharpness = sharpness
+        self.sharpness = validate.at_least_zero("sharpness", sharpness)
         self._room: Paths | None = None  # `capacity` paths, the oldest of which is overwritten
         self._added = 0
 

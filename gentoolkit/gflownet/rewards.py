@@ -31,12 +31,13 @@ def checked_reward(reward: Tensor) -> Tensor:
     return reward
 
 
-def checked_log_reward(log_reward: Tensor) -> Tensor:
-    """Return `log_reward` if it is finite throughout.
+def checked_log_reward(log_reward: Tensor, n: int) -> Tensor:
+    """Return `log_reward` if it is `n` finite numbers, (n,).
 
     Raises:
-        ValueError: an entry is NaN or infinite; `-inf` is a reward of zero and needs a floor.
+        ValueError: another shape; NaN or infinite; `-inf` is a reward of zero and needs a floor.
     """
+    validate.per_sample("log_reward", log_reward, n)
     if validate.readable(log_reward) and not validate.finite(log_reward):
         zeros = int((log_reward == -torch.inf).sum())
         nans, tops = int(torch.isnan(log_reward).sum()), int((log_reward == torch.inf).sum())

@@ -12,13 +12,9 @@ from gentoolkit.core import Gaussian, validate
 
 
 def _target(mean: Tensor, precision: Tensor) -> None:
-    size = validate.batch("mean", mean).shape[0]
+    validate.batch("mean", mean)
     validate.batch("precision", precision)
-    if mean.ndim != 1 or precision.shape != (size, size):
-        raise ValueError(
-            "mean and precision must have shape (D,) and (D, D); got "
-            f"{tuple(mean.shape)} and {tuple(precision.shape)}; pass one target"
-        )
+    validate.shapes("pass one target", mean=(mean, "D"), precision=(precision, "D D"))
     if not torch.allclose(precision, precision.T, rtol=1e-5, atol=1e-8):
         raise ValueError(
             "precision must be symmetric; got an asymmetry of "
@@ -62,9 +58,7 @@ def gaussian_kl(mean_q: Tensor, cov_q: Tensor, mean_p: Tensor, cov_p: Tensor) ->
         [tr(cov_p^-1 cov_q) - D + (mean_p - mean_q)' cov_p^-1 (mean_p - mean_q)
          + log det cov_p - log det cov_q] / 2
 
-    Arguments:
-        mean_q, mean_p: (D,).
-        cov_q, cov_p: covariances, (D, D).
+    Means are (D,), covariances (D, D).
 
     Raises:
         ValueError: shapes differ, or a covariance is not symmetric and positive definite.
@@ -144,13 +138,11 @@ def gibbs_gaussian(
 def _correlation(correlation: float, sweeps: Tensor) -> None:
     if not -1.0 < correlation < 1.0:
         raise ValueError(
-            f"correlation must lie strictly between -1 and 1; got {correlation}; at the ends the "
-            "target has no density"
+            f"correlation must lie strictly between -1 and 1; got {correlation}; "
+            "at the ends the target has no density"
         )
-    if bool((sweeps < 1).any()):
-        raise ValueError(
-            f"sweeps must be at least 1; got {float(sweeps.min())}; count from the first sweep"
-        )
+    if (fewest := float(sweeps.min())) < 1:
+        raise ValueError(f"sweeps must be at least 1; got {fewest}; count from the first sweep")
 
 
 def cavi_error(correlation: float, sweeps: Tensor) -> Tensor:

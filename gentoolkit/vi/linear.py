@@ -38,11 +38,7 @@ class PPCA(nn.Module):
         super().__init__()
         validate.batch("mean", mean)
         validate.batch("weight", weight)
-        if mean.ndim != 1 or weight.shape[:-1] != mean.shape:
-            raise ValueError(
-                "mean and weight must have shape (D,) and (D, d); got "
-                f"{tuple(mean.shape)} and {tuple(weight.shape)}; transpose the weight?"
-            )
+        validate.shapes("transpose the weight?", mean=(mean, "D"), weight=(weight, "D d"))
         validate.positive("variance", variance)
         self.event_shape = mean.shape
         self.mean, self.weight = nn.Parameter(mean.detach()), nn.Parameter(weight.detach())

@@ -29,11 +29,7 @@ def score_function_loss(log_w: Tensor, log_q: Tensor) -> Tensor:
 
     Reference: Williams 1992; Mnih and Rezende 2016 (arXiv 1602.06725) for the baseline.
     """
-    if log_w.shape != log_q.shape or log_w.ndim != 1:
-        raise ValueError(
-            "log_w and log_q must have the same shape (n,); got "
-            f"{tuple(log_w.shape)} and {tuple(log_q.shape)}; one number per draw"
-        )
+    validate.shapes("one number per draw", log_w=(log_w, "n"), log_q=(log_q, "n"))
     n = log_w.shape[0]
     if n < 2:
         raise ValueError(f"the baseline needs two samples or more; got {n}; draw more")

@@ -34,14 +34,6 @@ class MixtureState:
     elbo: Tensor
 
 
-def _line(name: str, x: Tensor) -> Tensor:
-    if validate.batch(name, x).ndim != 1:
-        raise ValueError(
-            f"{name} must have shape (n,); got {tuple(x.shape)}; this mixture lives on the line"
-        )
-    return x
-
-
 def cavi_mixture(
     x: Tensor, means: Tensor, prior_variance: float, variances: Tensor | None = None
 ) -> Iterator[MixtureState]:
@@ -65,15 +57,12 @@ def cavi_mixture(
 
     Reference: Blei, Kucukelbir, McAuliffe 2017 (arXiv 1601.00670), section 3.
     """
-    _line("x", x)
-    _line("means", means)
+    validate.batch("x", x)
+    validate.batch("means", means)
     validate.positive("prior_variance", prior_variance)
     variances = torch.ones_like(means) if variances is None else variances
-    if _line("variances", variances).shape != means.shape:
-        raise ValueError(
-            f"variances must have the shape of means, {tuple(means.shape)}; got "
-            f"{tuple(variances.shape)}; one number per component"
-        )
+    mend = "this mixture lives on the line"
+    validate.shapes(mend, x=(x, "n"), means=(means, "K"), variances=(variances, "K"))
     validate.positive("variances", variances)
     return _cavi(x, means, variances, prior_variance)
 
@@ -108,15 +97,12 @@ def mixture_evidence(x: Tensor, components: int, prior_variance: float) -> Tenso
 
         p(x) = K^-n sum_c prod_k N(x of cluster k; 0, I + prior_variance 1 1')
 
-    Arguments:
-        x: data, (n,); small n only.
-        components: K.
-        prior_variance: of each mu_k.
-
     Raises:
-        ValueError: there are more than 2^20 labellings, or a wrong shape or range.
+        ValueError: there are more than 2^20 labellings of the data x (n,) by K components, or a
+            wrong shape or range.
     """
-    n = len(_line("x", x))
+    validate.shapes("this mixture lives on the line", x=(validate.batch("x", x), "n"))
+    n = len(x)
     validate.positive_count("components", components)
     validate.positive("prior_variance", prior_variance)
     labellings = components**n

@@ -45,11 +45,7 @@ class ProbitMoments:
 def _regression(x: Tensor, y: Tensor, prior_variance: float) -> None:
     validate.batch("x", x)
     validate.batch("y", y)
-    if x.ndim != 2 or y.shape != x.shape[:1]:
-        raise ValueError(
-            "x and y must have shape (n, D) and (n,); got "
-            f"{tuple(x.shape)} and {tuple(y.shape)}; one label per row"
-        )
+    validate.shapes("one label per row", x=(x, "n D"), y=(y, "n"))
     if not bool((y.abs() == 1).all()):
         raise ValueError(
             f"labels must be -1 or +1; got values from {float(y.min())} to {float(y.max())}; "
@@ -63,13 +59,8 @@ def probit_data(
 ) -> tuple[Tensor, Tensor]:
     """Simulate `n` rows of a regression with an intercept and standard normal inputs.
 
-    Arguments:
-        n: number of rows.
-        coefficients: intercept first, (D,).
-        generator: source of randomness.
-
-    Returns:
-        x (n, D) with a first column of ones, and labels y (n,) in {-1, +1}.
+    From coefficients (D,), the intercept first: x (n, D), whose first column is one, and labels
+    y (n,) in {-1, +1}.
     """
     validate.positive_count("n", n)
     size = validate.batch("coefficients", coefficients).shape[0]
@@ -246,8 +237,8 @@ class ProbitRace:
         cavi: root-mean-square error of the mean over coefficients, in posterior deviations.
         gibbs: the same for the second half of the draws, root mean square over the chains too.
         cavi_sd: deviations of q(b) over the exact ones, one a coefficient.
-        gibbs_sd: deviations of the second half of the draws over the exact ones: rows as
-            `budgets`, the mean over chains; NaN where half the budget is one draw.
+        gibbs_sd: the same of the second half of the draws, a row for each budget: the mean over
+            chains; NaN where half the budget is one draw.
     """
 
     budgets: tuple[int, ...]

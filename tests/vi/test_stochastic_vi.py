@@ -197,7 +197,7 @@ def test_bad_input_is_named():
         mean_field(lambda z: z[:, 0] * float("nan")).score_loss(4)
     with pytest.raises(ValueError, match="no context"):
         q.sample(4, context=torch.zeros(4, 1))
-    with pytest.raises(ValueError, match="same shape"):
+    with pytest.raises(ValueError, match="must have shape"):
         score_function_loss(torch.zeros(4), torch.zeros(4, 1))
     with pytest.raises(ValueError, match="gradient"):
         score_function_loss(torch.zeros(4), torch.zeros(4))
