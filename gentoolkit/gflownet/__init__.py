@@ -1,4 +1,8 @@
-"""GFlowNets: objects built move by move, in proportion to a reward."""
+"""GFlowNets: objects built move by move, in proportion to a reward.
+
+Reference, where no other is given: Bengio et al. 2021, flow matching and the hypergrid (arXiv
+2106.04399), and the foundations (arXiv 2111.09266).
+"""
 
 from gentoolkit.gflownet.build import Build, Finish
 from gentoolkit.gflownet.continuous import GaussianFlowNet

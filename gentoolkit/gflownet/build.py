@@ -21,7 +21,6 @@ class Build(Step):
 
     Arguments:
         policy: from states and contexts to what the model says of them.
-        space: the listed space.
         time: number t of the move, from 0.
         context: (B, K), one row for each path, or None.
     """

@@ -1,9 +1,4 @@
-"""Continuous moves: sums become densities, and the same balance holds along the path.
-
-    log_weight = log R(x_T) + sum_t log b(x_{t-1} | x_t) - sum_t log f(x_t | x_{t-1}) - log source
-
-A path is a chain of Gaussian kernels from a fixed point; the pull is a Brownian bridge to it.
-"""
+"""Continuous moves: sums become densities, and the same balance holds along the path."""
 
 from collections.abc import Callable, Sequence
 
@@ -21,6 +16,8 @@ class GaussianFlowNet(nn.Module):
         push:  x_0 = 0,   x_{t+1} ~ N(x_t + drift_t(x_t), std_t(x_t)^2)
         pull:  x_t ~ N(x_{t+1} t / (t+1), spread^2 t / (T (t+1)))      a bridge to the origin
 
+        log_weight = log R(x_T) + sum_t log pull - sum_t log push
+
     The first move is the source of the chain: every path comes back to the origin by itself.
 
     Arguments:
@@ -28,11 +25,7 @@ class GaussianFlowNet(nn.Module):
         features: number D of dimensions.
         moves: number T of moves, two or more.
         spread: deviation of the uncontrolled walk after all moves.
-        hidden: widths of the hidden layers.
         objective: trajectory balance if left out.
-
-    Raises:
-        ValueError: a size is out of range.
 
     Reference: Lahlou et al. 2023 (arXiv 2301.12594).
 
@@ -106,11 +99,7 @@ class GaussianFlowNet(nn.Module):
         return BalanceTerms(log_push, torch.zeros_like(log_push), flow, alive)
 
     def inflow(self, paths: Tensor) -> Tensor:
-        """Refuse: the flow into a point is an integral over all that may come before.
-
-        Raises:
-            Unsupported: always; balance the moves instead, by another objective.
-        """
+        """Raise Unsupported: the flow into a point is an integral over all that may come before."""
         raise Unsupported(
             "the flow into a point is an integral; got FlowMatching on continuous moves; use "
             "DetailedBalance, SubTrajectoryBalance, TrajectoryBalance or LogVariance"

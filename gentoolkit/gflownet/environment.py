@@ -85,11 +85,7 @@ def masked_log_softmax(logits: Tensor, mask: Tensor) -> Tensor:
 
 
 def refuse_stuck(mask: Tensor, states: Tensor | None = None) -> None:
-    """Raise if some row of `mask` (B, A) allows nothing, and name the row or its state.
-
-    Raises:
-        ValueError: a row allows nothing.
-    """
+    """Raise ValueError if some row of `mask` (B, A) allows nothing; name the row or its state."""
     allows = mask.any(-1)
     if validate.readable(allows) and not bool(allows.all()):
         row = int((~allows).nonzero()[0])

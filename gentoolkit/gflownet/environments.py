@@ -29,8 +29,6 @@ class Hypergrid(_Counts):
         side: values of a coordinate, two or more.
         dims: number of coordinates.
 
-    Reference: Bengio et al. 2021 (arXiv 2106.04399).
-
     >>> grid = Hypergrid(side=4, dims=2)
     >>> grid.step(grid.start(1), torch.tensor([1]))
     tensor([[0, 1]])

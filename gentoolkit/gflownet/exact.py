@@ -31,7 +31,6 @@ def flow_sweep(space: Space, reward: Tensor, pull: Tensor) -> Tensor:
     """Return the flow through every state, in the shape of `reward`, in one sweep.
 
     Arguments:
-        space: the listed states.
         reward: (S,) or (S, C) for C rewards at once; zero where a state may not stop.
         pull: (S, moves), share of a state's flow that came by each move; any non-negative numbers.
     """
@@ -73,7 +72,6 @@ class Flows:
     """A flow on a listed space, with the two chains read off it.
 
     Arguments:
-        space: the listed states.
         reward: (S,), zero where a state may not stop.
         pull, flow, push: (S, moves), (S,) and (S, moves + 1).
         start: number of the state where paths begin.
@@ -95,10 +93,6 @@ class Flows:
         """Return the flow along every move and into the stop, (S, moves + 1)."""
         return self.flow[:, None] * self.push
 
-    def reach(self) -> Tensor:
-        """Return the probability that a path visits each state, (S,)."""
-        return reach(self.space, self.push, self.start)
-
     def law(self) -> Tensor:
         """Return the probability that a path ends in each state, (S,)."""
         return law(self.space, self.push, self.start)
@@ -114,14 +108,11 @@ def solve_flows(space: Space, reward: Tensor, pull: Tensor | None = None) -> Flo
         F(s) = R(s) + sum_m F(s_m) pull(s | s_m),   push(s_m | s) = F(s_m) pull(s | s_m) / F(s)
 
     Arguments:
-        space: the listed states.
         reward: (S,), positive where a state may stop; other entries are not read.
         pull: (S, moves), one probability a parent; uniform over the parents if left out.
 
     Raises:
         ValueError: a reward is not positive and finite, or `pull` is no law over the parents.
-
-    Reference: Bengio et al. 2021 (arXiv 2111.09266).
 
     >>> from gentoolkit.gflownet import Hypergrid
     >>> flows = solve_flows(Space(Hypergrid(2, 2)), torch.tensor([1.0, 2.0, 3.0, 4.0]))
@@ -140,8 +131,6 @@ def soft_values(space: Space, reward: Tensor) -> Flows:
 
     Every path counts the reward in full, so objects come out in proportion to
     `count_paths(x) R(x)`: right on a tree alone.
-
-    Reference: Bengio et al. 2021 (arXiv 2106.04399).
     """
     pull = (space.parent >= 0).to(reward.dtype)
     return carried(space, stopping_reward(space, reward), pull)

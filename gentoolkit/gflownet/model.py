@@ -57,8 +57,6 @@ class GFlowNet(nn.Module):
     Raises:
         ValueError: on a `Space`, some log-reward is not finite.
 
-    Reference: Bengio et al. 2021 (arXiv 2111.09266).
-
     >>> from gentoolkit.gflownet import Corners, Hypergrid, LogOf
     >>> _ = torch.manual_seed(0)
     >>> model = GFlowNet(Space(Hypergrid(8, 2)), LogOf(Corners(8)))
@@ -206,7 +204,6 @@ class GFlowNet(nn.Module):
             batch: paths, which hold their own contexts; or finished objects (B, D), to each of
                 which a path is drawn from the pull.
             context: (B, K) of objects, or None if the policy takes none.
-            generator: source of randomness.
 
         Raises:
             ValueError: a context beside that of the paths.
@@ -233,11 +230,7 @@ class GFlowNet(nn.Module):
         context: Tensor | None = None,
         generator: Generator | None = None,
     ) -> Paths:
-        """Draw `n` paths from the push, with a share `explore` in [0, 1] of uniform moves.
-
-        Raises:
-            ValueError: `explore` is not in [0, 1].
-        """
+        """Draw `n` paths from the push, with a share `explore` in [0, 1] of uniform moves."""
         validate.probability("explore", explore)
         space, device = self.environment, self.log_z.device
 
@@ -283,7 +276,6 @@ class GFlowNet(nn.Module):
 
         Raises:
             Unsupported: the environment is not a `Space`.
-            ValueError: the context does not fit.
         """
         space = self._space("the exact law")
         spread = None if context is None else context.expand(space.size, -1)
@@ -316,25 +308,19 @@ def rollouts(
     contexts: Contexts | None = None,
     generator: Generator | None = None,
 ) -> Iterator[Paths]:
-    """Yield `steps` batches of paths for `fit`, each from the policy as it is when asked for.
+    """Yield `steps` batches of `batch` paths for `fit`, each from the policy as it then is.
 
     Arguments:
-        model: draws the paths.
-        batch: paths in each.
-        steps: number of batches.
         explore: share of uniform moves.
         buffer: keeps what was drawn; as many old paths are then added to each new batch.
         contexts: law of the contexts, if the policy takes any.
-        generator: source of randomness.
     """
     for _ in range(steps):
         context = None if contexts is None else contexts.sample(batch, generator=generator)
         fresh = model.paths(batch, explore=explore, context=context, generator=generator)
-        if buffer is None:
-            yield fresh
-            continue
-        old = buffer.sample(batch, generator=generator) if len(buffer) else None
-        buffer.add(fresh)
+        old = buffer.sample(batch, generator=generator) if buffer else None  # none while empty
+        if buffer is not None:
+            buffer.add(fresh)
         yield fresh if old is None else join([fresh, old])
 
 

@@ -5,7 +5,7 @@ With the log-flows F along a path, `F_0 = Z` and `F_n = R(x)`, the imbalance of 
 trajectory balance their sum, sub-trajectory balance every partial sum.
 """
 
-from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -53,16 +53,12 @@ class FlowModel(Protocol):
         ...
 
 
-class Objective(ABC):
-    """A loss of a model on a batch of paths, drawn from any law that reaches them all."""
-
-    @abstractmethod
-    def __call__(self, model: FlowModel, paths: Any) -> Tensor:  # noqa: ANN401
-        """Return the loss, shape ()."""
+Objective = Callable[[FlowModel, Any], Tensor]
+"""A loss () of a model on a batch of paths, drawn from any law that reaches them all."""
 
 
 @dataclass(frozen=True)
-class TrajectoryBalance(Objective):
+class TrajectoryBalance:
     """The square of the imbalance of whole paths, `(log w - log Z)^2`.
 
     Reference: Malkin et al. 2022 (arXiv 2201.13259).
@@ -75,7 +71,7 @@ class TrajectoryBalance(Objective):
 
 
 @dataclass(frozen=True)
-class LogVariance(Objective):
+class LogVariance:
     """The variance of log w over the batch: trajectory balance without a log Z to learn.
 
     Reference: Richter et al. 2020 (arXiv 2010.10436).
@@ -87,11 +83,8 @@ class LogVariance(Objective):
 
 
 @dataclass(frozen=True)
-class DetailedBalance(Objective):
-    """The square of the imbalance of every move and of the stop.
-
-    Reference: Bengio et al. 2021 (arXiv 2111.09266).
-    """
+class DetailedBalance:
+    """The square of the imbalance of every move and of the stop."""
 
     def __call__(self, model: FlowModel, paths: Any) -> Tensor:  # noqa: ANN401
         """Return the mean over the moves of all paths, shape ()."""
@@ -100,16 +93,13 @@ class DetailedBalance(Objective):
 
 
 @dataclass(frozen=True)
-class SubTrajectoryBalance(Objective):
+class SubTrajectoryBalance:
     """The squares of the imbalance of all stretches of a path, short ones first.
 
         d_ij = sum of the residuals of steps i + 1 ... j
         loss = sum_{i<j} decay^(j-i) d_ij^2 / sum_{i<j} decay^(j-i)
 
-    A small decay leaves single moves (detailed balance), a large one whole paths.
-
-    Arguments:
-        decay: lambda, positive.
+    A small decay > 0 leaves single moves (detailed balance), a large one whole paths.
 
     Reference: Madan et al. 2022 (arXiv 2209.12782).
     """
@@ -122,31 +112,24 @@ class SubTrajectoryBalance(Objective):
     def __call__(self, model: FlowModel, paths: Any) -> Tensor:  # noqa: ANN401
         """Return the mean over paths, shape ()."""
         terms = model.balance_terms(paths)
-        return sub_trajectory_loss(terms.residuals(), terms.alive, self.decay).mean()
+        return self.per_path(terms.residuals(), terms.alive).mean()
 
-
-def sub_trajectory_loss(residual: Tensor, alive: Tensor, decay: float) -> Tensor:
-    """Return the weighted mean square of all partial sums of each path's residuals, (B,).
-
-    Arguments:
-        residual: (T, B), zero on padding.
-        alive: bool (T, B).
-        decay: weight of a stretch of k steps is `decay^k`.
-    """
-    total = residual.cumsum(0)
-    total = torch.cat([torch.zeros_like(total[:1]), total])  # (T + 1, B)
-    steps = torch.arange(len(total), device=total.device)
-    length = (steps[1:] - steps[:-1, None]).clamp_min(0)  # (from, to), zero if not ahead
-    # The longest stretch has weight one: a ratio of weights survives any decay and length.
-    power = (length - len(residual) * (decay > 1)).to(total.dtype)
-    weight = torch.where(length > 0, decay**power, 0.0)
-    weight = weight[:, :, None] * alive[None]  # (T, T, B)
-    square = (total[None, 1:] - total[:-1, None]).square()
-    return (weight * square).sum((0, 1)) / weight.sum((0, 1))
+    def per_path(self, residual: Tensor, alive: Tensor) -> Tensor:
+        """Return the loss of each path from its residuals (T, B), zero where not alive, (B,)."""
+        total = residual.cumsum(0)
+        total = torch.cat([torch.zeros_like(total[:1]), total])  # (T + 1, B)
+        steps = torch.arange(len(total), device=total.device)
+        length = (steps[1:] - steps[:-1, None]).clamp_min(0)  # (from, to), zero if not ahead
+        # The longest stretch has weight one: a ratio of weights survives any decay and length.
+        power = (length - len(residual) * (self.decay > 1)).to(total.dtype)
+        weight = torch.where(length > 0, self.decay**power, 0.0)
+        weight = weight[:, :, None] * alive[None]  # (T, T, B)
+        square = (total[None, 1:] - total[:-1, None]).square()
+        return (weight * square).sum((0, 1)) / weight.sum((0, 1))
 
 
 @dataclass(frozen=True)
-class FlowMatching(Objective):
+class FlowMatching:
     """The square of `log (inflow + floor) - log (outflow + floor)` at every state of the paths.
 
     The inflow of a state is a sum over its parents, so all of them are scored. What flows into a
@@ -154,8 +137,6 @@ class FlowMatching(Objective):
 
     Arguments:
         floor: added to both flows, so that tiny ones do not rule; zero asks for equal logs.
-
-    Reference: Bengio et al. 2021 (arXiv 2106.04399).
     """
 
     floor: float = 0.0

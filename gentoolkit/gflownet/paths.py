@@ -86,19 +86,25 @@ def join(batches: list[Paths]) -> Paths:
     """
     if not batches:
         raise ValueError("join needs a batch of paths; got none; draw some first")
+    refuse_mixed(batches)
     padded = [b.padded(max(len(b.moves) for b in batches)) for b in batches]
     contexts = [b.context for b in batches if b.context is not None]
-    if len(contexts) not in (0, len(batches)):
-        raise ValueError(
-            f"all paths must have a context or none; got {len(contexts)} of {len(batches)} "
-            "batches with one; draw them from one model"
-        )
     return Paths(
         torch.cat([b.states for b in padded], 1),
         torch.cat([b.moves for b in padded], 1),
         torch.cat([b.log_reward for b in batches]),
         torch.cat(contexts) if contexts else None,
     )
+
+
+def refuse_mixed(batches: list[Paths]) -> None:
+    """Raise ValueError if some batches have a context and others none."""
+    count = sum(b.context is not None for b in batches)
+    if count not in (0, len(batches)):
+        raise ValueError(
+            f"all paths must have a context or none; got {count} of {len(batches)} batches with "
+            "one; draw them from one model"
+        )
 
 
 def choose(probs: Tensor, generator: Generator | None = None) -> Tensor:

@@ -38,12 +38,8 @@ class Policy(nn.Module):
 
     Arguments:
         environment: its masks, and what it shows of a state.
-        hidden: widths of the shared trunk.
         context: width of the context, 0 if there is none.
         learn_pull: whether the pull is learned; uniform over the undoable moves if not.
-        activation: makes the nonlinearity between layers.
-
-    Reference: Bengio et al. 2021 (arXiv 2111.09266).
     """
 
     def __init__(
@@ -90,13 +86,7 @@ def _learned_pull(undoable: Tensor, logits: Tensor) -> Tensor:
 class TablePolicy(nn.Module):
     """A policy that looks everything up: exact flows, or one logit for each edge to be learned.
 
-    Arguments:
-        flows: where it starts.
-
-    Attributes:
-        push_logits: (S, moves + 1).
-        pull_logits: (S, moves).
-        log_flow: (S,).
+    It starts at `flows`; its tables are `push_logits`, `pull_logits` and `log_flow`.
     """
 
     def __init__(self, flows: Flows) -> None:
@@ -125,11 +115,6 @@ class NoisyPolicy(nn.Module):
     Arguments:
         policy: makes the choices.
         slip: probability in [0, 1].
-
-    Raises:
-        ValueError: `slip` is not a probability.
-
-    Reference: Bengio et al. 2021 (arXiv 2111.09266), stochastic environments.
     """
 
     def __init__(self, policy: Policy | TablePolicy, slip: float) -> None:

@@ -25,8 +25,6 @@ def restarted(space: Space, reward: Tensor, start: int) -> Flows:
     It is not the flow through `start` of the whole GFlowNet: parents outside the cone give nothing
     back, so the pull is uniform over those inside. Rows outside the cone hold zeros. The reward
     (S,) is positive where a state may stop.
-
-    Reference: Bengio et al. 2021 (arXiv 2111.09266), state-conditional flows.
     """
     inside = cones(space)[start]
     known = (space.parent >= 0) & inside[space.parent.clamp_min(0)] & inside[:, None]
@@ -50,8 +48,6 @@ def entropy(space: Space, reward: Tensor) -> Tensor:
         R' = -r log r,   r = R / c < 1,   H = F'(s_0) / F(s_0) + log F(s_0)
 
     The reward (S,) or (S, C) is positive where a state may stop; a column is one context.
-
-    Reference: Bengio et al. 2021 (arXiv 2111.09266), entropies.
     """
     reward = stopping_reward(space, reward)
     scaled = reward / (2.0 * reward.max())  # below one, so that the second reward is positive

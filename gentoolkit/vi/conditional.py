@@ -39,12 +39,9 @@ class GaussianMLP(nn.Module):
 
 
 class GaussianNoise(nn.Module):
-    """A likelihood for real data: the decoder's output with one learned noise level.
+    """A likelihood for real data: one learned noise level, which starts at `std`.
 
-        x ~ N(mean, exp(log_std)^2 I)
-
-    Arguments:
-        std: starting deviation.
+    x ~ N(mean, exp(log_std)^2 I)
     """
 
     def __init__(self, std: float = 1.0) -> None:
@@ -61,10 +58,6 @@ class LatentModel(nn.Module, ABC):
     """What autoencoders share: bounds from the log-evidence of pulled paths, and samples.
 
     A subclass writes `chain`, whose last step is from z_1 to the data, and `observe`.
-
-    Arguments:
-        features: width of a datum.
-        law: turns what a decoder gives (B, features) into the law of the data.
     """
 
     def __init__(self, features: int, law: Likelihood) -> None:
@@ -101,8 +94,7 @@ class LatentModel(nn.Module, ABC):
 
         Raises:
             TypeError: `x` is not of the model's dtype.
-            ValueError: `x` has another shape, is empty or not finite, or is not in the support of
-                the law (grey pixels for `Bernoulli`).
+            ValueError: `x` has another shape, is not finite, or is not in the support of the law.
         """
         rows = self._rows(x).repeat(validate.positive_count("k", k), 1)
         return self.chain().pull(rows, generator).log_evidence().reshape(k, len(x))
@@ -128,13 +120,9 @@ class LatentModel(nn.Module, ABC):
         context: Tensor | None = None,
         generator: Generator | None = None,
     ) -> Tensor:
-        """Return minus the mean bound of a batch, shape ().
+        """Return minus the mean bound of a batch (B, features), shape ().
 
-        Arguments:
-            batch: data, (B, features).
-            samples: paths a datum: 1 for the ELBO, more for the importance-weighted bound.
-            context: None.
-            generator: source of randomness.
+        One of the `samples` a datum gives the ELBO, more give the importance-weighted bound.
         """
         if validate.positive_count("samples", samples) == 1:
             return -self.elbo(batch, context=context, generator=generator).mean()

@@ -45,8 +45,6 @@ def reverse_fit(mean: Tensor, precision: Tensor) -> Gaussian:
     Arguments:
         mean: (D,), as that of the law returned, which has one row.
         precision: inverse covariance of the target p, (D, D).
-
-    Reference: Bishop 2006, section 10.1.2.
     """
     _target(mean, precision)
     return Gaussian(mean[None], precision.diagonal().rsqrt()[None])

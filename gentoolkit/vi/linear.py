@@ -1,8 +1,4 @@
-"""The linear VAE, probabilistic PCA: the VAE whose likelihood and posterior are known.
-
-z ~ N(0, I_d),   x = mean + weight z + noise,   noise ~ N(0, variance I_D)
-z | x ~ N(P^-1 weight' (x - mean) / variance, P^-1),   P = I + weight' weight / variance
-"""
+"""The linear VAE, probabilistic PCA: the VAE whose likelihood and posterior are known."""
 
 from math import log, pi
 from typing import Self
@@ -15,6 +11,9 @@ from gentoolkit.core import Chain, FunctionKernel, Gaussian, standard_normal, va
 
 class PPCA(nn.Module):
     """A linear Gaussian model with d latent and D observed numbers, with everything in closed form.
+
+        z ~ N(0, I_d),   x = mean + weight z + noise,   noise ~ N(0, variance I_D)
+        z | x ~ N(P^-1 weight' (x - mean) / variance, P^-1),   P = I + weight' weight / variance
 
     `PPCA.fit` finds the optimum at once; gradients of `loss` lead there too.
 

@@ -90,15 +90,10 @@ class MeanFieldGaussian(nn.Module):
             loss(n) = -mean [log target(z) - log q(z)],   z ~ q        KL(q || target) - log Z
             loss(z) = -mean log q(z),   z ~ target                     KL(target || q) + entropy
 
-        Arguments:
-            batch: how many draws of q to weigh by the target; or exact draws (B, D) of the target.
-            context: None.
-            generator: source of randomness.
+        The batch is how many draws of q to weigh by the target, or exact draws (B, D) of it.
 
         Raises:
             ValueError: draws of q are to be weighed, and there is no target.
-
-        Reference: Kingma and Welling 2013 (arXiv 1312.6114).
         """
         if isinstance(batch, Tensor):
             return -self.elbo(batch, context=context).mean()

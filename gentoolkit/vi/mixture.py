@@ -64,19 +64,17 @@ def cavi_mixture(
     mend = "this mixture lives on the line"
     validate.shapes(mend, x=(x, "n"), means=(means, "K"), variances=(variances, "K"))
     validate.positive("variances", variances)
-    return _cavi(x, means, variances, prior_variance)
 
+    def sweeps(means: Tensor, variances: Tensor) -> Iterator[MixtureState]:
+        while True:
+            scores = x[:, None] * means - 0.5 * (means.square() + variances)  # (n, K)
+            responsibilities = scores.softmax(-1)
+            variances = 1.0 / (1.0 / prior_variance + responsibilities.sum(0))
+            means = variances * (x @ responsibilities)
+            elbo = _elbo(x, means, variances, responsibilities, prior_variance)
+            yield MixtureState(means, variances, responsibilities, elbo)
 
-def _cavi(
-    x: Tensor, means: Tensor, variances: Tensor, prior_variance: float
-) -> Iterator[MixtureState]:
-    while True:
-        scores = x[:, None] * means - 0.5 * (means.square() + variances)  # (n, K)
-        responsibilities = scores.softmax(-1)
-        variances = 1.0 / (1.0 / prior_variance + responsibilities.sum(0))
-        means = variances * (x @ responsibilities)
-        elbo = _elbo(x, means, variances, responsibilities, prior_variance)
-        yield MixtureState(means, variances, responsibilities, elbo)
+    return sweeps(means, variances)
 
 
 def _elbo(

@@ -98,20 +98,19 @@ def cavi_probit(x: Tensor, y: Tensor, prior_variance: float) -> Iterator[ProbitS
     Reference: Girolami and Rogers 2006; Albert and Chib 1993 for the augmented model.
     """
     _regression(x, y, prior_variance)
-    return _cavi(x, y, prior_variance)
-
-
-def _cavi(x: Tensor, y: Tensor, prior_variance: float) -> Iterator[ProbitState]:
     covariance = _posterior_factor(x, prior_variance)
     # log det(I + prior_variance x'x) / 2, what q(b) = N(mean, V) pays for being narrower.
     narrowing = -0.5 * torch.logdet(covariance) + 0.5 * x.shape[1] * log(prior_variance)
-    mean = x.new_zeros(x.shape[1])
-    while True:
-        centre = x @ mean
-        mean = covariance @ (x.T @ (centre + y * _hazard(-y * centre)))
-        fit = log_ndtr(y * (x @ mean)).sum()
-        elbo = fit - 0.5 * mean.square().sum() / prior_variance - narrowing
-        yield ProbitState(mean, covariance, elbo)
+
+    def sweeps(mean: Tensor) -> Iterator[ProbitState]:
+        while True:
+            centre = x @ mean
+            mean = covariance @ (x.T @ (centre + y * _hazard(-y * centre)))
+            fit = log_ndtr(y * (x @ mean)).sum()
+            elbo = fit - 0.5 * mean.square().sum() / prior_variance - narrowing
+            yield ProbitState(mean, covariance, elbo)
+
+    return sweeps(x.new_zeros(x.shape[1]))
 
 
 def gibbs_probit(
@@ -129,27 +128,21 @@ def gibbs_probit(
 
     Yields:
         b after each sweep, (chains, D).
-
-    Reference: Albert and Chib 1993.
     """
     _regression(x, y, prior_variance)
     validate.positive_count("chains", chains)
-    return _gibbs(x, y, prior_variance, chains, generator)
-
-
-def _gibbs(
-    x: Tensor, y: Tensor, prior_variance: float, chains: int, generator: Generator | None
-) -> Iterator[Tensor]:
     covariance = _posterior_factor(x, prior_variance)
-    factor = torch.linalg.cholesky(covariance)
-    to_mean = x @ covariance  # (n, D)
+    factor, to_mean = torch.linalg.cholesky(covariance), x @ covariance  # (D, D), (n, D)
     like = {"dtype": x.dtype, "device": x.device, "generator": generator}
-    b = x.new_zeros(chains, x.shape[1])
-    while True:
-        centre = b @ x.T  # (chains, n)
-        u = _one_sided(centre, y, torch.rand(centre.shape, **like))
-        b = u @ to_mean + torch.randn(b.shape, **like) @ factor.T
-        yield b
+
+    def sweeps(b: Tensor) -> Iterator[Tensor]:
+        while True:
+            centre = b @ x.T  # (chains, n)
+            u = _one_sided(centre, y, torch.rand(centre.shape, **like))
+            b = u @ to_mean + torch.randn(b.shape, **like) @ factor.T
+            yield b
+
+    return sweeps(x.new_zeros(chains, x.shape[1]))
 
 
 def _hazard(t: Tensor) -> Tensor:
@@ -262,10 +255,9 @@ def probit_race(
 ) -> ProbitRace:
     """Run both methods from b = 0 and measure them against quadrature: about a second by default.
 
+    The regression is that of `cavi_probit`, with two coefficients.
+
     Arguments:
-        x: inputs, (n, 2).
-        y: labels in {-1, +1}, (n,).
-        prior_variance: of each coefficient.
         budgets: numbers of sweeps, rising.
         chains: independent Gibbs chains.
         seed: of the Gibbs chains.

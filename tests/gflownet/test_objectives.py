@@ -25,7 +25,6 @@ from gentoolkit.gflownet import (
     reach,
     solve_flows,
 )
-from gentoolkit.gflownet.objectives import sub_trajectory_loss
 from tests.flows.truth import perturbed
 from tests.gflownet.worlds import EDGES, random_pull, reward_of
 
@@ -135,7 +134,7 @@ def test_stretches_are_all_partial_sums():
     alive = torch.arange(6)[:, None] < torch.tensor(length)
     residual = torch.where(alive, residual, 0.0)
     for decay in (0.3, 0.9, 1.0, 2.5):
-        found = sub_trajectory_loss(residual, alive, decay)
+        found = SubTrajectoryBalance(decay).per_path(residual, alive)
         for b, n in enumerate(length):
             top = bottom = 0.0
             for i in range(n):
@@ -143,9 +142,9 @@ def test_stretches_are_all_partial_sums():
                     top += decay ** (j - i) * float(residual[i:j, b].sum()) ** 2
                     bottom += decay ** (j - i)
             assert float(found[b]) == pytest.approx(top / bottom, rel=1e-12)
-    whole = sub_trajectory_loss(residual, alive, 1e9)
+    whole = SubTrajectoryBalance(1e9).per_path(residual, alive)
     assert torch.allclose(whole, residual.sum(0).square(), rtol=1e-6), "trajectory balance"
-    single = sub_trajectory_loss(residual, alive, 1e-9)
+    single = SubTrajectoryBalance(1e-9).per_path(residual, alive)
     each = residual.square().sum(0) / torch.tensor(length)
     assert torch.allclose(single, each, rtol=1e-6), "detailed balance, path by path"
 
