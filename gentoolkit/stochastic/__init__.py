@@ -3,43 +3,19 @@
 from gentoolkit.stochastic.annealing import Transition, annealed, increments
 from gentoolkit.stochastic.flow import StochasticFlow
 from gentoolkit.stochastic.gradient import value_and_score
-from gentoolkit.stochastic.hamiltonian import Leapfrog, Refresh, WithMomentum
 from gentoolkit.stochastic.langevin import Langevin, TrainedLangevin
-from gentoolkit.stochastic.layers import DiffusionLayer, VAELayer
-from gentoolkit.stochastic.learned import (
-    CorrectionMLP,
-    HamiltonianDiffusion,
-    LearnedAnnealing,
-    MonteCarloDiffusion,
-    Pairs,
-)
+from gentoolkit.stochastic.learned import CorrectionMLP, MonteCarloDiffusion, Pairs
 from gentoolkit.stochastic.metropolis import HMC, MALA, Metropolis, Metropolised
-from gentoolkit.stochastic.paths import (
-    GeometricPath,
-    Path,
-    Tempered,
-    checked_schedule,
-    even_schedule,
-)
-from gentoolkit.stochastic.smc import (
-    ConstantESS,
-    NextBeta,
-    Particles,
-    smc,
-    systematic,
-)
+from gentoolkit.stochastic.paths import GeometricPath, Path, Tempered, even_schedule
+from gentoolkit.stochastic.smc import ConstantESS, NextBeta, Particles, smc, systematic
 
 __all__ = [
     "HMC",
     "MALA",
     "ConstantESS",
     "CorrectionMLP",
-    "DiffusionLayer",
     "GeometricPath",
-    "HamiltonianDiffusion",
     "Langevin",
-    "Leapfrog",
-    "LearnedAnnealing",
     "Metropolis",
     "Metropolised",
     "MonteCarloDiffusion",
@@ -47,15 +23,11 @@ __all__ = [
     "Pairs",
     "Particles",
     "Path",
-    "Refresh",
     "StochasticFlow",
     "Tempered",
     "TrainedLangevin",
     "Transition",
-    "VAELayer",
-    "WithMomentum",
     "annealed",
-    "checked_schedule",
     "even_schedule",
     "increments",
     "smc",

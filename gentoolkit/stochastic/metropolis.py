@@ -15,7 +15,6 @@ from torch import Generator, Tensor
 from gentoolkit.core import Gaussian, Reversible, validate
 from gentoolkit.core.chain import Target, log_density
 from gentoolkit.stochastic.gradient import checked_size, value_and_score
-from gentoolkit.stochastic.hamiltonian import leapfrog
 
 
 @dataclass(frozen=True)
@@ -59,24 +58,14 @@ class Metropolised(Reversible):
 
     def move(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """Draw the state after all moves."""
-        return self._run(self.look(x), generator).x
+        return self.push(x, generator)[0]
 
     # Detailed balance gives these two in the core; here they reuse the values of the moves, which
     # would otherwise be computed twice.
     def push(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """Draw `y` by the moves from `x`."""
-        first = self.look(x)
-        last = self._run(first, generator)
-        return last.x, first.log_g - last.log_g
-
-    def pull(self, y: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Draw `x` by the same moves from `y`."""
-        first = self.look(y)
-        last = self._run(first, generator)
-        return last.x, last.log_g - first.log_g
-
-    def _run(self, here: Place, generator: Generator | None) -> Place:
-        n = here.x.shape[0]
+        first = here = self.look(x)
+        n = x.shape[0]
         for _ in range(self.moves):
             there, log_accept = self.propose(here, generator)
             u = torch.rand(n, dtype=here.x.dtype, device=here.x.device, generator=generator)
@@ -88,7 +77,12 @@ class Metropolised(Reversible):
                 torch.where(take, there.log_g, here.log_g),
                 torch.where(wide, there.gradient, here.gradient),
             )
-        return here
+        return here.x, first.log_g - here.log_g
+
+    def pull(self, y: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Draw `x` by the same moves from `y`."""
+        x, ratio = self.push(y, generator)
+        return x, -ratio
 
     def _check(self, name: str, size: float) -> None:
         if isinstance(size, Tensor):
@@ -172,6 +166,19 @@ class MALA(Metropolised):
 
     def _law(self, place: Place) -> Gaussian:
         return Gaussian(place.x + self.step_size * place.gradient, sqrt(2.0 * self.step_size))
+
+
+def leapfrog(
+    log_g: Target, x: Tensor, p: Tensor, gradient: Tensor, step_size: Tensor | float, steps: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return `x`, `p`, `log g(x)` and its gradient after `steps` leapfrogs from `x` and `p`."""
+    value = x.new_zeros(x.shape[0])
+    p = p + 0.5 * step_size * gradient
+    for i in range(steps):
+        x = x + step_size * p
+        value, gradient = value_and_score(log_g, x)
+        p = p + (step_size if i + 1 < steps else 0.5 * step_size) * gradient
+    return x, p, value, gradient
 
 
 @dataclass(frozen=True)
