@@ -3,7 +3,6 @@
 from gentoolkit.stochastic.annealing import Transition, annealed, increments
 from gentoolkit.stochastic.flow import StochasticFlow
 from gentoolkit.stochastic.gradient import value_and_score
-from gentoolkit.stochastic.hamiltonian import Leapfrog, Refresh, WithMomentum
 from gentoolkit.stochastic.langevin import Langevin, TrainedLangevin
 from gentoolkit.stochastic.learned import CorrectionMLP, MonteCarloDiffusion, Pairs
 from gentoolkit.stochastic.metropolis import HMC, MALA, Metropolis, Metropolised

@@ -1,4 +1,4 @@
 """Unnormalised densities with an exact `log_z`, and exact samples to compare with."""
 
-from gentoolkit.targets.landscapes import DoubleWell, Funnel
+from gentoolkit.targets.double_well import DoubleWell
 from gentoolkit.targets.mixtures import GaussianMixture, eight_gaussians
