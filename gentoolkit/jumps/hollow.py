@@ -9,9 +9,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
+from torch.nn.functional import one_hot, scaled_dot_product_attention
 
-from gentoolkit.jumps.networks import Attention, Block, PositionNet, TokenNet
+from gentoolkit.core import validate
+from gentoolkit.jumps.networks import PositionNet, TokenNet
 from gentoolkit.nets import MLP, TimeEmbedding
 
 
@@ -73,7 +74,10 @@ class HollowTransformer(PositionNet):
         layers: layers of each stream.
         time_features: width of the time embedding.
 
-    Reference: Sun et al. 2022 (arXiv 2211.16750).
+    Raises:
+        ValueError: `heads` does not divide `width`.
+
+    Reference: Sun et al. 2022 (arXiv 2211.16750); Vaswani et al. 2017 (arXiv 1706.03762).
     """
 
     up_to: Tensor
@@ -87,20 +91,25 @@ class HollowTransformer(PositionNet):
         layers: int = 2,
         time_features: int = 32,
     ) -> None:
+        if width % validate.positive_count("heads", heads):
+            raise ValueError(
+                f"width must be a multiple of heads; got {width} and {heads}; "
+                f"use width {heads * -(-width // heads)}"
+            )
         super().__init__(size, dims, width, layers, time_features)
         self.starts = nn.Parameter(0.1 * torch.randn(2, 1, width))
         self.streams = nn.ModuleList(
-            nn.ModuleList([Block(width, heads) for _ in range(layers)]) for _ in range(2)
+            nn.ModuleList([_Block(width, heads) for _ in range(layers)]) for _ in range(2)
         )
         self.norm = nn.LayerNorm(width)
-        self.join = Attention(width, heads)
+        self.join = _Attention(width, heads)
         self.out = nn.Sequential(nn.LayerNorm(width), MLP(width, size, (2 * width,), nn.GELU))
         order = torch.arange(dims)
         self.register_buffer("up_to", order[:, None] >= order, persistent=False)
 
     def logits(self, rows: Tensor, t: Tensor) -> Tensor:
         """Return logits (B, D, C)."""
-        tokens, shared = self.tokens(rows), self.places + self.time(t)
+        tokens, shared = self.tokens(rows), self.shared(t)
         first, last = (start.expand(len(rows), 1, -1) for start in self.starts)
         # Shifted by one: the state of position d starts from its neighbour's token, not its own.
         left = torch.cat([first, tokens[:, :-1]], 1) + shared
@@ -111,6 +120,37 @@ class HollowTransformer(PositionNet):
         memory = self.norm(torch.cat([left, right], 1))
         joined = self.join(self.norm(query), memory, torch.cat([self.up_to, self.up_to.T], 1))
         return self.out(query + joined)
+
+
+class _Attention(nn.Module):
+    """Heads of attention to a memory, where `allowed` (Q, K): (B, Q, W), (B, K, W) -> (B, Q, W)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query, self.memory = nn.Linear(width, width), nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, queries: Tensor, memory: Tensor, allowed: Tensor) -> Tensor:
+        parts = self.query(queries), *self.memory(memory).chunk(2, -1)
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
+        heads = scaled_dot_product_attention(q, k, v, attn_mask=allowed)
+        return self.out(heads.transpose(1, 2).flatten(2))
+
+
+class _Block(nn.Module):
+    """Attention among positions, then an MLP at each; i reads j where `allowed` (D, D)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.attention = _Attention(width, heads)
+        self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
+        self.mlp = MLP(width, width, (4 * width,), nn.GELU)
+
+    def forward(self, x: Tensor, allowed: Tensor) -> Tensor:
+        normed = self.norms[0](x)
+        x = x + self.attention(normed, normed, allowed)
+        return x + self.mlp(self.norms[1](x))
 
 
 def own_jacobian(net: TokenNet, x: Tensor, t: Tensor) -> Tensor:
@@ -128,8 +168,6 @@ def own_jacobian(net: TokenNet, x: Tensor, t: Tensor) -> Tensor:
     own = torch.zeros(x.shape, dtype=rows.dtype, device=x.device)
     for d in range(net.dims):
         for c in range(net.size):
-            (slope,) = torch.autograd.grad(
-                logits[:, d, c].sum(), rows, retain_graph=True, allow_unused=False
-            )
+            (slope,) = torch.autograd.grad(logits[:, d, c].sum(), rows, retain_graph=True)
             own[:, d] = torch.maximum(own[:, d], slope[:, d].abs().amax(-1))
     return own

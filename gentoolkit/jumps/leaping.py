@@ -22,15 +22,10 @@ from typing import Protocol
 import torch
 from torch import Generator, Tensor
 
-from gentoolkit.core import validate
-from gentoolkit.core.chain import Chain, Source
-from gentoolkit.core.laws import Categorical
-from gentoolkit.core.step import FunctionKernel
-from gentoolkit.processes.grids import falling_times
-from gentoolkit.processes.jump import JumpProcess
-from gentoolkit.processes.process import Time
+from gentoolkit.core import Categorical, Chain, FunctionKernel, validate
+from gentoolkit.core.chain import Source
+from gentoolkit.processes import JumpProcess, State, Time, falling_times, walk
 from gentoolkit.processes.tokens import checked_tokens, draw
-from gentoolkit.processes.walk import State, walk
 
 Rates = Callable[[Tensor, Tensor], Tensor]
 """States (B, D) and their times (B,) -> rates (B, D, C), with 0 at the token itself."""
@@ -54,11 +49,7 @@ class Reverse(Protocol):
 
 @dataclass(frozen=True)
 class _HeldStill(ABC):
-    """A step law that holds the rates still over the step: off by its square.
-
-    Arguments:
-        rates: of the reversal.
-    """
+    """A step law that holds the rates still over the step: off by its square."""
 
     rates: Rates
 
@@ -77,7 +68,6 @@ class _HeldStill(ABC):
         """Return the law of a step by the rates times its length, (B, D, C)."""
 
 
-@dataclass(frozen=True)
 class Euler(_HeldStill):
     """`p(x^d -> c) = (t - s) R_t(x, c)`, clamped where the sum of a token exceeds 1.
 
@@ -93,10 +83,9 @@ class Euler(_HeldStill):
 
     def clamped(self, x: Tensor, s: float, t: float) -> Tensor:
         """Return which tokens the step is too long for, (B, D)."""
-        return _stay(self(x, s, t), x) <= 0.0
+        return _left(self(x, s, t), x)
 
 
-@dataclass(frozen=True)
 class TauLeaping(_HeldStill):
     """Stay with `exp(-(t - s) R_tot)`, else go to c by rate: at most one jump of each token.
 
@@ -149,9 +138,8 @@ class Corrector:
 
     def __call__(self, x: Tensor, s: float, t: float) -> Tensor:
         """Return the law of one leap at `s`, after a step from `t`, (B, D, C)."""
-        length = self.share * (t - s)
         at = torch.full((len(x),), s, device=x.device)
-        return TauLeaping(self.rates).of(length * self.rates(x, at), x)
+        return TauLeaping(self.rates).of(self.share * (t - s) * self.rates(x, at), x)
 
 
 def walk_back(
@@ -253,13 +241,13 @@ def categorical(probs: Tensor, dtype: torch.dtype) -> Categorical:
     return Categorical(Categorical.from_probs(probs).logits.to(dtype))
 
 
-def _stay(probs: Tensor, x: Tensor) -> Tensor:
-    return probs.gather(-1, x[..., None])[..., 0]
+def _left(probs: Tensor, x: Tensor) -> Tensor:
+    """Return which tokens cannot stay, (B, D): Euler clamps where the others sum to 1 or more."""
+    return probs.gather(-1, x[..., None])[..., 0] <= 0.0
 
 
 def _warn_of_clamp(probs: Tensor, x: Tensor, length: float) -> None:
-    # Euler leaves nothing on staying only where the probabilities to leave sum to 1 or more.
-    clamped = int((_stay(probs, x) <= 0.0).sum())
+    clamped = int(_left(probs, x).sum())
     if clamped:
         warnings.warn(
             f"steps of {length:.3g} are too long for Euler: {clamped} of {x.numel()} tokens were "

@@ -22,10 +22,9 @@ from torch import Generator, Tensor, nn
 
 from gentoolkit.core import Unsupported, validate
 from gentoolkit.jumps.leaping import Corrector, StepLaw, walk_back
-from gentoolkit.processes.jump import JumpProcess, warn_of_gap
-from gentoolkit.processes.process import Time
-from gentoolkit.processes.rate_matrix import AbsorbingRates
-from gentoolkit.processes.tokens import checked_tokens, weigh
+from gentoolkit.processes import AbsorbingRates, JumpProcess, Time
+from gentoolkit.processes.jump import warn_of_gap
+from gentoolkit.processes.tokens import checked_tokens, per_row, shaped, weigh
 
 Net = Callable[[Tensor, Tensor], Tensor]
 """From tokens (B, D) and times (B,) to logits (B, D, C)."""
@@ -80,24 +79,16 @@ class Reversal(nn.Module, ABC):
         """Return what training minimises, shape ()."""
 
     def chain(self, context: Tensor | None = None) -> NoReturn:
-        """Refuse: in continuous time there is no finite chain.
-
-        Raises:
-            Unsupported: always.
-        """
+        """Raise Unsupported: in continuous time there is no finite chain."""
         raise Unsupported(
             f"{type(self).__name__} jumps in continuous time, with as many steps as jumps; use "
             "D3PM(model, steps).chain() on a grid of times, or account() for exact paths"
         )
 
     def rates(self, x: Tensor, t: Time) -> Tensor:
-        """Return the rate of each jump of one token towards data, (B, D, C).
+        """Return the rate at which each token of `x` (B, D) turns into c, (B, D, C), at `t` > 0.
 
-        Entry [b, d, c] is the rate at which token d of row b turns into c; 0 where it is c.
-
-        Arguments:
-            x: states, (B, D).
-            t: time, a number or (B,), above 0.
+        It is 0 where the token is c.
         """
         law = self.conditionals(x, t, t)
         # A law that forbids the token at hand makes 0 / 0 of the jumps that it forbids too.
@@ -107,9 +98,8 @@ class Reversal(nn.Module, ABC):
     def transition(self, x: Tensor, s: Time, t: Time) -> Tensor:
         """Return the law of each token at time `s` given the state `x` at `t`, (B, D, C).
 
-        The analytic step, in the form that `walk_back` and `grid_chain` take. The tokens are
-        taken as independent given `x`: exact for one token, and off by the square of `t - s` for
-        more. It goes to `s` = 0 without a limit.
+        The analytic step: tokens are taken as independent given `x`, so it is exact for one, and
+        off by the square of `t - s` for more. It goes to `s` = 0 without a limit.
 
         Reference: Sun et al. 2022 (arXiv 2211.16750).
         """
@@ -133,12 +123,9 @@ class Reversal(nn.Module, ABC):
         `JumpProcess.worst_gap`.
 
         Arguments:
-            n: how many.
-            context: none, but for models that say so.
             steps: how many even steps, each one call of the net; or falling times.
             law: of one step; the analytic one, `transition`, if left out.
             corrector: leaps after each step.
-            generator: source of randomness.
         """
         like = self.like()
         warn_of_gap(self.process.worst_gap(), self.process.end)
@@ -161,11 +148,6 @@ class Reversal(nn.Module, ABC):
         datum, early ones more often: there rates are like 1 / t with a probability like t, so
         times with a density like t^(-1/2) have the least variance. All jumps out of the state are
         summed, none is drawn.
-
-        Arguments:
-            batch: data, (B, D).
-            context: none.
-            generator: source of randomness.
 
         Raises:
             ValueError: the source cannot hold what is left of the data at the end: a process that
@@ -206,17 +188,9 @@ class Reversal(nn.Module, ABC):
             ValueError: the net returns another shape, or there are neither one time nor B.
         """
         at = self.process.time(t, x).to(next(self.parameters(), torch.empty(0)).dtype)
-        if at.ndim and len(at) not in (1, len(x)):
-            raise ValueError(
-                f"times must be one number or one for each of {len(x)} rows; got {len(at)}; use "
-                "t.expand(len(x))"
-            )
-        logits = self.net(x, at.expand(len(x)))
-        if logits.shape != (*x.shape, self.process.size):
-            raise ValueError(
-                f"the net must return logits {(*x.shape, self.process.size)}; got "
-                f"{tuple(logits.shape)}; mend its last layer, or the size of the process"
-            )
+        logits = self.net(x, per_row(at, x).flatten().expand(len(x)))
+        shape, advice = (*x.shape, self.process.size), "mend its last layer, or the process's size"
+        logits = shaped("the net's logits", logits, shape, advice)
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     def data_logits(self, x: Tensor, t: Time) -> Tensor:
@@ -229,6 +203,11 @@ class Reversal(nn.Module, ABC):
         """Draw a time for each row of data, uniform between `start` and the end, (B,)."""
         return self.start + (self.process.end - self.start) * self.shares(x, generator)
 
+    def noised(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Draw noisy states of data `x`, (B, D), and the times at which they are so, (B,)."""
+        t = self.times(self.checked(x), generator)
+        return self.process.sample(x, t, generator), t
+
     def shares(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """Draw a number in [0, 1) for each row, (B,): each uniform, all evenly apart.
 
@@ -239,12 +218,7 @@ class Reversal(nn.Module, ABC):
         return (start + torch.arange(len(x), dtype=dtype, device=x.device) / len(x)) % 1.0
 
     def checked(self, x: Tensor) -> Tensor:
-        """Return `x` if it is data of this model.
-
-        Raises:
-            TypeError: `x` does not hold int64 tokens.
-            ValueError: it is no (B, D), or holds tokens out of range, or a mask.
-        """
+        """Return `x` if it is data of this model: tokens (B, D), none of them a mask."""
         checked_tokens("the batch", x, self.process.size, self.dims)
         if validate.readable(x) and bool((x == self.mask).any()):
             raise ValueError(
@@ -259,23 +233,14 @@ def data_rates(process: JumpProcess, x_0: Tensor, x: Tensor, t: Tensor) -> Tenso
 
         r(x^d -> c) = beta(t) Q[c, x^d] q_{t|0}(c | x_0^d) / q_{t|0}(x^d | x_0^d)
 
-    Arguments:
-        process: the noise.
-        x_0: data, (B, D).
-        x: states at the times, drawn from the noise of `x_0`, (B, D).
-        t: times, (B,).
+    The states `x` (B, D) at times `t` (B,) must be such as the noise makes of the data `x_0`.
     """
     law = process.marginal(x_0, t)
     return process.reverse_rates(x, law / law.gather(-1, x[..., None]), t)
 
 
 def cross_entropy(law: Tensor, x: Tensor) -> Tensor:
-    """Return `- sum_d log law[d, x^d]`, (B,).
-
-    Arguments:
-        law: probabilities, (B, D, C).
-        x: tokens, (B, D).
-    """
+    """Return `- sum_d log law[d, x^d]`, (B,), for laws (B, D, C) and tokens (B, D)."""
     return -law.gather(-1, x[..., None])[..., 0].log().sum(-1)
 
 

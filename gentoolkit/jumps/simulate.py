@@ -13,25 +13,21 @@ from collections.abc import Callable
 from math import isfinite
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
+from torch.nn.functional import pad
 
 from gentoolkit.core import validate
 from gentoolkit.jumps.leaping import Rates
 from gentoolkit.jumps.path import JumpPath, collect
-from gentoolkit.processes.jump import JumpProcess
-from gentoolkit.processes.rate_matrix import RateMatrix
-from gentoolkit.processes.tokens import checked_tokens, draw
+from gentoolkit.processes import JumpProcess, RateMatrix
+from gentoolkit.processes.tokens import checked_tokens, draw, shaped
 
 Bounds = Tensor | Callable[[Tensor], Tensor]
 """One bound for each piece of time, (T,); or from states (N, D) those of each state, (N, T)."""
 
 
 def gillespie(
-    process: JumpProcess,
-    x: Tensor,
-    end: float | None = None,
-    *,
-    generator: torch.Generator | None = None,
+    process: JumpProcess, x: Tensor, end: float | None = None, *, generator: Generator | None = None
 ) -> JumpPath:
     """Run the noising from data `x`, exactly, jump by jump.
 
@@ -48,34 +44,22 @@ def gillespie(
 
     Reference: Gillespie 1977.
     """
-    q = process.rate_matrix.matrix(_place(x))
+    q = process.rate_matrix.matrix(torch.empty(0, device=x.device))
     exits = q.diagonal().abs()  # not minus: a rate of -0.0 would be left at once
     return _noised(process, x, end, exits, q + exits.diag(), generator)
 
 
 def uniformization(
-    process: JumpProcess,
-    x: Tensor,
-    end: float | None = None,
-    *,
-    generator: torch.Generator | None = None,
+    process: JumpProcess, x: Tensor, end: float | None = None, *, generator: Generator | None = None
 ) -> JumpPath:
-    """Run the noising from data `x`, exactly, at the rings of a bell.
+    """Run the noising from data `x` as `gillespie` does, exactly, at the rings of a bell.
 
-    The number of rings of a token is Poisson with mean `bell B_end`.
-
-    Arguments:
-        process: the noising.
-        x: data, (B, D).
-        end: time to stop at; that of the process if left out.
-        generator: source of randomness.
-
-    Returns:
-        paths that run up from time 0; rings without a jump are left out.
+    The number of rings of a token is Poisson with mean `bell B_end`; those without a jump are
+    left out of the paths.
 
     Reference: Jensen 1953; Grassmann 1977.
     """
-    q = process.rate_matrix.matrix(_place(x))
+    q = process.rate_matrix.matrix(torch.empty(0, device=x.device))
     bell = q.diagonal().abs().max()
     return _noised(process, x, end, bell.expand(len(q)), _skeleton(q, float(bell)), generator)
 
@@ -101,6 +85,46 @@ def uniformized(rates: RateMatrix, b: float, terms: int = 60) -> Tensor:
     return total
 
 
+def _skeleton(q: Tensor, bell: float) -> Tensor:
+    # Rounding may leave the entry that should be 0 on the diagonal a little below it. Without any
+    # jump there is no bell, and every token stays.
+    return (torch.eye(len(q), dtype=q.dtype, device=q.device) + q / (bell or 1.0)).clamp_min(0.0)
+
+
+def _noised(
+    process: JumpProcess,
+    first: Tensor,
+    end: float | None,
+    speeds: Tensor,
+    jump: Tensor,
+    generator: Generator | None,
+) -> JumpPath:
+    """Run every token by itself: rung at `speeds` (C,) in noise, it goes by `jump` (C, C)."""
+    first = checked_tokens("x", first, process.size)
+    end = process.end if end is None else float(process.time(end))
+    total, dims = process.noise(0.0, end, first), first[0].numel()
+    # One search serves all tokens: row c of the table lies in [c, c + 1].
+    top = jump.double().sum(1, keepdim=True)
+    base = torch.arange(len(jump), device=first.device)[:, None]
+    table = (jump.double().cumsum(1) / torch.where(top > 0, top, 1.0)).clamp_max(1.0) + base
+    table = torch.where(top > 0, table, base.double()).flatten()
+    token, which = first.flatten(), torch.arange(first.numel(), device=first.device)
+    clock, events = speeds.new_zeros(len(token)), []
+    while len(which):
+        clock = clock + _exponential(clock, generator) / speeds[token]
+        on = (clock < total).nonzero()[:, 0]
+        which, clock, before = which[on], clock[on], token[on]
+        u = torch.rand(len(on), dtype=table.dtype, device=table.device, generator=generator)
+        row = before.double()
+        level = torch.minimum(row + u, torch.nextafter(row + 1.0, row))
+        token = torch.searchsorted(table, level, right=True) - before * len(jump)
+        moved = (token != before).nonzero()[:, 0]
+        events.append((which[moved], clock[moved], token[moved]))
+    who, clock, token = (torch.cat(v) for v in zip(*events, strict=True))
+    when = process.schedule.time_of(clock).clamp(0.0, end)
+    return collect(first, who // dims, when, who % dims, token, 0.0, end)
+
+
 def thinning(
     rates: Rates,
     x: Tensor,
@@ -108,7 +132,7 @@ def thinning(
     bounds: Bounds,
     *,
     independent: bool = False,
-    generator: torch.Generator | None = None,
+    generator: Generator | None = None,
 ) -> JumpPath:
     """Run a process whose rates change with time, exactly, under bounds on its total rate.
 
@@ -139,8 +163,9 @@ def thinning(
     x = first.reshape(-1, 1) if independent else first
     bell = _Bell(times.to(x.device), bounds, x)
     x, rows = x.clone(), torch.arange(len(x), device=x.device)
-    events = []
-    while len(rows):
+    none = rows[:0]
+    events = [(none, times[:0], none, none)]
+    while True:
         rows, when, bound = bell.ring(rows, generator)
         if len(rows) == 0:
             break
@@ -150,14 +175,13 @@ def thinning(
         _within(total, bound, when)
         lucky = torch.rand(len(rows), dtype=total.dtype, device=x.device, generator=generator)
         took = (lucky * bound < total).nonzero()[:, 0]
-        if len(took) == 0:
-            continue
-        who, d = rows[took], pick(leaving[took], generator)
-        token = pick(rate[took, d], generator)
-        x[who, d] = token
-        bell.restart(took, x[who])
-        events.append((who, when[took], d, token))
-    who, when, d, token = _joined(events, times)
+        if len(took):
+            who, d = rows[took], pick(leaving[took], generator)
+            token = pick(rate[took, d], generator)
+            x[who, d] = token
+            bell.restart(took, x[who])
+            events.append((who, when[took], d, token))
+    who, when, d, token = (torch.cat(v) for v in zip(*events, strict=True))
     if independent:
         who, d = who // first.shape[1], who % first.shape[1]
     return collect(first, who, when, d, token, float(times[0]), float(times[-1]))
@@ -178,45 +202,39 @@ class _Bell:
                 f"{tuple(times.shape)}, {times.flatten().tolist()[:4]}; give the ends of the "
                 "pieces in order"
             )
-        self.times, self.steps, self.own = times, steps, not isinstance(bounds, Tensor)
+        self.times, self.lengths, self.bounds = times, steps.abs(), bounds
         if isinstance(bounds, Tensor):
-            if bounds.shape != steps.shape:
-                raise ValueError(
-                    f"bounds must have shape {tuple(steps.shape)}, one for each piece; got "
-                    f"{tuple(bounds.shape)}; repeat the bound"
-                )
+            shaped("bounds", bounds, steps.shape, "one for each piece: repeat the bound")
             validate.positive("bounds", bounds)
             self.height = bounds.to(times)
         else:
-            self.bounds, self.height = bounds, self._of(bounds, x)
+            self.height = self._of(bounds, x)
         self.spent = self._spent(self.height)
         self.level = times.new_zeros(len(x))
 
-    def ring(
-        self, rows: Tensor, generator: torch.Generator | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def ring(self, rows: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor, Tensor]:
         """Return which of `rows` are rung once more before the end, when, and at which bound."""
         level = self.level + _exponential(self.level, generator)
         on = level < self.spent[..., -1]
         if not bool(on.all()):
             rows, level = rows[on], level[on]
-            if self.own:
+            if self.height.ndim == 2:
                 self.height, self.spent = self.height[on], self.spent[on]
-        self.level = level
-        if self.own:
-            piece = torch.searchsorted(self.spent, level[:, None], right=True) - 1
+        # A search for each row in its own line, or for all in one.
+        at = level[:, None] if self.height.ndim == 2 else level
+        piece = torch.searchsorted(self.spent, at, right=True) - 1
+        if self.height.ndim == 2:
             before, bound = (v.gather(1, piece)[:, 0] for v in (self.spent, self.height))
             piece = piece[:, 0]
         else:
-            piece = torch.searchsorted(self.spent, level, right=True) - 1
             before, bound = self.spent[piece], self.height[piece]
-        self.piece = piece
-        self.part = (level - before) / (bound * self.steps.abs()[piece])  # of the piece, in [0, 1)
+        self.level, self.piece = level, piece
+        self.part = (level - before) / (bound * self.lengths[piece])  # of the piece, in [0, 1)
         return rows, torch.lerp(self.times[piece], self.times[piece + 1], self.part), bound
 
     def restart(self, took: Tensor, x: Tensor) -> None:
         """Go on from the last ring under the bounds of the new states `x` of the rows `took`."""
-        if self.own:
+        if not isinstance(self.bounds, Tensor):
             height, piece = self._of(self.bounds, x), self.piece[took][:, None]
             spent = self._spent(height)
             low, high = spent.gather(1, piece)[:, 0], spent.gather(1, piece + 1)[:, 0]
@@ -224,21 +242,29 @@ class _Bell:
             self.level[took] = torch.lerp(low, high, self.part[took])
 
     def _spent(self, height: Tensor) -> Tensor:
-        return torch.nn.functional.pad((height * self.steps.abs()).cumsum(-1), (1, 0))
+        return pad((height * self.lengths).cumsum(-1), (1, 0))
 
     def _of(self, bounds: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        height = bounds(x).to(self.times)
-        if height.shape != (len(x), len(self.steps)):
-            raise ValueError(
-                f"bounds of states must have shape {(len(x), len(self.steps))}; got "
-                f"{tuple(height.shape)}; give one for each state and piece"
-            )
+        shape = (len(x), len(self.lengths))
+        height = shaped("bounds", bounds(x), shape, "one for each state and piece").to(self.times)
         if not bool((height >= 0).all() & height.isfinite().all()):
             raise ValueError(
                 f"bounds must be finite and positive, or 0 for a state that cannot be left; got "
                 f"{float(height.min())} to {float(height.max())}; check the rates"
             )
         return height
+
+
+def _within(total: Tensor, bound: Tensor, when: Tensor) -> None:
+    slack = 64 * max(torch.finfo(v.dtype).eps for v in (total, bound))
+    broken = ~(total <= bound * (1.0 + slack))
+    if bool(broken.any()):
+        i = int(broken.nonzero()[0])
+        raise ValueError(
+            "a bound of the thinning is broken, so the paths would be wrong; got a total rate of "
+            f"{float(total[i])} over the bound {float(bound[i])} at time {float(when[i])}; raise "
+            "the bound, or cut time into shorter pieces"
+        )
 
 
 def noising_bounds(process: JumpProcess, times: Tensor, dims: int = 1) -> Tensor:
@@ -248,7 +274,7 @@ def noising_bounds(process: JumpProcess, times: Tensor, dims: int = 1) -> Tensor
     return dims * fastest * process.schedule.bound(times[:-1], times[1:])
 
 
-def pick(rates: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def pick(rates: Tensor, generator: Generator | None = None) -> Tensor:
     """Draw an index of each row in proportion to `rates` (N, K), (N,).
 
     With more than a few entries, one number searched in the running sum is cheaper than a race.
@@ -263,68 +289,5 @@ def pick(rates: Tensor, generator: torch.Generator | None = None) -> Tensor:
     return torch.searchsorted(heights, level, right=True)[:, 0]
 
 
-def _noised(
-    process: JumpProcess,
-    first: Tensor,
-    end: float | None,
-    speeds: Tensor,
-    jump: Tensor,
-    generator: torch.Generator | None,
-) -> JumpPath:
-    """Run every token by itself: rung at `speeds` (C,) in noise, it goes by `jump` (C, C)."""
-    first = checked_tokens("x", first, process.size)
-    end = process.end if end is None else float(process.time(end))
-    total, dims = process.noise(0.0, end, first), first[0].numel()
-    # One search serves all tokens: row c of the table lies in [c, c + 1].
-    top = jump.double().sum(1, keepdim=True)
-    base = torch.arange(len(jump), device=first.device)[:, None]
-    table = (jump.double().cumsum(1) / torch.where(top > 0, top, 1.0)).clamp_max(1.0) + base
-    table = torch.where(top > 0, table, base.double()).flatten()
-    token, which = first.flatten(), torch.arange(first.numel(), device=first.device)
-    clock, events = speeds.new_zeros(len(token)), []
-    while len(which):
-        clock = clock + _exponential(clock, generator) / speeds[token]
-        on = (clock < total).nonzero()[:, 0]
-        which, clock, before = which[on], clock[on], token[on]
-        u = torch.rand(len(on), dtype=table.dtype, device=table.device, generator=generator)
-        row = before.double()
-        level = torch.minimum(row + u, torch.nextafter(row + 1.0, row))
-        token = torch.searchsorted(table, level, right=True) - before * len(jump)
-        moved = (token != before).nonzero()[:, 0]
-        events.append((which[moved], clock[moved], token[moved]))
-    who, clock, token = (torch.cat(v) for v in zip(*events, strict=True))
-    when = process.schedule.time_of(clock).clamp(0.0, end)
-    return collect(first, who // dims, when, who % dims, token, 0.0, end)
-
-
-def _joined(events: list[tuple[Tensor, ...]], times: Tensor) -> list[Tensor]:
-    none = torch.zeros(0, dtype=torch.long, device=times.device)
-    if not events:
-        return [none, times[:0], none, none]
-    return [torch.cat(v) for v in zip(*events, strict=True)]
-
-
-def _exponential(like: Tensor, generator: torch.Generator | None) -> Tensor:
+def _exponential(like: Tensor, generator: Generator | None) -> Tensor:
     return torch.empty_like(like).exponential_(generator=generator)
-
-
-def _place(x: Tensor) -> Tensor:
-    return torch.empty(0, device=x.device)
-
-
-def _skeleton(q: Tensor, bell: float) -> Tensor:
-    # Rounding may leave the entry that should be 0 on the diagonal a little below it. Without any
-    # jump there is no bell, and every token stays.
-    return (torch.eye(len(q), dtype=q.dtype, device=q.device) + q / (bell or 1.0)).clamp_min(0.0)
-
-
-def _within(total: Tensor, bound: Tensor, when: Tensor) -> None:
-    slack = 64 * max(torch.finfo(v.dtype).eps for v in (total, bound))
-    broken = ~(total <= bound * (1.0 + slack))
-    if bool(broken.any()):
-        i = int(broken.nonzero()[0])
-        raise ValueError(
-            "a bound of the thinning is broken, so the paths would be wrong; got a total rate of "
-            f"{float(total[i])} over the bound {float(bound[i])} at time {float(when[i])}; raise "
-            "the bound, or cut time into shorter pieces"
-        )

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding, one_hot
 
 from gentoolkit.core import validate
-from gentoolkit.processes.tokens import two_or_more
+from gentoolkit.processes.tokens import shaped
 
 
 class RateMatrix(nn.Module, ABC):
@@ -32,7 +32,9 @@ class RateMatrix(nn.Module, ABC):
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.size = two_or_more("size", size)
+        if validate.positive_count("size", size) < 2:
+            raise ValueError(f"size must be at least 2; got {size}; one token cannot jump anywhere")
+        self.size = size
 
     @abstractmethod
     def matrix(self, like: Tensor | None = None) -> Tensor:
@@ -90,7 +92,7 @@ def _pick(kernel: Tensor, x: Tensor) -> Tensor:
 class _Refreshing(RateMatrix):
     """At rate 1 the token is drawn anew: `Q = 1 p^T - I`, `expm(b Q) = e^-b I + (1 - e^-b) 1 p^T`.
 
-    `p` is the stationary law. Rows and columns need no matrix.
+    `p` is the stationary law.
     """
 
     def matrix(self, like: Tensor | None = None) -> Tensor:
@@ -104,14 +106,15 @@ class _Refreshing(RateMatrix):
 
     def rows(self, x: Tensor, b: Tensor) -> Tensor:
         """Return `e^-b 1[c = x] + (1 - e^-b) p(c)`."""
-        b = b.expand(torch.broadcast_shapes(b.shape, x.shape))[..., None]
-        return (-b).exp() * one_hot(x, self.size).to(b) - torch.expm1(-b) * self.stationary(b)
+        return self._mixed(x, b, self.stationary(b))
 
     def columns(self, y: Tensor, b: Tensor) -> Tensor:
         """Return `e^-b 1[c = y] + (1 - e^-b) p(y)`."""
-        b = b.expand(torch.broadcast_shapes(b.shape, y.shape))[..., None]
-        fresh = self.stationary(b)[y][..., None]
-        return (-b).exp() * one_hot(y, self.size).to(b) - torch.expm1(-b) * fresh
+        return self._mixed(y, b, self.stationary(b)[y][..., None])
+
+    def _mixed(self, x: Tensor, b: Tensor, fresh: Tensor) -> Tensor:
+        b = b.expand(torch.broadcast_shapes(b.shape, x.shape))[..., None]
+        return (-b).exp() * one_hot(x, self.size).to(b) - torch.expm1(-b) * fresh
 
 
 class UniformRates(_Refreshing):
@@ -216,12 +219,8 @@ class DenseRates(RateMatrix):
         q = validate.batch("rates", rates)
         if not q.is_floating_point():
             raise TypeError(f"rates must be a floating-point tensor; got {q.dtype}; use q.double()")
-        if q.ndim != 2 or q.shape[0] != q.shape[1]:
-            raise ValueError(
-                f"rates must be square, (C, C); got shape {tuple(q.shape)}; give one row and one "
-                "column for each token"
-            )
-        super().__init__(q.shape[0])
+        super().__init__(len(q))
+        shaped("rates", q, (len(q), len(q)), "a square: a row and a column for each token")
         off_diagonal = _no_diagonal(q)
         if validate.readable(q) and not bool((off_diagonal >= 0).all()):
             raise ValueError(
