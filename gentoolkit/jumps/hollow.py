@@ -23,8 +23,7 @@ class HollowMLP(TokenNet):
     in an MLP that sees all. A call costs D times as much.
 
     Arguments:
-        size: number C of values of a token.
-        dims: number D of tokens.
+        size, dims: numbers C and D, as of any `TokenNet`.
         hidden: widths of the hidden layers.
         time_features: width of the time embedding.
 
@@ -67,8 +66,7 @@ class HollowTransformer(PositionNet):
     The join at d attends to left states up to d and right states from d on, so none has read x^d.
 
     Arguments:
-        size: number C of values of a token.
-        dims: number D of tokens.
+        size, dims: numbers C and D, as of any `TokenNet`.
         width: of the states at each position, a multiple of `heads`.
         heads: attention heads of a layer.
         layers: layers of each stream.

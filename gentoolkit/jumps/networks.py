@@ -50,14 +50,7 @@ class TokenNet(nn.Module, ABC):
 
 
 class TokenMLP(TokenNet):
-    """An MLP on all one-hot rows and the time.
-
-    Arguments:
-        size: number C of values of a token.
-        dims: number D of tokens.
-        hidden: widths of the hidden layers.
-        time_features: width of the time embedding.
-    """
+    """An MLP on all one-hot rows and the time, with `hidden` widths of layers."""
 
     def __init__(
         self, size: int, dims: int, hidden: Sequence[int] = (64, 64), time_features: int = 32
@@ -93,8 +86,7 @@ class TokenMixer(PositionNet):
     the same for every feature.
 
     Arguments:
-        size: number C of values of a token.
-        dims: number D of tokens.
+        size, dims: numbers C and D, as of any `TokenNet`.
         width: of the states at each position.
         across: hidden width of the mixing of positions.
         layers: number of layers.

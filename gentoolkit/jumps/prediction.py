@@ -19,11 +19,7 @@ class RatioMatching(Reversal):
     The least loss is the sum of the conditional entropies, reached by the true conditionals
     alone. A loss below it betrays a net that sees the token it is asked for.
 
-    Arguments:
-        net: a hollow net, from tokens (B, D) and times (B,) to logits of the data (B, D, C).
-        process: the noise to be undone.
-        dims: number D of tokens.
-        start: the earliest time of training.
+    Its arguments are those of `Reversal`.
 
     Reference: Sun et al. 2022 (arXiv 2211.16750), the implicit form.
     """
@@ -44,13 +40,8 @@ class RatioMatching(Reversal):
 class Denoising(Reversal):
     """A net that predicts each data token from the whole noisy state.
 
-    Its own token is taken out of the evidence before rates and steps are formed.
-
-    Arguments:
-        net: from tokens (B, D) and times (B,) to logits of the data (B, D, C).
-        process: the noise to be undone.
-        dims: number D of tokens.
-        start: the earliest time of training.
+    Its own token is taken out of the evidence before rates and steps are formed. The arguments
+    are those of `Reversal`.
 
     Reference: Austin et al. 2021 (arXiv 2107.03006); Campbell et al. 2022 (arXiv 2205.14987).
     """

@@ -56,10 +56,8 @@ class Reversal(nn.Module, ABC):
                 f"start must lie between 0 and the end {process.end}; got {start}; "
                 "use for example 0.01 of the end"
             )
-        self.net = net
-        self.process = process
+        self.net, self.process, self.start = net, process, start
         self.dims = validate.positive_count("dims", dims)
-        self.start = start
         rates = process.rate_matrix
         self.mask = rates.mask if isinstance(rates, AbsorbingRates) else -1  # no token at all
 
@@ -119,17 +117,15 @@ class Reversal(nn.Module, ABC):
     ) -> Tensor:
         """Draw `n` data by steps back from the source, (n, D).
 
-        It warns if the noise may still know the data by more than 0.05 in total variation: see
-        `JumpProcess.worst_gap`.
+        It warns if `JumpProcess.worst_gap` is above 0.05: the noise may still know the data.
 
         Arguments:
             steps: how many even steps, each one call of the net; or falling times.
             law: of one step; the analytic one, `transition`, if left out.
             corrector: leaps after each step.
         """
-        like = self.like()
         warn_of_gap(self.process.worst_gap(), self.process.end)
-        x = self.begin(validate.positive_count("n", n), context, generator).to(like.device)
+        x = self.begin(validate.positive_count("n", n), context, generator).to(self.like().device)
         law = self.transition if law is None else law
         *_, state = walk_back(self.process, law, x, steps, corrector=corrector, generator=generator)
         return state.x
@@ -144,14 +140,12 @@ class Reversal(nn.Module, ABC):
     ) -> Tensor:
         """Return an unbiased estimate of the bound of log p(x), (B,).
 
-        The model: jumps at its rates from `end` to `start`, then one step to 0. One random time a
-        datum, early ones more often: there rates are like 1 / t with a probability like t, so
-        times with a density like t^(-1/2) have the least variance. All jumps out of the state are
-        summed, none is drawn.
+        The model jumps at its rates from `end` to `start`, then takes one step to 0. Rates are
+        like 1 / t with a probability like t, so random times, one a datum, with a density like
+        t^(-1/2) have the least variance.
 
         Raises:
-            ValueError: the source cannot hold what is left of the data at the end: a process that
-                absorbs. `MaskedDiffusion` and `D3PM` have bounds of their own.
+            ValueError: the process absorbs; `MaskedDiffusion` and `D3PM` have bounds of their own.
 
         Reference: Campbell et al. 2022 (arXiv 2205.14987), with the jump summed out.
         """
@@ -181,8 +175,8 @@ class Reversal(nn.Module, ABC):
         like = next(self.parameters(), torch.empty(0))
         return like.new_empty(0, dtype=torch.promote_types(like.dtype, torch.float32))
 
-    def output(self, x: Tensor, t: Time) -> Tensor:
-        """Return the net's logits, (B, D, C).
+    def data_logits(self, x: Tensor, t: Time) -> Tensor:
+        """Return the net's log-probabilities of data tokens, (B, D, C): none on a mask.
 
         Raises:
             ValueError: the net returns another shape, or there are neither one time nor B.
@@ -191,11 +185,7 @@ class Reversal(nn.Module, ABC):
         logits = self.net(x, per_row(at, x).flatten().expand(len(x)))
         shape, advice = (*x.shape, self.process.size), "mend its last layer, or the process's size"
         logits = shaped("the net's logits", logits, shape, advice)
-        return logits.to(torch.promote_types(logits.dtype, torch.float32))
-
-    def data_logits(self, x: Tensor, t: Time) -> Tensor:
-        """Return the net's log-probabilities of data tokens, (B, D, C): none on a mask."""
-        logits = self.output(x, t)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         tokens = torch.arange(self.process.size, device=logits.device)
         return logits.masked_fill(tokens == self.mask, -torch.inf).log_softmax(-1)
 

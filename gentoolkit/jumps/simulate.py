@@ -68,9 +68,6 @@ def uniformized(rates: RateMatrix, b: float, terms: int = 60) -> Tensor:
     """Return `sum_k Poisson(k; bell b) (I + Q / bell)^k`, the first terms, (C, C).
 
     Every term is positive, so it is as exact as it is long: the oracle of a kernel.
-
-    Raises:
-        ValueError: `b` is negative, or `terms` below one.
     """
     if not (b >= 0 and isfinite(b)):
         raise ValueError(f"b must be an amount of noise >= 0; got {b}; use B_t - B_s with s <= t")
@@ -136,8 +133,7 @@ def thinning(
 ) -> JumpPath:
     """Run a process whose rates change with time, exactly, under bounds on its total rate.
 
-    A bell rings at the bound: the wait to the next ring is `Exp(1)` of the bound's integral, which
-    is a broken line in time and inverted in one search.
+    A bell rings at the bound: the wait to the next ring is `Exp(1)` of the bound's integral.
 
     Arguments:
         rates: (N, D) states and (N,) times -> (N, D, C), with 0 at the token itself.
@@ -154,8 +150,7 @@ def thinning(
         paths that run from the first time to the last.
 
     Raises:
-        ValueError: the times turn round, a bound is not positive, or one is broken: this is
-            seen at the event where it happens.
+        ValueError: the times turn round, a bound is not positive, or a rate breaks it.
 
     Reference: Lewis and Shedler 1979.
     """
@@ -206,38 +201,32 @@ class _Bell:
         if isinstance(bounds, Tensor):
             shaped("bounds", bounds, steps.shape, "one for each piece: repeat the bound")
             validate.positive("bounds", bounds)
-            self.height = bounds.to(times)
+            self.height = bounds.to(times)[None]  # (1, T): one line for all rows
         else:
-            self.height = self._of(bounds, x)
+            self.height = self._of(bounds, x)  # (N, T): each row its own
         self.spent = self._spent(self.height)
         self.level = times.new_zeros(len(x))
 
     def ring(self, rows: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor, Tensor]:
         """Return which of `rows` are rung once more before the end, when, and at which bound."""
-        level = self.level + _exponential(self.level, generator)
-        on = level < self.spent[..., -1]
-        if not bool(on.all()):
-            rows, level = rows[on], level[on]
-            if self.height.ndim == 2:
-                self.height, self.spent = self.height[on], self.spent[on]
-        # A search for each row in its own line, or for all in one.
-        at = level[:, None] if self.height.ndim == 2 else level
-        piece = torch.searchsorted(self.spent, at, right=True) - 1
-        if self.height.ndim == 2:
-            before, bound = (v.gather(1, piece)[:, 0] for v in (self.spent, self.height))
-            piece = piece[:, 0]
-        else:
-            before, bound = self.spent[piece], self.height[piece]
-        self.level, self.piece = level, piece
-        self.part = (level - before) / (bound * self.lengths[piece])  # of the piece, in [0, 1)
+        own, level = not isinstance(self.bounds, Tensor), self.level
+        level = level + _exponential(level, generator)
+        on = level < self.spent[:, -1]
+        rows, self.level = rows[on], level[on]
+        if own:
+            self.height, self.spent = self.height[on], self.spent[on]
+        at = self.level[:, None] if own else self.level[None]
+        self.piece = piece = torch.searchsorted(self.spent, at, right=True).flatten() - 1
+        before, bound = _entry(self.spent, piece), _entry(self.height, piece)
+        self.part = (self.level - before) / (bound * self.lengths[piece])  # of the piece, in [0, 1)
         return rows, torch.lerp(self.times[piece], self.times[piece + 1], self.part), bound
 
     def restart(self, took: Tensor, x: Tensor) -> None:
         """Go on from the last ring under the bounds of the new states `x` of the rows `took`."""
         if not isinstance(self.bounds, Tensor):
-            height, piece = self._of(self.bounds, x), self.piece[took][:, None]
+            height, piece = self._of(self.bounds, x), self.piece[took]
             spent = self._spent(height)
-            low, high = spent.gather(1, piece)[:, 0], spent.gather(1, piece + 1)[:, 0]
+            low, high = _entry(spent, piece), _entry(spent, piece + 1)
             self.height[took], self.spent[took] = height, spent
             self.level[took] = torch.lerp(low, high, self.part[took])
 
@@ -253,6 +242,11 @@ class _Bell:
                 f"{float(height.min())} to {float(height.max())}; check the rates"
             )
         return height
+
+
+def _entry(lines: Tensor, i: Tensor) -> Tensor:
+    """Return entry `i` (N,) of each line, (N, T), or of the one line of all, (1, T)."""
+    return lines.expand(len(i), -1).gather(1, i[:, None])[:, 0]
 
 
 def _within(total: Tensor, bound: Tensor, when: Tensor) -> None:

@@ -86,11 +86,7 @@ class JumpProcess(nn.Module, Process):
         return t.float() if t.itemsize < 4 else t
 
     def noise(self, s: Time, t: Time, like: Tensor | None = None) -> Tensor:
-        """Return `B_t - B_s`, () or (B,).
-
-        Raises:
-            ValueError: some `t` is before `s`.
-        """
+        """Return `B_t - B_s`, () or (B,), for `t` not before `s`."""
         # A plain number takes the type of the other time, and not torch's default.
         if isinstance(t, Tensor) and not isinstance(s, Tensor):
             s = t.new_tensor(s)
@@ -133,15 +129,8 @@ class JumpProcess(nn.Module, Process):
 
             R_t(x, y) = beta(t) Q(y^d, x^d) q_t(y) / q_t(x)      for y that differs from x in d
 
-        Q stands transposed: a jump x -> y of the reversal undoes one y -> x of the noising.
-
-        Arguments:
-            x: states at time `t`, (B, D).
-            ratios: `q_t(x^d := c) / q_t(x)`, (B, D, C).
-            t: a number, or (B,).
-
-        Raises:
-            ValueError: `ratios` has another shape.
+        Q stands transposed: a jump x -> y of the reversal undoes one y -> x of the noising. The
+        `ratios` (B, D, C) are `q_t(x^d := c) / q_t(x)`.
         """
         x, time = checked_tokens("x", x, self.size), self.time(t, x)
         into = self.rate_matrix.into(x, self._laws("ratios", x, ratios))
@@ -170,8 +159,7 @@ class JumpProcess(nn.Module, Process):
     def unseen(self, x: Tensor, x_0: Tensor, t: Time) -> Tensor:
         """Take the token itself out of the evidence: `~ x_0(c) / q_{t|0}(x | c)`, (B, D, C).
 
-        From `p(x_0^d | x_t)` to `p(x_0^d | x_t without d)`. Where the token excludes a c, that c
-        is left out: nothing is known of it, and `posterior` never asks.
+        Where the token excludes a c, that c is left out: `posterior` never asks.
         """
         likelihood = self.likelihood(x, 0.0, t).to(self._laws("x_0", x, x_0))
         allowed = likelihood > 0
@@ -187,11 +175,9 @@ class JumpProcess(nn.Module, Process):
         return Categorical(law.log().expand(1, *validate.event_shape(event_shape), -1))
 
     def worst_gap(self) -> float:
-        """Return how far the law of a token at the end may be from the source, whatever the data.
+        """Return how far in total variation a token at the end may be from the source.
 
-            max_x 1/2 sum_c |q_{end|0}(c | x) - stationary(c)|
-
-        It is reached by a token that is the same in all data. Several tokens may be off by more.
+        max_x 1/2 sum_c |q_{end|0}(c | x) - stationary(c)|
         """
         kernel = self.kernel(0.0, self.end)
         gaps = 0.5 * (kernel - self.rate_matrix.stationary(kernel)).abs().sum(-1)

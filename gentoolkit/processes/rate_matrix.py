@@ -20,8 +20,8 @@ from gentoolkit.processes.tokens import shaped
 class RateMatrix(nn.Module, ABC):
     """The rates (infinitesimal generator) of one token's jumps, in units of its schedule's rate.
 
-    Obligations: `matrix`, `kernel` and `stationary`, which agree. The amount of noise `b` is a
-    floating-point tensor and gives the results their dtype and device.
+    Obligations: `matrix` and `kernel`, and `stationary` unless Q is symmetric; they agree. The
+    amount of noise `b` is a floating-point tensor and gives the results their dtype and device.
 
     Arguments:
         size: number of tokens C.
@@ -44,15 +44,12 @@ class RateMatrix(nn.Module, ABC):
     def kernel(self, b: Tensor) -> Tensor:
         """Return `expm(b Q)`, (..., C, C) for b (...)."""
 
-    @abstractmethod
     def stationary(self, like: Tensor | None = None) -> Tensor:
-        """Return the law that stays, and to which every other tends, (C,)."""
+        """Return the law that stays, and to which every other tends, (C,): 1 / C for most."""
+        return _empty(like).new_full((self.size,), 1.0 / self.size)
 
     def rows(self, x: Tensor, b: Tensor) -> Tensor:
-        """Return `kernel(b)[x, :]`, where a token `x` goes: (..., C) for b that broadcasts to x.
-
-        One kernel for each entry of `b`.
-        """
+        """Return `kernel(b)[x, :]`, where a token `x` goes: (..., C) for b that broadcasts to x."""
         return _pick(self.kernel(b), x)
 
     def columns(self, y: Tensor, b: Tensor) -> Tensor:
@@ -120,38 +117,20 @@ class _Refreshing(RateMatrix):
 class UniformRates(_Refreshing):
     """Every token is drawn anew, uniformly, at rate 1: `Q = 1 1^T / C - I`.
 
-    Arguments:
-        size: number of tokens C.
-
     Reference: Austin et al. 2021 (arXiv 2107.03006).
     """
-
-    def stationary(self, like: Tensor | None = None) -> Tensor:
-        """Return 1 / C, (C,)."""
-        return _empty(like).new_full((self.size,), 1.0 / self.size)
 
 
 class AbsorbingRates(_Refreshing):
-    """Every token turns into the mask at rate 1, and stays there.
-
-    Arguments:
-        size: number of tokens C, the mask among them.
-        mask: which token is the mask; the last one if left out.
-
-    Raises:
-        ValueError: `size` is below two, or `mask` is not a token.
+    """Every token turns into the mask, the last of the `size` tokens, at rate 1 and stays there.
 
     Reference: Austin et al. 2021 (arXiv 2107.03006).
     """
 
-    def __init__(self, size: int, mask: int = -1) -> None:
-        super().__init__(size)
-        if not -1 <= mask < size:
-            raise ValueError(
-                f"mask must be a token in 0..{size - 1}; got {mask}; count the mask in size, or "
-                "leave it out to take the last token"
-            )
-        self.mask = mask % size
+    @property
+    def mask(self) -> int:
+        """Which token is the mask."""
+        return self.size - 1
 
     def stationary(self, like: Tensor | None = None) -> Tensor:
         """Return 1 at the mask, 0 elsewhere, (C,)."""
@@ -167,9 +146,6 @@ class OrdinalRates(RateMatrix):
         V[i, k] ~ cos(pi k (i + 1/2) / C)        (the cosine transform)
 
     It forgets slowly: in `b` of about `C^2 / 4`.
-
-    Arguments:
-        size: number of tokens C.
     """
 
     def matrix(self, like: Tensor | None = None) -> Tensor:
@@ -185,10 +161,6 @@ class OrdinalRates(RateMatrix):
         waves = waves / waves.square().sum(0).sqrt()
         decay = (-b.double()[..., None] * (2.0 - 2.0 * (pi * k / self.size).cos())).exp()
         return _stochastic((waves * decay[..., None, :]) @ waves.T).to(b.dtype)
-
-    def stationary(self, like: Tensor | None = None) -> Tensor:
-        """Return 1 / C, (C,)."""
-        return _empty(like).new_full((self.size,), 1.0 / self.size)
 
 
 def _stochastic(kernel: Tensor) -> Tensor:
@@ -223,20 +195,18 @@ class DenseRates(RateMatrix):
         shaped("rates", q, (len(q), len(q)), "a square: a row and a column for each token")
         off_diagonal = _no_diagonal(q)
         if validate.readable(q) and not bool((off_diagonal >= 0).all()):
-            raise ValueError(
-                f"rates off the diagonal must be >= 0; got {float(off_diagonal.min())}; a rate "
-                "counts jumps per time"
-            )
+            least = float(off_diagonal.min())
+            raise ValueError(f"rates off the diagonal must be >= 0; got {least}; they count jumps")
         slack = 100 * torch.finfo(q.dtype).eps * q.abs().max().clamp_min(1.0)
         if validate.readable(q) and not bool((q.sum(1).abs() <= slack).all()):
             raise ValueError(
                 f"rows of the rates must sum to 0; got a sum off by {float(q.sum(1).abs().max())}; "
-                "set the diagonal to minus the sum of the other entries of its row (rows, not "
-                "columns)"
+                "set the diagonal to minus the sum of the rest of its row (rows, not columns)"
             )
         # Without its diagonal, it stays a rate matrix when it is rounded to another type.
         self.register_buffer("off_diagonal", off_diagonal)
-        self.register_buffer("law", self._stationary())
+        # It is worked out once, in float64, and NaN if there are several.
+        self.register_buffer("law", self._solved().to(q))
 
     def matrix(self, like: Tensor | None = None) -> Tensor:
         """Return Q."""
@@ -249,11 +219,7 @@ class DenseRates(RateMatrix):
         return _stochastic(torch.linalg.matrix_exp(b.double()[..., None, None] * q)).to(b.dtype)
 
     def stationary(self, like: Tensor | None = None) -> Tensor:
-        """Return the solution of `p Q = 0`, `sum p = 1`.
-
-        Raises:
-            ValueError: more than one law is stationary.
-        """
+        """Return the solution of `p Q = 0`, `sum p = 1`; a ValueError tells of several."""
         if validate.readable(self.law) and bool(self.law.isnan().any()):
             raise ValueError(
                 "there must be one stationary law; got a rate matrix with parts that never meet; "
@@ -261,13 +227,11 @@ class DenseRates(RateMatrix):
             )
         return _stochastic(self.law.to(_empty(like)))
 
-    def _stationary(self) -> Tensor:
-        """Return the stationary law, NaN if there are several: worked out once, to the last bit."""
+    def _solved(self) -> Tensor:
         q = self.matrix(self.off_diagonal.double())
         if int(torch.linalg.matrix_rank(q)) < self.size - 1:
-            return self.off_diagonal.new_full((self.size,), torch.nan)
+            return q.new_full((self.size,), torch.nan)
         # The columns of Q sum to 0: one equation more fixes the sum of p.
         equations = torch.cat([q.T, q.new_ones(1, self.size)])
         right = torch.cat([q.new_zeros(self.size), q.new_ones(1)])
-        law = torch.linalg.lstsq(equations, right[:, None]).solution[:, 0]
-        return _stochastic(law).to(self.off_diagonal)
+        return _stochastic(torch.linalg.lstsq(equations, right[:, None]).solution[:, 0])
