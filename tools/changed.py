@@ -68,17 +68,17 @@ def tests_of(path: str, root: Path = ROOT) -> tuple[str, ...]:
     Returns:
         Files and folders that exist; none if the file has no tests.
     """
-    parts = PurePosixPath(path).parts
-    if parts[0] == "tests":
-        name = parts[-1]
+    top, *inner = PurePosixPath(path).parts
+    if top == "tests":
+        name = inner[-1]
         own = name.startswith("test_") and name.endswith(".py")
         # A helper at the top of tests/ belongs to every test, so to none in particular.
-        found = (path,) if own else ("/".join(parts[:-1]),) if len(parts) > 2 else ()
-    elif parts[0] == "gentoolkit" and len(parts) > 1:
-        part = parts[1].removesuffix(".py")
+        found = (path,) if own else ("/".join([top, *inner[:-1]]),) if len(inner) > 1 else ()
+    elif top == "gentoolkit" and inner:
+        part = inner[0].removesuffix(".py")
         found = (f"tests/{part}", f"tests/test_{part}.py")
     else:
-        found = ELSEWHERE.get(parts[0], ())
+        found = ELSEWHERE.get(top, ())
     return tuple(test for test in found if (root / test).exists())
 
 
@@ -101,6 +101,6 @@ def selection(changed: Iterable[str], root: Path = ROOT) -> list[str]:
 
 if __name__ == "__main__":
     try:
-        print(" ".join(selection(changed_files(*sys.argv[1:]))))
+        print(" ".join(selection(changed_files(sys.argv[1]))))
     except RuntimeError as error:
         sys.exit(str(error))

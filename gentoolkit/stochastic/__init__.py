@@ -5,41 +5,19 @@ from gentoolkit.stochastic.flow import StochasticFlow
 from gentoolkit.stochastic.gradient import value_and_score
 from gentoolkit.stochastic.hamiltonian import Leapfrog, Refresh, WithMomentum
 from gentoolkit.stochastic.langevin import Langevin, TrainedLangevin
-from gentoolkit.stochastic.layers import DiffusionLayer, VAELayer
-from gentoolkit.stochastic.learned import (
-    CorrectionMLP,
-    HamiltonianDiffusion,
-    LearnedAnnealing,
-    MonteCarloDiffusion,
-    Pairs,
-)
+from gentoolkit.stochastic.learned import CorrectionMLP, MonteCarloDiffusion, Pairs
 from gentoolkit.stochastic.metropolis import HMC, MALA, Metropolis, Metropolised
-from gentoolkit.stochastic.paths import (
-    GeometricPath,
-    Path,
-    Tempered,
-    checked_schedule,
-    even_schedule,
-)
-from gentoolkit.stochastic.smc import (
-    ConstantESS,
-    NextBeta,
-    Particles,
-    smc,
-    systematic,
-)
+from gentoolkit.stochastic.paths import GeometricPath, Path, Tempered, even_schedule
+from gentoolkit.stochastic.smc import ConstantESS, NextBeta, Particles, smc, systematic
 
 __all__ = [
     "HMC",
     "MALA",
     "ConstantESS",
     "CorrectionMLP",
-    "DiffusionLayer",
     "GeometricPath",
-    "HamiltonianDiffusion",
     "Langevin",
     "Leapfrog",
-    "LearnedAnnealing",
     "Metropolis",
     "Metropolised",
     "MonteCarloDiffusion",
@@ -52,10 +30,8 @@ __all__ = [
     "Tempered",
     "TrainedLangevin",
     "Transition",
-    "VAELayer",
     "WithMomentum",
     "annealed",
-    "checked_schedule",
     "even_schedule",
     "increments",
     "smc",

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Size, Tensor, nn
 
-from gentoolkit.core import Chain, Step, elbo, log_variance, validate
+from gentoolkit.core import Chain, Step, elbo, validate
 from gentoolkit.core.chain import Source, Target, draw
 from gentoolkit.stochastic.held import Held
 
 
 class StochasticFlow(nn.Module):
-    """A chain of any layers from a source to a target: flows, Langevin, MCMC, VAEs, diffusions.
+    """A chain of any layers from a source to a target: flows, Langevin, MCMC, kernels of two laws.
 
         log_w = log target(x_T) - log source(x_0) + sum_t log_ratio_t
 
@@ -68,32 +68,29 @@ class StochasticFlow(nn.Module):
         return Chain(self.source.thing, steps)  # pyright: ignore[reportArgumentType]
 
     def pushed_loss(self, n: int, *, generator: Generator | None = None) -> Tensor:
-        """Return `-E_push[log w]` of `n` paths, shape (): the reverse KL."""
-        return -elbo(self.chain().push(n, generator).log_weight(self._known()))
+        """Return `-E_push[log w]` of `n` paths, shape (): the reverse KL.
 
-    def pulled_loss(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """Return `-E_pull[log evidence]` of data (B, *event), shape (): the forward KL."""
-        return -elbo(self.elbo(x, generator=generator))
-
-    def variance_loss(self, n: int, *, generator: Generator | None = None) -> Tensor:
-        """Return `Var_push[log w]` of `n` paths, shape (), through the path.
-
-        Reference: Richter et al. 2020 (arXiv 2010.10436).
+        Raises:
+            ValueError: there is no target.
         """
-        return log_variance(self.chain().push(n, generator).log_weight(self._known()))
+        if self.target.thing is None:
+            raise ValueError(
+                "a pushed loss needs a target; got none; pass target=log_prob, or train on data"
+            )
+        return -elbo(self.chain().push(n, generator).log_weight(self.target.thing))
 
     def loss(
         self, batch: Tensor, *, context: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
-        """Return the mixture of both, with as many pushed paths as data, shape ().
+        """Return the mixture of both losses, with as many pushed paths as data, shape ().
 
-        pushed * pushed_loss(B) + (1 - pushed) * pulled_loss(batch)
+        -pushed E_push[log w] - (1 - pushed) E_pull[log evidence]
         """
         validate.no_context(context, "a StochasticFlow")
         n = validate.batch("batch", batch).shape[0]
         if self.pushed == 1.0:
             return self.pushed_loss(n, generator=generator)
-        pulled = self.pulled_loss(batch, generator=generator)
+        pulled = -elbo(self.elbo(batch, generator=generator))
         if self.pushed == 0.0:
             return pulled
         pushed = self.pushed_loss(n, generator=generator)
@@ -112,15 +109,6 @@ class StochasticFlow(nn.Module):
         """Return the log-evidence of one path pulled from each row, (B,): on average a bound."""
         return self.chain(context).pull(batch, generator).log_evidence()
 
-    def _known(self) -> Target:
-        target = self.target.thing
-        if target is None:
-            raise ValueError(
-                "a pushed loss needs a target; got none; pass target=log_prob, or train on data by "
-                "pulled_loss"
-            )
-        return target
-
 
 def _meeting_shapes(chain: Chain) -> tuple[Size, ...]:
     """Return the event shape of every state of a chain, found by moving two paths there and back.
@@ -135,22 +123,22 @@ def _meeting_shapes(chain: Chain) -> tuple[Size, ...]:
         x = draw(chain.source, 2)
         shapes = [x.shape[1:]]
         for t, step in enumerate(chain.steps):
-            kind = f"layers[{t}], a {type(step).__name__},"
             left = "the source" if t == 0 else f"layers[{t - 1}]"
+            kind = f"layers[{t}], a {type(step).__name__},"
+            what = "neighbouring layers must meet in shape; got states of shape "
+            what += f"{('B', *shapes[-1])} from {left}, "
             try:
                 y, _ = step.push(x)
                 back, _ = step.pull(y)
             except (RuntimeError, ValueError, IndexError) as error:
                 raise ValueError(
-                    f"neighbouring layers must meet in shape; got states of shape "
-                    f"{('B', *x.shape[1:])} from {left}, which {kind} refuses: {error}; give both "
-                    "one width, or put a VAELayer between them"
+                    f"{what}which {kind} refuses: {error}; give both one width, or put a Kernel "
+                    "that changes it between them"
                 ) from error
             if back.shape != x.shape:
                 raise ValueError(
-                    f"neighbouring layers must meet in shape; got {('B', *x.shape[1:])} from "
-                    f"{left}, and {('B', *back.shape[1:])} where {kind} pulls to; let both laws of "
-                    "a layer speak of the same state"
+                    f"{what}and {('B', *back.shape[1:])} where {kind} pulls to; let both laws of a "
+                    "layer speak of the same state"
                 )
             x = y
             shapes.append(x.shape[1:])

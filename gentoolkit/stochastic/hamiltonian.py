@@ -41,16 +41,7 @@ def split(state: Tensor) -> tuple[Tensor, Tensor]:
 def leapfrog(
     log_g: Target, x: Tensor, p: Tensor, gradient: Tensor, step_size: Tensor | float, steps: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return `x`, `p`, `log g(x)` and its gradient after `steps` leapfrogs.
-
-    Arguments:
-        log_g: an unnormalised log-density.
-        x: positions, (B, *event).
-        p: momenta, (B, *event).
-        gradient: grad log g at `x`.
-        step_size: e.
-        steps: how many, one or more.
-    """
+    """Return `x`, `p`, `log g(x)` and its gradient after `steps` leapfrogs from `x` and `p`."""
     value = x.new_zeros(x.shape[0])
     p = p + 0.5 * step_size * gradient
     for i in range(steps):

@@ -4,26 +4,22 @@ The way that pushes is fixed, so training is regression: how far the plain rever
 state that a path came from, on stored pairs, without a gradient through the path.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from math import log
 
 import torch
 from torch import Generator, Tensor, nn
 
-from gentoolkit.core import Chain, Step, Unsupported, elbo, validate
-from gentoolkit.core.chain import Source, Target, draw
+from gentoolkit.core import Chain, Unsupported, validate
+from gentoolkit.core.chain import Target, draw
 from gentoolkit.nets import MLP
 from gentoolkit.stochastic.gradient import checked_size
-from gentoolkit.stochastic.hamiltonian import Leapfrog, Refresh, WithMomentum
 from gentoolkit.stochastic.held import Held
 from gentoolkit.stochastic.langevin import Langevin
 from gentoolkit.stochastic.paths import Path, checked_schedule
 
 Correction = Callable[[Tensor, Tensor], Tensor]
-"""From states (B, *state) and betas (B,) to what the reversal's score adds, (B, D)."""
+"""From states (B, D) and betas (B,) to what the reversal's score adds, (B, D)."""
 
 
 class CorrectionMLP(nn.Module):
@@ -32,7 +28,7 @@ class CorrectionMLP(nn.Module):
         c(x, beta) = MLP(x, beta, sin 3 beta, cos 3 beta, sin 9 beta)
 
     Arguments:
-        features: numbers in a state: D for Langevin steps, 2 D with a momentum.
+        features: numbers in a state: D, or 2 D with a momentum.
         outputs: D.
         hidden: widths of the hidden layers.
         activation: makes the nonlinearity between layers.
@@ -66,7 +62,7 @@ class Pairs:
     """Stored pairs of a step: where it ended, and how far the plain reversal misses its start.
 
     Arguments:
-        state: what the reversal sees, (N, *state).
+        state: what the reversal sees, (N, D).
         beta: of the density, (N,).
         miss: the start less the mean of the plain reversal, (N, D).
     """
@@ -88,77 +84,51 @@ class Pairs:
             yield Pairs(self.state[rows], self.beta[rows], self.miss[rows])
 
 
-class LearnedAnnealing(nn.Module, ABC):
-    """Annealing along a path with a learned way back.
+class MonteCarloDiffusion(nn.Module):
+    """Langevin annealing along a path with a learned way back.
 
-    Obligations: `steps(beta)` makes the steps of one density, reversed with the correction;
-    `gain` and `variance` are those of the reversal, whose mean is `plain + gain c`; `pair` reads
-    the stored pair of the k-th density off a trajectory's states.
+        f_k(y|x) = N(x + e grad log g_k(x), 2 e I)
+        b_k(x|y) = N(y + e grad log g_k(y) + 2 e c(y, beta_k), 2 e I)
+
+    At its best, `c = grad log q_k - grad log g_k`, with q_k the law of the particles.
 
     Arguments:
-        path: from the source to the target, in positions.
+        path: from the source to the target.
         betas: (K+1,), from 0 to 1.
-        step_size: of every move.
+        step_size: e, of every move.
         correction: c(state, beta); a module's parameters join the model's.
-        train_step: make the step size a parameter, which `path_loss` alone can train.
 
     Raises:
         ValueError: `betas` does not run from 0 to 1, or `step_size` is not positive and finite.
+
+    Reference: Doucet, Grathwohl, Matthews, Strathmann 2022 (arXiv 2208.07698).
     """
 
-    def __init__(
-        self,
-        path: Path,
-        betas: Tensor,
-        step_size: float,
-        correction: Correction,
-        train_step: bool = False,
-    ) -> None:
+    def __init__(self, path: Path, betas: Tensor, step_size: float, correction: Correction) -> None:
         super().__init__()
         checked_size("step_size", step_size, "start near 1 / L, L the curvature of -log target")
-        self._path, self.correction = Held(path), correction
+        self._path, self.step_size, self.correction = Held(path), step_size, correction
         self.betas = tuple(checked_schedule(betas).tolist())
-        start = torch.tensor(log(step_size))
-        self.log_step = nn.Parameter(start) if train_step else None
-        self._size = step_size
 
     @property
     def path(self) -> Path:
-        """From the source to the target, in positions."""
+        """From the source to the target."""
         return self._path.thing
+
+    @property
+    def target(self) -> Target:
+        """What a path's last state is scored by: `log_weight(model.target)`."""
+        return self.path.target
 
     @property
     def event_shape(self) -> torch.Size:
         """The shape of one state."""
         with torch.random.fork_rng():
-            return draw(self.source, 1).shape[1:]
+            return draw(self.path.source, 1).shape[1:]
 
-    @property
-    def step_size(self) -> Tensor | float:
-        """The present size of a move: a number, or a trained tensor."""
-        return self._size if self.log_step is None else self.log_step.exp()
-
-    @property
-    @abstractmethod
-    def source(self) -> Source:
-        """Where paths start."""
-
-    @property
-    @abstractmethod
-    def target(self) -> Target:
-        """What a path's last state is scored by: `log_weight(model.target)`."""
-
-    @abstractmethod
-    def steps(self, beta: float) -> list[Step]:
-        """Return the steps for one density."""
-
-    @abstractmethod
-    def pair(self, states: Sequence[Tensor], k: int) -> tuple[Tensor, Tensor]:
-        """Return what the k-th reversal saw and what it missed, k from 1."""
-
-    @abstractmethod
-    def scales(self) -> tuple[float, float]:
-        """Return the gain of the correction in the reversal's mean, and the variance."""
+    def at(self, beta: float) -> Callable[[Tensor], Tensor]:
+        """Return the correction of one density, a function of the state alone."""
+        return lambda state: self.correction(state, state.new_full((state.shape[0],), beta))
 
     def chain(self, context: Tensor | None = None) -> Chain:
         """Return the chain: a fixed way there, and the learned way back.
@@ -166,54 +136,40 @@ class LearnedAnnealing(nn.Module, ABC):
         Raises:
             ValueError: there is a context.
         """
-        validate.no_context(context, f"a {type(self).__name__}")
-        return Chain(self.source, [s for beta in self.betas[1:] for s in self.steps(beta)])
-
-    def at(self, beta: float) -> Callable[[Tensor], Tensor]:
-        """Return the correction of one density, a function of the state alone."""
-        return partial(self._corrected, beta)
-
-    def _corrected(self, beta: float, state: Tensor) -> Tensor:
-        return self.correction(state, state.new_full((state.shape[0],), beta))
+        validate.no_context(context, "a MonteCarloDiffusion")
+        path, size = self.path, self.step_size
+        steps = [Langevin(path.at(beta), size, self.at(beta)) for beta in self.betas[1:]]
+        return Chain(path.source, steps)
 
     def pool(self, n: int, *, generator: Generator | None = None) -> Pairs:
         """Return the pairs of `n` fresh paths, n K of them; no gradient is kept."""
+        path, betas = self.path, self.betas[1:]
         with torch.no_grad():
-            states = self.chain().push(n, generator).states
-            seen = [self.pair(states, k) for k in range(1, len(self.betas))]
-            betas = [
-                miss.new_full((n,), b) for (_, miss), b in zip(seen, self.betas[1:], strict=True)
-            ]
-        return Pairs(
-            torch.cat([state for state, _ in seen]),
-            torch.cat(betas),
-            torch.cat([miss for _, miss in seen]),
-        )
+            first, *ends = self.chain().push(n, generator).states
+            plain = [Langevin(path.at(b), self.step_size).pull_law for b in betas]
+            triples = zip([first, *ends[:-1]], ends, plain, strict=True)
+            misses = torch.cat([x - law(y).mean for x, y, law in triples])
+        return Pairs(torch.cat(ends), misses.new_tensor(betas).repeat_interleave(n), misses)
 
     def loss(
         self, batch: Pairs, *, context: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
         """Return minus the gain in ELBO over plain annealing, estimated on pairs, shape ().
 
-            K mean( |miss - gain c|^2 - |miss|^2 ) / (2 variance)
+            K mean( |miss - 2 e c|^2 - |miss|^2 ) / (4 e)
 
         It starts at zero, and its gradient is that of -ELBO. Nothing is drawn: the generator is
         for `pool`, which makes the pairs.
         """
-        validate.no_context(context, f"a {type(self).__name__}")
-        gain, variance = self.scales()
-        off = batch.miss - gain * self.correction(batch.state, batch.beta)
+        validate.no_context(context, "a MonteCarloDiffusion")
+        off = batch.miss - 2.0 * self.step_size * self.correction(batch.state, batch.beta)
         change = (off.square() - batch.miss.square()).flatten(1).sum(1)
-        return (len(self.betas) - 1) * change.mean() / (2.0 * variance)
-
-    def path_loss(self, n: int, *, generator: Generator | None = None) -> Tensor:
-        """Return -ELBO of `n` fresh paths, shape (), differentiable through the whole path."""
-        return -elbo(self.chain().push(n, generator).log_weight(self.target))
+        return (len(self.betas) - 1) * change.mean() / (4.0 * self.step_size)
 
     def sample(
         self, n: int, *, context: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
-        """Draw the last states of `n` paths, (n, *state), unweighted."""
+        """Draw the last states of `n` paths, (n, D), unweighted; no gradient is kept."""
         with torch.no_grad():
             return self.chain(context).push(n, generator).states[-1]
 
@@ -224,7 +180,7 @@ class LearnedAnnealing(nn.Module, ABC):
         context: Tensor | None = None,
         generator: Generator | None = None,
     ) -> Tensor:
-        """Return the log-evidence of one path pulled from each state (B, *state), (B,).
+        """Return the log-evidence of one path pulled from each state (B, D), (B,).
 
         Raises:
             Unsupported: the batch holds pairs, which have no density of their own.
@@ -235,101 +191,3 @@ class LearnedAnnealing(nn.Module, ABC):
                 "pass states of the last density, such as `sample` draws"
             )
         return self.chain(context).pull(batch, generator).log_evidence()
-
-
-class MonteCarloDiffusion(LearnedAnnealing):
-    """Langevin annealing with a learned way back.
-
-        f_k(y|x) = N(x + e grad log g_k(x), 2 e I)
-        b_k(x|y) = N(y + e grad log g_k(y) + 2 e c(y, beta_k), 2 e I)
-
-    At its best, `c = grad log q_k - grad log g_k`, with q_k the law of the particles.
-
-    Reference: Doucet, Grathwohl, Matthews, Strathmann 2022 (arXiv 2208.07698).
-    """
-
-    @property
-    def source(self) -> Source:
-        """Where paths start: the path's source."""
-        return self.path.source
-
-    @property
-    def target(self) -> Target:
-        """What a path's last state is scored by: the path's target."""
-        return self.path.target
-
-    def steps(self, beta: float) -> list[Step]:
-        """Return one Langevin step."""
-        return [Langevin(self.path.at(beta), self.step_size, self.at(beta))]
-
-    def pair(self, states: Sequence[Tensor], k: int) -> tuple[Tensor, Tensor]:
-        """Return the k-th state, and what the plain reversal misses of the one before."""
-        plain = Langevin(self.path.at(self.betas[k]), self.step_size)
-        return states[k], states[k - 1] - plain.pull_law(states[k]).mean
-
-    def scales(self) -> tuple[float, float]:
-        """Return `2 e` and `2 e`."""
-        size = self.step_size
-        twice = 2.0 * float(size.detach() if isinstance(size, Tensor) else size)
-        return twice, twice
-
-
-class HamiltonianDiffusion(LearnedAnnealing):
-    """Unadjusted Hamiltonian annealing with a learned way back; states are (B, 2, D).
-
-        refresh   b(p|x, p') = N(h p' + 2 (1 - h) c(x, p', beta_k), (1 - h^2) I)
-        leapfrog  a bijection, which is undone
-
-    Arguments:
-        path: from the source to the target, in positions.
-        betas: (K+1,), from 0 to 1.
-        step_size: of a leapfrog.
-        correction: c(state, beta), from (B, 2, D) and (B,) to (B, D).
-        keep: h, the share of the momentum that stays in a refreshment.
-        leapfrogs: how many after each refreshment.
-        train_step: make the step size a parameter, which `path_loss` alone can train.
-
-    Raises:
-        ValueError: `betas` does not run from 0 to 1, a size is not positive, or `keep` is outside
-            [0, 1).
-
-    Reference: Geffner and Domke 2021 (arXiv 2107.04150); Doucet et al. 2022 (arXiv 2208.07698).
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        betas: Tensor,
-        step_size: float,
-        correction: Correction,
-        keep: float = 0.8,
-        leapfrogs: int = 1,
-        train_step: bool = False,
-    ) -> None:
-        super().__init__(path, betas, step_size, correction, train_step)
-        self.keep = Refresh(keep).keep
-        self.leapfrogs = validate.positive_count("leapfrogs", leapfrogs)
-
-    @property
-    def source(self) -> Source:
-        """Where paths start: the path's source beside a standard normal momentum."""
-        return WithMomentum(self.path.source)
-
-    @property
-    def target(self) -> Target:
-        """What a path's last state is scored by: the target beside a normal momentum."""
-        return WithMomentum(self.path.target)
-
-    def steps(self, beta: float) -> list[Step]:
-        """Return a refreshment and a leapfrog."""
-        moved = Leapfrog(self.path.at(beta), self.step_size, self.leapfrogs)
-        return [Refresh(self.keep, self.at(beta)), moved]
-
-    def pair(self, states: Sequence[Tensor], k: int) -> tuple[Tensor, Tensor]:
-        """Return the state after the k-th refreshment, and what its plain reversal misses."""
-        before, after = states[2 * k - 2], states[2 * k - 1]
-        return after, before[:, 1] - Refresh(self.keep).pull_law(after).momentum.mean
-
-    def scales(self) -> tuple[float, float]:
-        """Return `2 (1 - h)` and `1 - h^2`."""
-        return 2.0 * (1.0 - self.keep), 1.0 - self.keep**2

@@ -59,24 +59,14 @@ class Metropolised(Reversible):
 
     def move(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """Draw the state after all moves."""
-        return self._run(self.look(x), generator).x
+        return self.push(x, generator)[0]
 
     # Detailed balance gives these two in the core; here they reuse the values of the moves, which
     # would otherwise be computed twice.
     def push(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """Draw `y` by the moves from `x`."""
-        first = self.look(x)
-        last = self._run(first, generator)
-        return last.x, first.log_g - last.log_g
-
-    def pull(self, y: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Draw `x` by the same moves from `y`."""
-        first = self.look(y)
-        last = self._run(first, generator)
-        return last.x, last.log_g - first.log_g
-
-    def _run(self, here: Place, generator: Generator | None) -> Place:
-        n = here.x.shape[0]
+        first = here = self.look(x)
+        n = x.shape[0]
         for _ in range(self.moves):
             there, log_accept = self.propose(here, generator)
             u = torch.rand(n, dtype=here.x.dtype, device=here.x.device, generator=generator)
@@ -88,7 +78,12 @@ class Metropolised(Reversible):
                 torch.where(take, there.log_g, here.log_g),
                 torch.where(wide, there.gradient, here.gradient),
             )
-        return here
+        return here.x, first.log_g - here.log_g
+
+    def pull(self, y: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Draw `x` by the same moves from `y`."""
+        x, ratio = self.push(y, generator)
+        return x, -ratio
 
     def _check(self, name: str, size: float) -> None:
         if isinstance(size, Tensor):

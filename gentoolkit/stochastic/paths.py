@@ -30,12 +30,7 @@ class Path(ABC):
 
 @dataclass(frozen=True)
 class Tempered:
-    """One density of a path.
-
-    Arguments:
-        path: where it belongs.
-        beta: how far along, from 0 to 1.
-    """
+    """The density of a path at one `beta`, from 0 to 1."""
 
     path: Path
     beta: Tensor | float
@@ -69,12 +64,11 @@ class GeometricPath(Path):
 
 
 def checked_schedule(betas: Tensor) -> Tensor:
-    """Return `betas` if they run from 0 to 1 and increase.
+    """Return `betas` if they are a floating-point row that increases from 0 to 1.
 
     Raises:
         TypeError: they are not a floating-point tensor.
-        ValueError: they are not a row of two or more, do not start at 0 and end at 1, or do not
-            increase.
+        ValueError: they are no such row.
     """
     if not isinstance(betas, Tensor) or not betas.is_floating_point():
         raise TypeError(

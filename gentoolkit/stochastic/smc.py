@@ -3,8 +3,7 @@
 The sampler yields its particles after each density, so an animation or a schedule costs nothing.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -39,19 +38,12 @@ class Particles:
     ancestors: Tensor | None = None
 
 
-class NextBeta(ABC):
-    """A rule that chooses the next density while the particles move.
-
-    Obligation: `after` returns a beta above the present one, at most 1.
-    """
-
-    @abstractmethod
-    def after(self, particles: Particles, path: Path) -> float:
-        """Return the beta that follows `particles`."""
+NextBeta = Callable[[Particles, Path], float]
+"""Chooses the next density while the particles move: a beta above the present one, at most 1."""
 
 
 @dataclass(frozen=True)
-class ConstantESS(NextBeta):
+class ConstantESS:
     """Steps that keep the conditional effective sample size constant, found by bisection.
 
         n (sum_i W_i v_i)^2 / sum_i W_i v_i^2 = share n,   v = g_next(x) / g_present(x)
@@ -81,7 +73,7 @@ class ConstantESS(NextBeta):
             )
         validate.positive_count("bisections", self.bisections)
 
-    def after(self, particles: Particles, path: Path) -> float:
+    def __call__(self, particles: Particles, path: Path) -> float:
         """Return the beta at which the conditional effective sample size falls to its share.
 
         Raises:
@@ -129,7 +121,7 @@ def smc(
 
     Arguments:
         path: from the source to the target.
-        betas: (K+1,), from 0 to 1, or a rule such as `ConstantESS(0.9)`.
+        betas: (K+1,), from 0 to 1, or a rule of (particles, path) such as `ConstantESS(0.9)`.
         transition: makes the step or the steps for one density.
         n: particles, two or more.
         resample_below: share of n, from 0 (never) to 1 (always).
@@ -141,7 +133,7 @@ def smc(
         `Particles` at beta = 0, ..., 1. No gradient is kept.
 
     Raises:
-        TypeError: `betas` is neither a floating-point tensor nor a rule.
+        TypeError: `betas` is neither a floating-point tensor nor a function.
         ValueError: `betas` does not run from 0 to 1, fewer than two particles, `resample_below` is
             outside [0, 1], a step leaves the real numbers, or meets a density of zero without
             detailed balance.
@@ -154,16 +146,12 @@ def smc(
         raise ValueError(
             f"resample_below must lie in [0, 1], a share of n; got {resample_below}; 0.5 is usual"
         )
-    rule = betas if isinstance(betas, NextBeta) else _Fixed(checked_schedule(betas).tolist())
+    rule = betas if callable(betas) else _fixed(checked_schedule(betas).tolist())
     return _smc(path, rule, transition, n, resample_below, source or path.source, generator)
 
 
-@dataclass(frozen=True)
-class _Fixed(NextBeta):
-    betas: list[float]
-
-    def after(self, particles: Particles, path: Path) -> float:
-        return next(beta for beta in self.betas if beta > particles.beta)
+def _fixed(betas: list[float]) -> NextBeta:
+    return lambda particles, path: next(beta for beta in betas if beta > particles.beta)
 
 
 def _smc(
@@ -194,16 +182,13 @@ def _turn(
     resample_below: float,
     generator: Generator | None,
 ) -> Particles:
-    beta = rule.after(here, path)
-    steps, n, ancestors = steps_of(transition, path.at(beta)), here.x.shape[0], None
+    beta = rule(here, path)
+    steps, n = steps_of(transition, path.at(beta)), here.x.shape[0]
     # g_k(x_{k-1}) / g_{k-1}(x_{k-1}) needs no move that is its own reversal: choose first, and let
     # the move spread the copies.
     choose_first = all(isinstance(step, Reversible) for step in steps)
     if choose_first:
-        log_w = here.log_w + _increment(here, path, beta)
-        size = float(ess(log_w))
-        banked, log_w, ancestors = _resampled(log_w, size < resample_below * n, generator)
-        x = _moved(_taken(here.x, ancestors), log_w > -torch.inf, steps, beta, generator)[0]
+        x, log_w = here.x, here.log_w + _increment(here, path, beta)
     else:
         x, ratio = _moved(here.x, None, steps, beta, generator)
         end = path.log_prob(x, beta)
@@ -214,11 +199,14 @@ def _turn(
                 "paths may leave the support and come back; use Metropolis, MALA or HMC"
             )
         log_w = here.log_w + end - path.log_prob(here.x, here.beta) + ratio
-        size = float(ess(log_w))
-        banked, log_w, ancestors = _resampled(log_w, size < resample_below * n, generator)
-        x = _taken(x, ancestors)
     # What earlier resamplings banked is the estimate before, less the weights still open then.
-    log_z = here.log_z - float(log_mean_exp(here.log_w)) + banked + float(log_mean_exp(log_w))
+    log_z = here.log_z - float(log_mean_exp(here.log_w)) + float(log_mean_exp(log_w))
+    size, ancestors = float(ess(log_w)), None
+    if size < resample_below * n:
+        ancestors = systematic(log_w, generator)
+        x, log_w = x[ancestors], torch.zeros_like(log_w)
+    if choose_first:
+        x = _moved(x, log_w > -torch.inf, steps, beta, generator)[0]
     return Particles(beta, x, log_w, log_z, size, ancestors)
 
 
@@ -226,10 +214,6 @@ def _increment(here: Particles, path: Path, beta: float) -> Tensor:
     """Return `log g_beta(x) - log g_present(x)`, (n,), and zero for particles that are dead."""
     change = path.log_prob(here.x, beta) - path.log_prob(here.x, here.beta)
     return torch.where(here.log_w > -torch.inf, change, 0.0)
-
-
-def _taken(x: Tensor, ancestors: Tensor | None) -> Tensor:
-    return x if ancestors is None else x[ancestors]
 
 
 def _moved(
@@ -251,15 +235,6 @@ def _moved(
                 f"{type(step).__name__}; {step.advice or 'check the log-density there'}"
             )
     return x, total
-
-
-def _resampled(
-    log_w: Tensor, wanted: bool, generator: Generator | None
-) -> tuple[float, Tensor, Tensor | None]:
-    """Return what is banked in log Z, the new log-weights, and the ancestors."""
-    if not wanted:
-        return 0.0, log_w, None
-    return float(log_mean_exp(log_w)), torch.zeros_like(log_w), systematic(log_w, generator)
 
 
 def systematic(log_w: Tensor, generator: Generator | None = None) -> Tensor:

@@ -16,7 +16,7 @@ space = Space(Hypergrid(8, 2))
 reward, pipes = Corners(8)(space.rows), Pipes.grid(space.rows, space.child)
 
 def water(values):
-    flows = (soft_values if values["forget"] else settle)(space, reward)
+    flows = (soft_values if values["forget"] else solve_flows)(space, reward)
     edges = flows.edges()
     return running_pipes(pipes, along(space.child, edges), edges[:, -1],
                          target=flows.target(), law=flows.law())

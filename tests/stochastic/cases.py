@@ -5,25 +5,21 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from gentoolkit import Chain, Gaussian, Step, standard_normal
+from gentoolkit import Chain, FunctionKernel, Gaussian, Step, standard_normal
 from gentoolkit.core.chain import Target
 from gentoolkit.flows import AffineCoupling
 from gentoolkit.stochastic import (
     HMC,
     MALA,
     CorrectionMLP,
-    DiffusionLayer,
     GeometricPath,
-    HamiltonianDiffusion,
     Langevin,
     Leapfrog,
-    LearnedAnnealing,
     MonteCarloDiffusion,
     Pairs,
     Refresh,
     StochasticFlow,
     TrainedLangevin,
-    VAELayer,
     annealed,
     even_schedule,
 )
@@ -31,20 +27,21 @@ from gentoolkit.stochastic import Metropolis as RandomWalk
 from gentoolkit.targets import GaussianMixture, eight_gaussians
 from tests.laws.examples import lopsided
 from tests.laws.kinds import Bijections, Journey, Journeys, Models, Steps, perturbed
+from tests.stochastic.mixed import diffusion
 
 
-def autoencoder(dtype: torch.dtype) -> VAELayer:
+def autoencoder(dtype: torch.dtype) -> FunctionKernel:
     """A linear decoder 2 -> 3 and an encoder that is not its reversal."""
     torch.manual_seed(10)
     decoder, encoder = (nn.Linear(a, b, dtype=dtype) for a, b in ((2, 3), (3, 2)))
-    return VAELayer(lambda x: Gaussian(decoder(x), 0.5), lambda y: Gaussian(encoder(y), 0.7))
+    return FunctionKernel(lambda x: Gaussian(decoder(x), 0.5), lambda y: Gaussian(encoder(y), 0.7))
 
 
-def diffusing(dtype: torch.dtype) -> DiffusionLayer:
+def diffusing(dtype: torch.dtype) -> FunctionKernel:
     """A drift and a score that know nothing of each other."""
     torch.manual_seed(11)
     drift, score = (nn.Linear(2, 2, dtype=dtype) for _ in range(2))
-    return DiffusionLayer(drift, score, 0.2, 0.9)
+    return diffusion(drift, score, 0.2, 0.9)
 
 
 def correction(dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
@@ -76,8 +73,8 @@ STEPS: Steps = {
     ),
     "refresh": lambda d: (Refresh(0.8), torch.randn(16, 2, 2, dtype=d)),
     "corrected refresh": lambda d: (Refresh(0.8, correction(d)), torch.randn(16, 2, 2, dtype=d)),
-    "vae layer": lambda d: (autoencoder(d), torch.randn(16, 2, dtype=d)),
-    "diffusion layer": lambda d: (diffusing(d), torch.randn(16, 2, dtype=d)),
+    "two laws of two widths": lambda d: (autoencoder(d), torch.randn(16, 2, dtype=d)),
+    "step of a diffusion": lambda d: (diffusing(d), torch.randn(16, 2, dtype=d)),
 }
 
 BIJECTIONS: Bijections = {
@@ -112,17 +109,15 @@ JOURNEYS: Journeys = {
 }
 
 
-def learned(kind: type[LearnedAnnealing], features: int) -> tuple[LearnedAnnealing, Pairs]:
+def learned() -> tuple[MonteCarloDiffusion, Pairs]:
     """Annealing with a learned way back, and pairs to train it on."""
     torch.manual_seed(14)
     path = GeometricPath(Gaussian(torch.zeros(1, 2), 2.5), lopsided())
-    net = CorrectionMLP(features, 2, (8,))
-    model = perturbed(kind(path, even_schedule(4), 0.05, net))
+    model = perturbed(MonteCarloDiffusion(path, even_schedule(4), 0.05, CorrectionMLP(2, 2, (8,))))
     return model, model.pool(6, generator=torch.Generator().manual_seed(0))
 
 
 MODELS: Models = {
-    "monte carlo diffusion": lambda: learned(MonteCarloDiffusion, 2),
-    "hamiltonian diffusion": lambda: learned(HamiltonianDiffusion, 4),
+    "monte carlo diffusion": learned,
     "stochastic flow": lambda: (perturbed(stochastic_flow()), torch.randn(7, 2)),
 }

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from gentoolkit import Chain, Gaussian, standard_normal
-from gentoolkit.stochastic import DiffusionLayer, Langevin, VAELayer
+from gentoolkit import Chain, FunctionKernel, Gaussian, standard_normal
+from gentoolkit.stochastic import Langevin
 from tests.laws.examples import Affine
 from tests.stochastic.linear import MEAN, PRECISION, Bump
 
@@ -22,6 +22,15 @@ END = Bump(
 )
 
 
+def diffusion(drift, score, h: float, noise: float) -> FunctionKernel:
+    """One Euler step of a diffusion and of its reversal, whose drift is `drift - noise^2 score`."""
+    std = noise * h**0.5
+    return FunctionKernel(
+        lambda x: Gaussian(x + h * drift(x), std),
+        lambda y: Gaussian(y - h * (drift(y) - noise**2 * score(y)), std),
+    )
+
+
 def linear_chain(affine=Affine, langevin=Langevin) -> Chain:
     """Four kinds of layers, all affine: a map, Langevin, an autoencoder 2 -> 3, a diffusion."""
     return Chain(
@@ -29,10 +38,10 @@ def linear_chain(affine=Affine, langevin=Langevin) -> Chain:
         [
             affine(A, SHIFT),
             langevin(Bump(MEAN, PRECISION), ULA),
-            VAELayer(
+            FunctionKernel(
                 lambda x: Gaussian(x @ DECODE.T, WIDTH), lambda y: Gaussian(y @ ENCODE.T, BACK)
             ),
-            DiffusionLayer(lambda x: x @ DRIFT.T, lambda y: y @ SCORE.T, H, NOISE),
+            diffusion(lambda x: x @ DRIFT.T, lambda y: y @ SCORE.T, H, NOISE),
         ],
     )
 

@@ -19,12 +19,12 @@ from gentoolkit.stochastic import (
     Refresh,
     WithMomentum,
     annealed,
-    checked_schedule,
     even_schedule,
     increments,
     smc,
     systematic,
 )
+from gentoolkit.stochastic.paths import checked_schedule
 from tests.laws.examples import lopsided
 from tests.stochastic.linear import annealing_path
 
@@ -119,7 +119,6 @@ BAD_SCHEDULES = {
 def test_schedules_run_from_0_to_1(words):
     """Catches a path that starts or ends between the two densities."""
     for use in (
-        checked_schedule,
         lambda b: annealed(wide_path(), b, KINDS["mala"]),
         lambda b: next(smc(wide_path(), b, KINDS["mala"], 8)),
     ):

@@ -8,13 +8,11 @@ from gentoolkit.core import checks
 from gentoolkit.stochastic import (
     HMC,
     MALA,
-    DiffusionLayer,
     Langevin,
     Leapfrog,
     Metropolis,
     Refresh,
     TrainedLangevin,
-    VAELayer,
     WithMomentum,
     value_and_score,
 )
@@ -182,8 +180,6 @@ def test_sizes_must_be_positive(size):
         lambda: Metropolis(g, size),
         lambda: HMC(g, size),
         lambda: Leapfrog(g, size),
-        lambda: DiffusionLayer(torch.neg, torch.neg, size),
-        lambda: DiffusionLayer(torch.neg, torch.neg, 0.1, size),
     ]
     for make in makers:
         with pytest.raises(ValueError, match="must be positive and finite; got"):
@@ -218,31 +214,6 @@ def test_a_path_that_explodes_names_the_step_and_the_rule(verb):
     state = WithMomentum(standard_normal(2))
     with pytest.raises(ValueError, match="a Leapfrog; .*L < 4"):
         Chain(state, [Leapfrog(steep, 1.0)] * 400).push(5)
-
-
-def test_a_vae_layer_is_the_kernel_of_its_laws():
-    """Catches encoder and decoder exchanged."""
-    decoder, encoder = torch.nn.Linear(2, 3), torch.nn.Linear(3, 2)
-    layer = VAELayer(lambda x: Gaussian(decoder(x), 0.5), lambda y: Gaussian(encoder(y), 0.7))
-    x, y = torch.randn(4, 2), torch.randn(4, 3)
-    normal = torch.distributions.Normal
-    want = normal(encoder(y), 0.7).log_prob(x).sum(1) - normal(decoder(x), 0.5).log_prob(y).sum(1)
-    torch.testing.assert_close(layer.log_ratio(x, y), want)
-
-
-def test_a_diffusion_layer_with_the_exact_score_approaches_its_reversal():
-    """Catches g^2 s of the wrong sign, on N(0, 1) under the drift -x/2.
-
-    There the diffusion is reversible: log_ratio -> log N(x) - log N(y), with an error of order h.
-    """
-    errors = []
-    for h in (0.04, 0.01):
-        layer = DiffusionLayer(lambda x: -0.5 * x, lambda x: -x, h)
-        x = torch.randn(2000, 2, generator=torch.Generator().manual_seed(0))
-        y, ratio = layer.push(x, torch.Generator().manual_seed(1))
-        normal = standard_normal(2)
-        errors.append(float((ratio - normal.log_prob(x) + normal.log_prob(y)).square().mean()))
-    assert errors[1] < errors[0] / 10
 
 
 @pytest.mark.parametrize("name", [*MOVES, "langevin", "leapfrog"])
