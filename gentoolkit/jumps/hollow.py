@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot, scaled_dot_product_attention
+from torch.autograd.functional import jacobian
+from torch.nn.functional import one_hot
 
 from gentoolkit.core import validate
 from gentoolkit.jumps.networks import PositionNet, TokenNet
@@ -22,10 +23,7 @@ class HollowMLP(TokenNet):
     The hidden layers are shared and each pass has a last layer of its own, as many parameters as
     in an MLP that sees all. A call costs D times as much.
 
-    Arguments:
-        size, dims: numbers C and D, as of any `TokenNet`.
-        hidden: widths of the hidden layers.
-        time_features: width of the time embedding.
+    The arguments are those of `TokenMLP`.
 
     Raises:
         ValueError: there is no hidden layer.
@@ -96,11 +94,17 @@ class HollowTransformer(PositionNet):
             )
         super().__init__(size, dims, width, layers, time_features)
         self.starts = nn.Parameter(0.1 * torch.randn(2, 1, width))
+
+        def block() -> nn.Module:
+            return nn.TransformerEncoderLayer(
+                width, heads, 4 * width, 0.0, "gelu", batch_first=True, norm_first=True
+            )
+
         self.streams = nn.ModuleList(
-            nn.ModuleList([_Block(width, heads) for _ in range(layers)]) for _ in range(2)
+            nn.ModuleList([block() for _ in range(layers)]) for _ in range(2)
         )
         self.norm = nn.LayerNorm(width)
-        self.join = _Attention(width, heads)
+        self.join = nn.MultiheadAttention(width, heads, batch_first=True)
         self.out = nn.Sequential(nn.LayerNorm(width), MLP(width, size, (2 * width,), nn.GELU))
         order = torch.arange(dims)
         self.register_buffer("up_to", order[:, None] >= order, persistent=False)
@@ -112,43 +116,13 @@ class HollowTransformer(PositionNet):
         # Shifted by one: the state of position d starts from its neighbour's token, not its own.
         left = torch.cat([first, tokens[:, :-1]], 1) + shared
         right = torch.cat([tokens[:, 1:], last], 1) + shared
+        barred = ~self.up_to  # torch's masks are true where one may not look
         for to_right, to_left in zip(*self.streams, strict=True):
-            left, right = to_right(left, self.up_to), to_left(right, self.up_to.T)
-        query = left + right
-        memory = self.norm(torch.cat([left, right], 1))
-        joined = self.join(self.norm(query), memory, torch.cat([self.up_to, self.up_to.T], 1))
-        return self.out(query + joined)
-
-
-class _Attention(nn.Module):
-    """Heads of attention to a memory, where `allowed` (Q, K): (B, Q, W), (B, K, W) -> (B, Q, W)."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query, self.memory = nn.Linear(width, width), nn.Linear(width, 2 * width)
-        self.out = nn.Linear(width, width)
-
-    def forward(self, queries: Tensor, memory: Tensor, allowed: Tensor) -> Tensor:
-        parts = self.query(queries), *self.memory(memory).chunk(2, -1)
-        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
-        heads = scaled_dot_product_attention(q, k, v, attn_mask=allowed)
-        return self.out(heads.transpose(1, 2).flatten(2))
-
-
-class _Block(nn.Module):
-    """Attention among positions, then an MLP at each; i reads j where `allowed` (D, D)."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.attention = _Attention(width, heads)
-        self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
-        self.mlp = MLP(width, width, (4 * width,), nn.GELU)
-
-    def forward(self, x: Tensor, allowed: Tensor) -> Tensor:
-        normed = self.norms[0](x)
-        x = x + self.attention(normed, normed, allowed)
-        return x + self.mlp(self.norms[1](x))
+            left, right = to_right(left, barred), to_left(right, barred.T)
+        query, both = self.norm(left + right), self.norm(torch.cat([left, right], 1))
+        either = torch.cat([barred, barred.T], 1)
+        joined, _ = self.join(query, both, both, attn_mask=either, need_weights=False)
+        return self.out(left + right + joined)
 
 
 def own_jacobian(net: TokenNet, x: Tensor, t: Tensor) -> Tensor:
@@ -161,11 +135,7 @@ def own_jacobian(net: TokenNet, x: Tensor, t: Tensor) -> Tensor:
         x: tokens, (B, D).
         t: times, (B,), or one time ().
     """
-    rows = one_hot(x, net.size).to(next(net.parameters()).dtype).requires_grad_()
-    logits = net.logits(rows, t.to(rows.dtype).expand(len(x)))
-    own = torch.zeros(x.shape, dtype=rows.dtype, device=x.device)
-    for d in range(net.dims):
-        for c in range(net.size):
-            (slope,) = torch.autograd.grad(logits[:, d, c].sum(), rows, retain_graph=True)
-            own[:, d] = torch.maximum(own[:, d], slope[:, d].abs().amax(-1))
-    return own
+    rows = one_hot(x, net.size).to(next(net.parameters()).dtype)
+    t = t.to(rows.dtype).expand(len(x))
+    whole = jacobian(lambda rows: net.logits(rows, t).sum(0), rows)  # (D, C, B, D, C)
+    return whole.diagonal(dim1=0, dim2=3).abs().amax((0, 2))

@@ -186,9 +186,7 @@ def grid_chain(
     pulled evidence is then -inf. The analytic step always does.
 
     Arguments:
-        process: the noising.
-        law: where the tokens go in one step.
-        times: falling, from the end to 0 for data, (T+1,); or how many even steps.
+        process, law, times: as in `walk_back`.
         dims: number of tokens D.
         dtype: of the log-probabilities; torch's default if left out.
 

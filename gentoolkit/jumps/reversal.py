@@ -24,7 +24,7 @@ from gentoolkit.core import Unsupported, validate
 from gentoolkit.jumps.leaping import Corrector, StepLaw, walk_back
 from gentoolkit.processes import AbsorbingRates, JumpProcess, Time
 from gentoolkit.processes.jump import warn_of_gap
-from gentoolkit.processes.tokens import checked_tokens, per_row, shaped, weigh
+from gentoolkit.processes.tokens import checked_tokens, per_row, shaped
 
 Net = Callable[[Tensor, Tensor], Tensor]
 """From tokens (B, D) and times (B,) to logits (B, D, C)."""
@@ -101,8 +101,7 @@ class Reversal(nn.Module, ABC):
 
         Reference: Sun et al. 2022 (arXiv 2211.16750).
         """
-        law = self.conditionals(x, t, s)
-        return weigh(law, self.process.likelihood(x, s, t).to(law))
+        return self.process.seen(x, self.conditionals(x, t, s), t, s)
 
     @torch.no_grad()
     def sample(

@@ -131,9 +131,10 @@ def thinning(
     independent: bool = False,
     generator: Generator | None = None,
 ) -> JumpPath:
-    """Run a process whose rates change with time, exactly, under bounds on its total rate.
+    """Run a process from the first time to the last, exactly, under bounds on its total rate.
 
-    A bell rings at the bound: the wait to the next ring is `Exp(1)` of the bound's integral.
+    The rates may change with time. A bell rings at the bound: the wait to the next ring is
+    `Exp(1)` of the bound's integral.
 
     Arguments:
         rates: (N, D) states and (N,) times -> (N, D, C), with 0 at the token itself.
@@ -145,9 +146,6 @@ def thinning(
         independent: whether the tokens jump independently, as under a noising. Then `rates` and
             `bounds` are asked about single tokens, (N, 1), all of them at once: much faster.
         generator: source of randomness.
-
-    Returns:
-        paths that run from the first time to the last.
 
     Raises:
         ValueError: the times turn round, a bound is not positive, or a rate breaks it.

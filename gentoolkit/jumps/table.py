@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 from gentoolkit.core import Categorical, validate
 from gentoolkit.processes import JumpProcess, Time, falling_times
 from gentoolkit.processes.jump import warn_of_gap
-from gentoolkit.processes.tokens import checked_tokens, draw, weigh
+from gentoolkit.processes.tokens import checked_tokens, draw
 
 
 class Table(nn.Module):
@@ -94,8 +94,7 @@ class Table(nn.Module):
 
         Reference: Sun et al. 2022 (arXiv 2211.16750).
         """
-        law = self.process.spread(self.data_unseen(x, t), s)
-        return weigh(law, self.process.likelihood(x, s, t).to(law))
+        return self.process.seen(x, self.process.spread(self.data_unseen(x, t), s), t, s)
 
     def prior_gap(self) -> float:
         """Return the total variation of the law at the end from the source; warns above 0.05."""

@@ -150,7 +150,7 @@ class JumpProcess(nn.Module, Process):
             known = self.marginal(x_0, s)
         else:
             known = self.spread(self._laws("x_0", x_t, x_0), s)
-        return Categorical(weigh(known, self.likelihood(x_t, s, t).to(known)).log())
+        return Categorical(self.seen(x_t, known, t, s).log())
 
     def spread(self, x_0: Tensor, t: Time) -> Tensor:
         """Return `sum_c x_0(c) q_{t|0}(. | c)`, (B, D, C): one product by a C x C kernel."""
@@ -165,9 +165,9 @@ class JumpProcess(nn.Module, Process):
         allowed = likelihood > 0
         return weigh(torch.where(allowed, x_0 / likelihood.clamp_min(_TINY), 0.0), allowed.to(x_0))
 
-    def seen(self, x: Tensor, x_0: Tensor, t: Time) -> Tensor:
-        """Add the token itself to the evidence: `~ x_0(c) q_{t|0}(x | c)`, (B, D, C)."""
-        return weigh(x_0, self.likelihood(x, 0.0, t).to(self._laws("x_0", x, x_0)))
+    def seen(self, x: Tensor, x_s: Tensor, t: Time, s: Time = 0.0) -> Tensor:
+        """Add the token itself to the evidence: `~ x_s(c) q_{t|s}(x | c)`, (B, D, C)."""
+        return weigh(x_s, self.likelihood(x, s, t).to(self._laws("x_s", x, x_s)))
 
     def source(self, event_shape: int | Sequence[int], like: Tensor | None = None) -> Categorical:
         """Return the law of noise over states of D tokens: a density that draws any number."""

@@ -20,8 +20,8 @@ from gentoolkit.processes.tokens import shaped
 class RateMatrix(nn.Module, ABC):
     """The rates (infinitesimal generator) of one token's jumps, in units of its schedule's rate.
 
-    Obligations: `matrix` and `kernel`, and `stationary` unless Q is symmetric; they agree. The
-    amount of noise `b` is a floating-point tensor and gives the results their dtype and device.
+    Obligations: `matrix`, `kernel` and `stationary`, which agree. The amount of noise `b` is a
+    floating-point tensor and gives the results their dtype and device.
 
     Arguments:
         size: number of tokens C.
@@ -44,9 +44,9 @@ class RateMatrix(nn.Module, ABC):
     def kernel(self, b: Tensor) -> Tensor:
         """Return `expm(b Q)`, (..., C, C) for b (...)."""
 
+    @abstractmethod
     def stationary(self, like: Tensor | None = None) -> Tensor:
-        """Return the law that stays, and to which every other tends, (C,): 1 / C for most."""
-        return _empty(like).new_full((self.size,), 1.0 / self.size)
+        """Return the law that stays, and to which every other tends, (C,)."""
 
     def rows(self, x: Tensor, b: Tensor) -> Tensor:
         """Return `kernel(b)[x, :]`, where a token `x` goes: (..., C) for b that broadcasts to x."""
@@ -120,6 +120,10 @@ class UniformRates(_Refreshing):
     Reference: Austin et al. 2021 (arXiv 2107.03006).
     """
 
+    def stationary(self, like: Tensor | None = None) -> Tensor:
+        """Return 1 / C, (C,)."""
+        return _empty(like).new_full((self.size,), 1.0 / self.size)
+
 
 class AbsorbingRates(_Refreshing):
     """Every token turns into the mask, the last of the `size` tokens, at rate 1 and stays there.
@@ -162,6 +166,10 @@ class OrdinalRates(RateMatrix):
         decay = (-b.double()[..., None] * (2.0 - 2.0 * (pi * k / self.size).cos())).exp()
         return _stochastic((waves * decay[..., None, :]) @ waves.T).to(b.dtype)
 
+    def stationary(self, like: Tensor | None = None) -> Tensor:
+        """Return 1 / C, (C,)."""
+        return _empty(like).new_full((self.size,), 1.0 / self.size)
+
 
 def _stochastic(kernel: Tensor) -> Tensor:
     """Remove what rounding leaves: entries a little below 0, rows a little off 1."""
@@ -196,7 +204,7 @@ class DenseRates(RateMatrix):
         off_diagonal = _no_diagonal(q)
         if validate.readable(q) and not bool((off_diagonal >= 0).all()):
             least = float(off_diagonal.min())
-            raise ValueError(f"rates off the diagonal must be >= 0; got {least}; they count jumps")
+            raise ValueError(f"rates off the diagonal must be >= 0; got {least}; clamp them at 0")
         slack = 100 * torch.finfo(q.dtype).eps * q.abs().max().clamp_min(1.0)
         if validate.readable(q) and not bool((q.sum(1).abs() <= slack).all()):
             raise ValueError(
