@@ -1,14 +1,13 @@
 """Training as a generator: a loop can show a bar, drive a picture, or stop."""
 
 from collections.abc import Callable, Generator, Iterable, Sequence, Sized
-from dataclasses import dataclass
-from math import isfinite
+from dataclasses import dataclass, replace
+from math import isfinite, nan
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
@@ -16,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
+from gentoolkit.checkpoints import LastGood
 from gentoolkit.core import validate
 
 if TYPE_CHECKING:
@@ -87,17 +87,6 @@ def ema(model: nn.Module, decay: float = 0.999) -> AveragedModel:
     if not 0.0 <= decay < 1.0:
         raise ValueError(f"decay must lie in [0, 1); got {decay}; 0.999 looks back 1,000 steps")
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
-
-
-class _Loss(nn.Module):
-    """Puts the loss behind `forward`, where data-parallel wrappers look for it."""
-
-    def __init__(self, model: nn.Module, loss: Callable[[Any], Tensor]) -> None:
-        super().__init__()
-        self.model, self.loss = model, loss
-
-    def forward(self, batch: Any) -> Tensor:  # noqa: ANN401 - a batch is what the model says
-        return self.loss(batch)
 
 
 def fit(
@@ -182,9 +171,9 @@ def fit(
         # One kernel for all parameters: a deep flow of small layers trains 1.4 times as fast.
         optimizer = optimizer or torch.optim.Adam(model.parameters(), lr, fused=True)
         players = [Player(loss or _loss_of(model, generator), optimizer, 1, schedule)]
-    keep = None if checkpoint is None else Path(checkpoint)
-    training = _Training(model, list(players), clip, average, scaler, accelerator)
-    return training.run(batches, progress, keep, keep_every)
+    engine = _Engine(scaler) if accelerator is None else _Accelerated(accelerator)
+    training = _Training(model, list(players), engine, clip, average)
+    return training.run(batches, progress, checkpoint, keep_every)
 
 
 def _loss_of(model: nn.Module, generator: torch.Generator | None) -> Callable[[Any], Tensor]:
@@ -197,80 +186,70 @@ def _loss_of(model: nn.Module, generator: torch.Generator | None) -> Callable[[A
         )
     drawn = {} if generator is None else {"generator": generator}
 
-    def of(batch: Any) -> Tensor:  # noqa: ANN401
-        if type(batch) not in (tuple, list):
-            return loss(batch, **drawn)  # pyright: ignore[reportReturnType]
-        if len(batch) == 1:
-            return loss(batch[0], **drawn)  # pyright: ignore[reportReturnType]
-        if len(batch) == 2:
-            return loss(batch[0], context=batch[1], **drawn)  # pyright: ignore[reportReturnType]
-        raise TypeError(
-            f"a batch must be x, or x and a context; got {len(batch)} parts; "
-            "pass loss=lambda batch: ... to say what becomes of them"
-        )
+    def of(batch: Any) -> Any:  # noqa: ANN401 - a batch is what the model says
+        # Plain tuples and lists alone: a NamedTuple is one x of several tensors.
+        x, *rest = batch if type(batch) in (tuple, list) else [batch]
+        if len(rest) > 1:
+            raise TypeError(
+                f"a batch must be x, or x and a context; got {len(batch)} parts; "
+                "pass loss=lambda batch: ... to say what becomes of them"
+            )
+        return loss(x, context=rest[0], **drawn) if rest else loss(x, **drawn)
 
     return of
 
 
+@dataclass
 class _Training:
-    """The state of one training: players, what they move, and what follows each step."""
+    """One training: players that take turns, and the last good parameters to fall back on."""
 
-    def __init__(
-        self,
-        model: nn.Module,
-        players: list[Player],
-        clip: float | None,
-        average: AveragedModel | None,
-        scaler: GradScaler | None,
-        accelerator: "Accelerator | None",
-    ) -> None:
-        self.model, self.players, self.clip, self.average = model, players, clip, average
-        self.accelerator = accelerator
-        self.scaler = scaler if accelerator is None else accelerator.scaler
-        self.losses = [float("nan")] * len(players)
-        self.last = float("nan")
+    model: nn.Module
+    players: list[Player]
+    engine: "_Engine"
+    clip: float | None
+    average: AveragedModel | None
+    loss: float = nan
 
     def run(
-        self, batches: Iterable[Any], progress: bool, checkpoint: Path | None, keep_every: int
+        self,
+        batches: Iterable[Any],
+        progress: bool,
+        checkpoint: str | Path | None,
+        keep_every: int,
     ) -> Generator[Record, None, None]:
         """Yield a record after each step."""
-        accelerator = self.accelerator
-        main = accelerator is None or accelerator.is_main_process
-        if accelerator is not None:
-            (player,) = self.players
-            loss, optimizer = accelerator.prepare(_Loss(self.model, player.loss), player.optimizer)
-            self.players = [Player(loss, optimizer, 1, player.schedule)]
-        self.keep = _Keep(self.model, checkpoint if main else None)
+        players = [self.engine.prepare(self.model, player) for player in self.players]
+        self.good = LastGood(self.model, checkpoint if self.engine.main else None)
+        losses, start, step = [nan] * len(players), perf_counter(), 0
         total = len(batches) if isinstance(batches, Sized) else None
-        start, step = perf_counter(), 0
-        with tqdm(total=total, disable=not (progress and main), leave=False, desc="fit") as bar:
+        shown = progress and self.engine.main
+        with tqdm(total=total, disable=not shown, leave=False, desc="fit") as bar:
             for step, batch in enumerate(batches, 1):
-                part = batch if accelerator is None else _slice(accelerator, batch)
-                norm = float("nan")
+                part, norm = self.engine.share(batch), nan
                 # Parameters are known to be good only once a loss came out finite under them.
-                due, moved = (step - 1) % keep_every == 0, False
-                for k, player in enumerate(self.players):
+                keep, moved = (step - 1) % keep_every == 0, False
+                for k, player in enumerate(players):
                     if step % player.every == 0:
-                        norm = self._turn(k, part, step, due)
-                        due, moved = False, True
-                if moved and self.scaler is not None and accelerator is None:
-                    self.scaler.update()
+                        norm = self._turn(player, part, step, keep)
+                        losses[k], keep, moved = self.loss, False, True
+                if moved:
+                    self.engine.update()
                 if self.average is not None and isfinite(norm):
                     self.average.update_parameters(self.model)
                 bar.update()
                 if step % 20 == 0:
-                    bar.set_postfix_str(f"loss {self.last:.4g}", refresh=False)
-                yield Record(step, self.last, norm, perf_counter() - start, tuple(self.losses))
+                    bar.set_postfix_str(f"loss {self.loss:.4g}", refresh=False)
+                yield Record(step, self.loss, norm, perf_counter() - start, tuple(losses))
         if step == 0:
             raise ValueError(
                 "batches must hold at least one batch; got none; pass data to train on"
             )
         if all(bool(torch.isfinite(p).all()) for p in self.model.parameters()):
-            self.keep.save(step + 1)
+            self.good.save(step + 1)
 
-    def _turn(self, k: int, batch: Any, step: int, keep: bool) -> float:  # noqa: ANN401
-        """Move player k and return the norm of its gradient."""
-        player, optimizer = self.players[k], self.players[k].optimizer
+    def _turn(self, player: Player, batch: Any, step: int, keep: bool) -> float:  # noqa: ANN401
+        """Move one player, and return the norm of its gradient before clipping."""
+        optimizer, schedule = player.optimizer, player.schedule
         try:
             value = player.loss(batch)
         except ValueError as error:
@@ -283,130 +262,118 @@ class _Training:
                 f"loss must be one number, shape (); got {tuple(value.shape)}; end in .mean()"
             )
         optimizer.zero_grad(set_to_none=True)
-        shown, norm = self._gradient(value, optimizer)
-        # A gradient that overflows under its scale is left out, and the scale is lowered.
-        skipped = self.scaler is not None and isfinite(shown) and not isfinite(norm)
-        if skipped and self.scaler is not None:
-            skipped = self.scaler.get_scale() >= 1.0
-        if not (isfinite(shown) and (isfinite(norm) or skipped)):
-            raise self._diverged(step, f"loss {shown}, gradient norm {norm}")
-        if keep:
-            self.keep.save(step)
-        schedule = player.schedule
-        if schedule is not None and not isinstance(schedule, LRScheduler):
-            for group in optimizer.param_groups:
-                group["lr"] = schedule(step)
-        if self.scaler is not None and self.accelerator is None:
-            self.scaler.step(optimizer)
-        else:
-            optimizer.step()
-        if isinstance(schedule, LRScheduler) and not skipped:
-            schedule.step()
-        self.last = self.losses[k] = shown
-        return norm
-
-    def _gradient(self, value: Tensor, optimizer: Optimizer) -> tuple[float, float]:
-        """Differentiate, and return the loss and the norm of the gradient, which is clipped."""
-        shown = value.detach()
-        if self.accelerator is not None:
-            self.accelerator.backward(value)
-            reduced = self.accelerator.reduce(shown, "mean")
-            assert isinstance(reduced, Tensor)
-            shown = reduced
-        elif self.scaler is not None:
-            self.scaler.scale(value).backward()
-        else:
-            value.backward()
-        if self.scaler is not None:
-            inner = optimizer if self.accelerator is None else optimizer.optimizer  # pyright: ignore
-            self.scaler.unscale_(inner)
+        shown = self.engine.backward(value, optimizer)
         moved = [p for group in optimizer.param_groups for p in group["params"]]
         total = nn.utils.get_total_norm([p.grad for p in moved if p.grad is not None])
         if self.clip is not None:
             nn.utils.clip_grads_with_norm_(moved, self.clip, total)
         # One look at the device for both numbers.
         loss, norm = torch.stack([shown, total.to(shown.device)]).tolist()
-        return loss, norm
+        # A gradient that overflows under its scale is left out, and the scale is lowered.
+        skipped = isfinite(loss) and not isfinite(norm) and self.engine.may_skip()
+        if not (isfinite(loss) and (isfinite(norm) or skipped)):
+            raise self._diverged(step, f"loss {loss}, gradient norm {norm}")
+        if keep:
+            self.good.save(step)
+        if schedule is not None and not isinstance(schedule, LRScheduler):
+            for group in optimizer.param_groups:
+                group["lr"] = schedule(step)
+        self.engine.step(optimizer)
+        if isinstance(schedule, LRScheduler) and not skipped:
+            schedule.step()
+        self.loss = loss
+        return norm
 
     def _diverged(self, step: int, what: str) -> FloatingPointError:
         """Put the last good parameters back and say where the training went wrong."""
-        kept = self.keep.restore()
         return FloatingPointError(
-            f"training diverged at step {step}: {what} (the loss before was {self.last}); the "
-            f"model holds the parameters before step {kept}; lower lr, pass clip=1.0, or check the "
-            "data for extreme values"
+            f"training diverged at step {step}: {what} (the loss before was {self.loss}); the "
+            f"model holds the parameters before step {self.good.restore()}; lower lr, pass "
+            "clip=1.0, or check the data for extreme values"
         )
 
 
-class _Keep:
-    """Holds the last good parameters, in memory and, if asked, in a file."""
+class _Engine:
+    """How gradients are computed and steps taken: in one process, by a scaler that may be idle."""
 
-    def __init__(self, model: nn.Module, path: Path | None) -> None:
-        self.model, self.path, self.step = model, path, 1
-        self.state = _copied(model)
+    main = True
 
-    def save(self, step: int) -> None:
-        self.step = step
-        for name, value in self.model.state_dict().items():
-            self.state[name].copy_(value)
-        if self.path is not None:
-            save_checkpoint(self.model, self.path)
+    def __init__(self, scaler: GradScaler | None) -> None:
+        self.scaler = GradScaler(enabled=False) if scaler is None else scaler
 
-    def restore(self) -> int:
-        self.model.load_state_dict(self.state)
-        return self.step
+    def prepare(self, model: nn.Module, player: Player) -> Player:
+        return player
 
+    def share(self, batch: Any) -> Any:  # noqa: ANN401
+        return batch
 
-def _copied(model: nn.Module) -> dict[str, Tensor]:
-    """Return copies of parameters and buffers; tied ones are copied under each of their names."""
-    return {
-        name: value.detach().clone(memory_format=torch.contiguous_format)
-        for name, value in model.state_dict().items()
-    }
+    def backward(self, loss: Tensor, optimizer: Optimizer) -> Tensor:
+        """Leave the true gradients in the parameters, and return the loss to show."""
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(optimizer)
+        return loss.detach()
 
+    def may_skip(self) -> bool:
+        """Whether a lower scale may mend a gradient that overflows."""
+        return self.scaler.is_enabled() and self.scaler.get_scale() >= 1.0
 
-def _slice(accelerator: "Accelerator", batch: Any) -> Any:  # noqa: ANN401
-    """Give each process its equal share of a batch that all of them hold."""
-    if type(batch) in (tuple, list):
-        return type(batch)(_slice(accelerator, part) for part in batch)
-    rows, processes = len(batch), accelerator.num_processes
-    if rows % processes:
-        raise ValueError(
-            f"a batch must divide evenly among processes; got {rows} rows for {processes}; "
-            f"use a batch size that is a multiple of {processes}"
-        )
-    with accelerator.split_between_processes(batch) as part:
-        return part.to(accelerator.device) if isinstance(part, Tensor) else part
+    def step(self, optimizer: Optimizer) -> None:
+        self.scaler.step(optimizer)
+
+    def update(self) -> None:
+        self.scaler.update()
 
 
-def save_checkpoint(model: nn.Module, path: str | Path) -> None:
-    """Write the parameters and buffers of `model` to a safetensors file, all or nothing.
+class _Accelerated(_Engine):
+    """Several processes, each with its share of a batch; steps are scaled by the accelerator."""
 
-    Arguments:
-        model: whose state is written; layers may be repeated and weights tied.
-        path: file name; its folder is made if needed.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".part")
-    save_file(_copied(model), str(draft))
-    # The rename is atomic: a reader finds the old checkpoint or the new one, never half of one.
-    draft.replace(path)
+    def __init__(self, accelerator: "Accelerator") -> None:
+        super().__init__(accelerator.scaler)
+        self.accelerator, self.main = accelerator, accelerator.is_main_process
+
+    def prepare(self, model: nn.Module, player: Player) -> Player:
+        wrapped = _Loss(model, player.loss)
+        loss, optimizer = self.accelerator.prepare(wrapped, player.optimizer)
+        return replace(player, loss=loss, optimizer=optimizer)
+
+    def share(self, batch: Any) -> Any:  # noqa: ANN401
+        """Give each process its equal share of a batch that all of them hold."""
+        if type(batch) in (tuple, list):
+            return type(batch)(self.share(part) for part in batch)
+        if isinstance(batch, tuple):
+            raise TypeError(
+                f"processes share the rows of tensors; got a {type(batch).__name__}, whose parts "
+                "may have their rows elsewhere; train it in one process, or pass a plain tuple"
+            )
+        rows, processes = len(batch), self.accelerator.num_processes
+        if rows % processes:
+            raise ValueError(
+                f"a batch must divide evenly among processes; got {rows} rows for {processes}; "
+                f"use a batch size that is a multiple of {processes}"
+            )
+        with self.accelerator.split_between_processes(batch) as part:
+            return part.to(self.accelerator.device) if isinstance(part, Tensor) else part
+
+    def backward(self, loss: Tensor, optimizer: Optimizer) -> Tensor:
+        self.accelerator.backward(loss)
+        self.scaler.unscale_(optimizer.optimizer)  # pyright: ignore[reportAttributeAccessIssue]
+        reduced = self.accelerator.reduce(loss.detach(), "mean")
+        assert isinstance(reduced, Tensor)
+        return reduced
+
+    def step(self, optimizer: Optimizer) -> None:
+        optimizer.step()
+
+    def update(self) -> None:
+        """Nothing is left to do: the accelerator's optimizers update the scale."""
 
 
-def load_checkpoint(model: nn.Module, path: str | Path) -> None:
-    """Read parameters written by `save_checkpoint` into `model`.
+class _Loss(nn.Module):
+    """Puts the loss behind `forward`, where data-parallel wrappers look for it."""
 
-    Raises:
-        ValueError: the file does not fit the model, which is left as it was.
-    """
-    state, before = load_file(str(path)), _copied(model)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        # Torch copies what fits before it refuses the rest.
-        model.load_state_dict(before)
-        raise ValueError(
-            f"the checkpoint must fit the model; got {path}, which does not match "
-            f"{type(model).__name__} ({error}); build the model with the sizes it was saved with"
-        ) from error
+    def __init__(self, model: nn.Module, loss: Callable[[Any], Tensor]) -> None:
+        super().__init__()
+        self.model, self.loss = model, loss
+
+    def forward(self, batch: Any) -> Tensor:  # noqa: ANN401
+        return self.loss(batch)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -13,8 +14,9 @@ from torch import nn
 from torch.amp.grad_scaler import GradScaler
 from torch.utils.data import DataLoader, TensorDataset
 
+from gentoolkit.checkpoints import load_checkpoint, save_checkpoint
 from gentoolkit.flows import Flow, Permute, real_nvp
-from gentoolkit.train import Player, ema, fit, load_checkpoint, save_checkpoint
+from gentoolkit.train import Player, ema, fit
 from gentoolkit.vi import VAE
 
 
@@ -222,6 +224,30 @@ def test_a_batch_may_bring_its_context():
     with pytest.raises(TypeError, match="x and a context; got 3 parts"):
         list(fit(Told(), [(x, c, c)], progress=False))
     list(fit(real_nvp(2), DataLoader(TensorDataset(x), batch_size=2), progress=False))
+
+
+def test_a_batch_of_named_parts_is_one_x():
+    """Catches paths with names for their parts, such as a GFlowNet's, taken for x and a context."""
+
+    class Pair(NamedTuple):
+        states: torch.Tensor
+        moves: torch.Tensor
+
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.zeros(()))
+
+        def loss(self, batch, *, context=None, generator=None):
+            assert isinstance(batch, Pair) and context is None
+            return self.w * batch.states.mean()
+
+    pair = Pair(torch.ones(2, 3), torch.zeros(2, 3))
+    for batch in (pair, [pair], (pair,)):
+        (record,) = fit(Named(), [batch], progress=False)
+        assert record.gradient_norm == 1.0
+    with pytest.raises(TypeError, match="share the rows of tensors; got a Pair"):
+        list(fit(Named(), [pair], accelerator=Accelerator(cpu=True), progress=False))
 
 
 @pytest.mark.parametrize("function", [True, False])

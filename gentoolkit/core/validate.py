@@ -32,9 +32,12 @@ class unread:
             _DEPTH.inside -= 1
 
 
-def traced() -> bool:
-    """Whether this runs in a compiled function or in a transform of `torch.func`."""
-    if torch.compiler.is_compiling():
+def traced(x: Tensor | None = None) -> bool:
+    """Whether values, those of `x`, cannot be read at all.
+
+    So it is in a compiled function, in a transform of `torch.func`, and on the meta device.
+    """
+    if torch.compiler.is_compiling() or (x is not None and x.device.type == "meta"):
         return True
     return torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore
 
@@ -46,7 +49,7 @@ def values_checked() -> bool:
 
 def readable(x: Tensor) -> bool:
     """Whether the values of `x` may be read here; tensors on the meta device have none."""
-    return values_checked() and x.device.type != "meta"
+    return not (_DEPTH.inside or traced(x))
 
 
 def positive_count(name: str, n: int) -> int:

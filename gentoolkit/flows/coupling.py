@@ -29,15 +29,15 @@ def alternating_mask(features: int, turn: int = 0) -> range:
     return range(middle, features) if turn % 2 else range(middle)
 
 
-def _kept(features: int, keep: Sequence[int] | None) -> list[int]:
-    kept = list(alternating_mask(features) if keep is None else keep)
+def _kept(features: int, mask: Sequence[int] | None) -> list[int]:
+    kept = list(alternating_mask(features) if mask is None else mask)
     if (
         not 0 < len(kept) < features
         or len(set(kept)) < len(kept)
         or not all(0 <= i < features for i in kept)
     ):
         raise ValueError(
-            f"keep must name some of the {features} coordinates, once each, and leave some to "
+            f"mask must name some of the {features} coordinates, once each, and leave some to "
             f"move; got {kept}; use, for example, {list(alternating_mask(features))}"
         )
     return kept
@@ -46,13 +46,13 @@ def _kept(features: int, keep: Sequence[int] | None) -> list[int]:
 class Coupling(Layer):
     """The shape of every coupling layer: the split, the net, the join.
 
-    A subclass says how many numbers the net gives for each moved coordinate, and writes `push_each`
-    and `pull_each`. The last layer of the net starts at zero.
+    A subclass says how many parameters the net gives for each moved coordinate, and writes
+    `push_each` and `pull_each`. The last layer of the net starts at zero.
 
     Arguments:
         features: width of an event, two or more.
-        numbers: what the net gives for each moved coordinate.
-        keep: the coordinates that pass unchanged; the first half if left out.
+        parameters: what the net gives for each moved coordinate.
+        mask: the coordinates that pass unchanged; the first half if left out.
         hidden: widths of the net's hidden layers.
         context: width of the context, 0 for none.
         activation: makes the nonlinearity of the net.
@@ -67,15 +67,15 @@ class Coupling(Layer):
     def __init__(
         self,
         features: int,
-        numbers: int,
-        keep: Sequence[int] | None = None,
+        parameters: int,
+        mask: Sequence[int] | None = None,
         hidden: Sequence[int] = (64, 64),
         context: int = 0,
         activation: Callable[[], nn.Module] = nn.SiLU,
     ) -> None:
         super().__init__()
         self.features, self.context = at_least_two(features), context_width(context)
-        kept = _kept(features, keep)
+        kept = _kept(features, mask)
         moved = [i for i in range(features) if i not in set(kept)]
         self.kept, self.moved = len(kept), len(moved)
         order = torch.tensor(kept + moved)
@@ -85,18 +85,18 @@ class Coupling(Layer):
         self._first = kept == list(range(self.kept))
         self._last = moved == list(range(self.moved)) and kept[0] == self.moved
         self._last = self._last and kept == list(range(self.moved, features))
-        self.net = MLP(self.kept + context, self.moved * numbers, hidden, activation)
+        self.net = MLP(self.kept + context, self.moved * parameters, hidden, activation)
         last = self.net[-1]
         assert isinstance(last, nn.Linear)
         zeros_(last.weight)
         zeros_(last.bias)
 
     @abstractmethod
-    def push_each(self, moved: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+    def push_each(self, moved: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Move each coordinate towards the target; return it and log g', both (B, moved)."""
 
     @abstractmethod
-    def pull_each(self, moved: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+    def pull_each(self, moved: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Move each coordinate towards the source; return it and the same log g', (B, moved)."""
 
     def transform(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -138,7 +138,7 @@ class AffineCoupling(Coupling):
 
     Arguments:
         features: width of an event, two or more.
-        keep: the coordinates that pass unchanged; the first half if left out.
+        mask: the coordinates that pass unchanged; the first half if left out.
         hidden: widths of the net's hidden layers.
         context: width of the context, 0 for none.
         largest: c, the bound of |s|: an unbounded exponential overflows.
@@ -153,28 +153,28 @@ class AffineCoupling(Coupling):
     def __init__(
         self,
         features: int,
-        keep: Sequence[int] | None = None,
+        mask: Sequence[int] | None = None,
         hidden: Sequence[int] = (64, 64),
         context: int = 0,
         largest: float = 3.0,
         activation: Callable[[], nn.Module] = nn.SiLU,
     ) -> None:
-        super().__init__(features, 2, keep, hidden, context, activation)
+        super().__init__(features, 2, mask, hidden, context, activation)
         validate.positive("largest", largest)
         self.largest = largest
 
-    def _shift_and_log_scale(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        shift, raw = numbers.tensor_split(2, 1)
+    def _shift_and_log_scale(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        shift, raw = parameters.tensor_split(2, 1)
         return shift, (raw / self.largest).tanh() * self.largest
 
-    def push_each(self, moved: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+    def push_each(self, moved: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Return `moved exp(s) + t` and s."""
-        shift, log_scale = self._shift_and_log_scale(numbers)
+        shift, log_scale = self._shift_and_log_scale(parameters)
         return torch.addcmul(shift, moved, log_scale.exp()), log_scale
 
-    def pull_each(self, moved: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+    def pull_each(self, moved: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Return `(moved - t) exp(-s)` and s."""
-        shift, log_scale = self._shift_and_log_scale(numbers)
+        shift, log_scale = self._shift_and_log_scale(parameters)
         return (moved - shift) / log_scale.exp(), log_scale
 
 
@@ -188,7 +188,7 @@ class SplineCoupling(Coupling):
         features: width of an event, two or more.
         bins: bins of each spline, two or more.
         bound: half the side of the box.
-        keep: the coordinates that pass unchanged; the first half if left out.
+        mask: the coordinates that pass unchanged; the first half if left out.
         hidden: widths of the net's hidden layers.
         context: width of the context, 0 for none.
         activation: makes the nonlinearity of the net.
@@ -205,7 +205,7 @@ class SplineCoupling(Coupling):
         features: int,
         bins: int = 8,
         bound: float = 5.0,
-        keep: Sequence[int] | None = None,
+        mask: Sequence[int] | None = None,
         hidden: Sequence[int] = (64, 64),
         context: int = 0,
         activation: Callable[[], nn.Module] = nn.SiLU,
@@ -213,18 +213,18 @@ class SplineCoupling(Coupling):
         if validate.positive_count("bins", bins) < 2:
             raise ValueError(f"a spline needs two bins or more; got {bins}; 8 is a good start")
         validate.positive("bound", bound)
-        super().__init__(features, 3 * bins - 1, keep, hidden, context, activation)
+        super().__init__(features, 3 * bins - 1, mask, hidden, context, activation)
         self.bins, self.bound = bins, bound
 
-    def _knots(self, numbers: Tensor) -> Tensor:
-        return spline_knots(numbers.unflatten(1, (self.moved, -1)), self.bound)
+    def _knots(self, parameters: Tensor) -> Tensor:
+        return spline_knots(parameters.unflatten(1, (self.moved, -1)), self.bound)
 
-    def push_each(self, moved: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+    def push_each(self, moved: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Run the splines from y to x, by the root of a quadratic."""
-        moved, log_slope = spline_inverse(moved, self._knots(numbers))
+        moved, log_slope = spline_inverse(moved, self._knots(parameters))
         return moved, -log_slope
 
-    def pull_each(self, moved: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+    def pull_each(self, moved: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Run the splines from x to y, in closed form."""
-        moved, log_slope = spline(moved, self._knots(numbers))
+        moved, log_slope = spline(moved, self._knots(parameters))
         return moved, -log_slope

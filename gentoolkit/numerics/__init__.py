@@ -1,6 +1,6 @@
 """Numerical methods: tensors in, tensors out, no knowledge of chains."""
 
-from gentoolkit.numerics.adaptive import Adaptive, Solver
+from gentoolkit.numerics.adaptive import Adaptive
 from gentoolkit.numerics.contraction import spectral_bound
 from gentoolkit.numerics.divergence import (
     Divergence,
@@ -17,7 +17,7 @@ from gentoolkit.numerics.divergence import (
     value_and_gradient,
     wide,
 )
-from gentoolkit.numerics.ode import FixedStep, euler, heun, path, rk4
+from gentoolkit.numerics.ode import FixedStep, Solver, euler, heun, path, rk4
 from gentoolkit.numerics.roots import fixed_point, implicit_fixed_point, increasing_root
 from gentoolkit.numerics.series import (
     Stop,

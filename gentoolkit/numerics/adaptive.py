@@ -6,23 +6,12 @@ The package is loaded with the first solution: it brings scipy, which no import 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from gentoolkit.core import validate
 from gentoolkit.numerics.ode import Field, State, rk4
-
-
-class Solver(Protocol):
-    """What a continuous model asks of a solver; `FixedStep` and `Adaptive` offer it."""
-
-    def solve(
-        self, f: Field, state: State, t0: float, t1: float, parameters: Sequence[Tensor] = ()
-    ) -> State:
-        """Return the state at `t1` of `dx/dt = f(t, x)` from `state` at `t0`."""
-        ...
 
 
 def _torchdiffeq() -> ModuleType:
@@ -66,14 +55,7 @@ class Adaptive:
     def solve(
         self, f: Field, state: State, t0: float, t1: float, parameters: Sequence[Tensor] = ()
     ) -> State:
-        """Return the state at `t1`.
-
-        Arguments:
-            f: the slopes of all parts of the state at a time () and a state.
-            state: at `t0`.
-            t0: where to start; may lie after `t1`.
-            t1: where to end; if it is `t0`, the state is returned as it is.
-            parameters: all that the field depends on, for the adjoint's gradient.
+        """Return the state at `t1`; the adjoint's gradient reaches `parameters` alone.
 
         Raises:
             ImportError: torchdiffeq is not installed.

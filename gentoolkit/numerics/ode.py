@@ -5,6 +5,7 @@ A state is a tuple of tensors, so that a density can ride along with a point.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -47,6 +48,24 @@ def rk4(f: Field, t: Tensor, h: Tensor, state: State) -> State:
     )
 
 
+class Solver(Protocol):
+    """What a continuous model asks of a solver; `FixedStep` and `Adaptive` offer it."""
+
+    def solve(
+        self, f: Field, state: State, t0: float, t1: float, parameters: Sequence[Tensor] = ()
+    ) -> State:
+        """Return the state at `t1` of `dx/dt = f(t, x)`.
+
+        Arguments:
+            f: the slopes of all parts of the state at a time () and a state.
+            state: at `t0`.
+            t0: where to start; may lie after `t1`.
+            t1: where to end.
+            parameters: all that the field depends on, for solvers that keep no graph.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class FixedStep:
     """A solver of equal steps; autograd runs through them all.
@@ -54,53 +73,23 @@ class FixedStep:
     Arguments:
         rule: one step: `euler`, `heun`, `rk4`, or a function of (field, t, h, state).
         steps: how many between the two times.
-        tolerance: if given, every solution is computed with twice as many steps too; the finer
-            one is returned, and the two may differ by this much, relative to 1 + |x|, at most.
 
     Raises:
-        ValueError: no steps, or a tolerance that is not positive.
+        ValueError: no steps.
     """
 
     rule: Rule = rk4
     steps: int = 20
-    tolerance: float | None = None
 
     def __post_init__(self) -> None:
         validate.positive_count("steps", self.steps)
-        if self.tolerance is not None:
-            validate.positive("tolerance", self.tolerance)
 
     def solve(
         self, f: Field, state: State, t0: float, t1: float, parameters: Sequence[Tensor] = ()
     ) -> State:
-        """Return the state at `t1`.
-
-        Arguments:
-            f: the slopes of all parts of the state at a time () and a state.
-            state: at `t0`.
-            t0: where to start; may lie after `t1`.
-            t1: where to end.
-            parameters: what the field depends on; used by solvers without a graph, not here.
-
-        Raises:
-            ValueError: with a `tolerance`, the steps are too coarse for it.
-        """
-        if self.tolerance is None:
-            return _last(path(f, state, t0, t1, self.steps, self.rule))[1]
-        with torch.no_grad():
-            coarse = _last(path(f, state, t0, t1, self.steps, self.rule))[1]
-        fine = _last(path(f, state, t0, t1, 2 * self.steps, self.rule))[1]
-        residual = max(
-            float(((a - b).abs() / (1.0 + b.abs())).max())
-            for a, b in zip(coarse, (x.detach() for x in fine), strict=True)
-        )
-        if not residual <= self.tolerance:
-            raise ValueError(
-                f"the ODE has not converged in {2 * self.steps} steps: halving the step moves the "
-                f"end by a residual of {residual:.3g}, above the tolerance {self.tolerance:.3g}; "
-                "take more steps, or a smoother velocity"
-            )
-        return fine
+        """Return the state at `t1`; `parameters` are not needed here."""
+        *_, (_, last) = path(f, state, t0, t1, self.steps, self.rule)
+        return last
 
 
 def path(
@@ -108,13 +97,7 @@ def path(
 ) -> Iterator[tuple[float, State]]:
     """Yield the time and the state at the start and after each of `steps` equal steps.
 
-    Arguments:
-        f: the slopes of all parts of the state at a time () and a state.
-        state: at `t0`.
-        t0: where to start; may lie after `t1`.
-        t1: where to end.
-        steps: how many.
-        rule: one step.
+    Arguments: those of `Solver.solve` and `FixedStep`.
     """
     like = state[0]
     h = (t1 - t0) / validate.positive_count("steps", steps)
@@ -124,8 +107,3 @@ def path(
         t = torch.as_tensor(t0 + i * h, dtype=like.dtype, device=like.device)
         state = rule(f, t, step, state)
         yield t0 + (i + 1) * h, state
-
-
-def _last(states: Iterator[tuple[float, State]]) -> tuple[float, State]:
-    *_, last = states
-    return last

@@ -15,13 +15,8 @@ from gentoolkit.numerics.divergence import jacobian, wide
 
 Increasing = Callable[[Tensor], tuple[Tensor, Tensor]]
 
-_UNREAD = 40
+_TRACED_STEPS = 40
 """Iterations where no value may be read: each pair of them halves the bracket or the residual."""
-
-
-def _unread(x: Tensor) -> bool:
-    """Whether values cannot be read to stop early: compiled, transformed, or on the meta device."""
-    return validate.traced() or x.device.type == "meta"
 
 
 def increasing_root(
@@ -46,14 +41,14 @@ def increasing_root(
     Raises:
         ValueError: some |f| is above the tolerance after the last step.
     """
-    unread = _unread(low)
+    traced = validate.traced(low)
     with torch.no_grad():
         low, high = low.detach(), high.detach()
         a = (low + high) / 2
         value, slope = function(a)
         before = torch.full_like(value, torch.inf)
-        for _ in range(min(iterations, _UNREAD) if unread else iterations):
-            if not unread and bool((value.abs() <= tolerance).all()):
+        for _ in range(min(iterations, _TRACED_STEPS) if traced else iterations):
+            if not traced and bool((value.abs() <= tolerance).all()):
                 break
             low, high = torch.where(value < 0, a, low), torch.where(value > 0, a, high)
             newton = a - value / slope
@@ -64,7 +59,7 @@ def increasing_root(
             value, slope = function(a)
         # Written so that a NaN, which fails every comparison, counts as no root.
         found = value.abs() <= tolerance
-        if unread:
+        if traced:
             a = torch.where(found, a, torch.nan)
         elif not bool(found.all()):
             bound = float(torch.as_tensor(tolerance, dtype=value.dtype).max())
@@ -96,16 +91,16 @@ def fixed_point(
     """
     validate.positive("tolerance", tolerance)
     validate.positive_count("iterations", iterations)
-    unread = _unread(x)
+    traced = validate.traced(x)
     residual = torch.full_like(x, torch.inf)
     with torch.no_grad():
         for _ in range(iterations):
             image = f(x)
             residual = (image - x).abs() / (1.0 + image.abs())
             x = image
-            if not unread and bool((residual <= tolerance).all()):
+            if not traced and bool((residual <= tolerance).all()):
                 return x
-    if unread:
+    if traced:
         return torch.where(residual <= tolerance, x, torch.nan)
     raise ValueError(
         f"the fixed point has not converged in {iterations} iterations: residual "
@@ -136,7 +131,7 @@ def implicit_fixed_point(
     Reference: Bai, Kolter, Koltun 2019 (arXiv 1909.01377), for derivatives of fixed points.
     """
     x = fixed_point(f, x.detach(), tolerance, iterations)
-    if not torch.is_grad_enabled() and not _unread(x):
+    if not torch.is_grad_enabled() and not validate.traced(x):
         return x
     eye = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
     for _ in range(2):

@@ -12,6 +12,7 @@ Reference: Gregory and Delbourgo 1982; Durkan et al. 2019 (arXiv 1906.04032).
 """
 
 from math import expm1, log
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -65,22 +66,40 @@ def spline_knots(raw: Tensor, bound: float) -> Tensor:
     return torch.cat([places.flatten(-2), one, slopes, one], -1).unflatten(-1, (3, bins + 1))
 
 
-def _bins(value: Tensor, knots: Tensor, axis: int) -> tuple[Tensor, ...]:
-    """Return x_k, x_{k+1}, y_k, y_{k+1}, d_k, d_{k+1} of the bin that holds each value."""
-    # Only inner knots are compared: a value outside of the box falls into the first or last bin.
+class _Bin(NamedTuple):
+    """The bins that hold some values: corners, sizes, and slopes at both ends."""
+
+    x: Tensor
+    y: Tensor
+    width: Tensor
+    height: Tensor
+    d0: Tensor
+    d1: Tensor
+    mean: Tensor
+
+
+def _find(value: Tensor, knots: Tensor, axis: int) -> tuple[_Bin, Tensor, Tensor]:
+    """Return the bin of each value on an axis, how far along it is, and if it is in the box."""
+    # Only inner knots are compared: a value outside of the box falls into the first or last cell.
     k = (value.unsqueeze(-1) >= knots[..., axis, 1:-1]).sum(-1, keepdim=True)
     n = knots.shape[-1]
     corners = torch.tensor([0, 1, n, n + 1, 2 * n, 2 * n + 1], device=knots.device)
-    return knots.flatten(-2).gather(-1, k + corners).unbind(-1)
+    x0, x1, y0, y1, d0, d1 = knots.flatten(-2).gather(-1, k + corners).unbind(-1)
+    width, height = x1 - x0, y1 - y0
+    place = (value - y0) / height if axis else (value - x0) / width
+    # Rounding is monotone, so inside the box a place never leaves [0, 1].
+    share = place.clamp(0.0, 1.0)
+    return _Bin(x0, y0, width, height, d0, d1, height / width), share, share == place
 
 
-def _log_slope(
-    below: Tensor, share: Tensor, both: Tensor, d0: Tensor, d1: Tensor, mean: Tensor
-) -> Tensor:
-    """Return log dy/dx; `below` is the denominator of y and `both` is share (1 - share)."""
+def _curve(cell: _Bin, share: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return `share (1 - share)`, the denominator of y, and log dy/dx."""
+    _, _, _, _, d0, d1, mean = cell
     rest = 1.0 - share
+    both = share * rest
+    below = mean + (d0 + d1 - 2.0 * mean) * both
     above = d1 * share * share + 2.0 * mean * both + d0 * rest * rest
-    return (above * (mean / below).square()).log()
+    return both, below, (above * (mean / below).square()).log()
 
 
 def spline(x: Tensor, knots: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,16 +113,9 @@ def spline(x: Tensor, knots: Tensor) -> tuple[Tensor, Tensor]:
         y, in the dtype of x, and log dy/dx, both (...).
     """
     narrow, x = x.dtype, wide(x)
-    x0, x1, y0, y1, d0, d1 = _bins(x, knots, 0)
-    width, height = x1 - x0, y1 - y0
-    place = (x - x0) / width
-    share = place.clamp(0.0, 1.0)
-    # Rounding is monotone, so inside the box a place never leaves [0, 1].
-    inside = share == place
-    mean, both = height / width, share * (1.0 - share)
-    below = mean + (d0 + d1 - 2.0 * mean) * both
-    y = y0 + height * (mean * share * share + d0 * both) / below
-    log_slope = _log_slope(below, share, both, d0, d1, mean)
+    cell, share, inside = _find(x, knots, 0)
+    both, below, log_slope = _curve(cell, share)
+    y = cell.y + cell.height * (cell.mean * share * share + cell.d0 * both) / below
     return torch.where(inside, y, x).to(narrow), torch.where(inside, log_slope, 0.0)
 
 
@@ -124,21 +136,15 @@ def spline_inverse(y: Tensor, knots: Tensor) -> tuple[Tensor, Tensor]:
         gives, no sign flip.
     """
     narrow, y = y.dtype, wide(y)
-    x0, x1, y0, y1, d0, d1 = _bins(y, knots, 1)
-    width, height = x1 - x0, y1 - y0
-    place = (y - y0) / height
-    rise = place.clamp(0.0, 1.0)
-    inside = rise == place
-    mean, rest = height / width, 1.0 - rise
-    g = d0 * rest - d1 * rise
-    left, right = 2.0 * mean * rise, 2.0 * mean * rest
+    cell, rise, inside = _find(y, knots, 1)
+    rest = 1.0 - rise
+    g = cell.d0 * rest - cell.d1 * rise
+    left, right = 2.0 * cell.mean * rise, 2.0 * cell.mean * rest
     # Where g < 0, `g + root` would cancel: there it is left * right / reach. Not `abs`, whose
     # gradient at zero, the middle of an even bin, belongs to neither side.
     rising = g >= 0.0
     reach = torch.where(rising, g, -g) + (g * g + left * right).sqrt()
     share = torch.where(rising, left / (left + reach), reach / (right + reach))
-    both = share * (1.0 - share)
-    below = mean + (d0 + d1 - 2.0 * mean) * both
-    x = x0 + width * share
-    log_slope = _log_slope(below, share, both, d0, d1, mean)
+    x = cell.x + cell.width * share
+    log_slope = _curve(cell, share)[2]
     return torch.where(inside, x, y).to(narrow), torch.where(inside, log_slope, 0.0)

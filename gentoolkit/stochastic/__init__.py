@@ -3,7 +3,6 @@
 from gentoolkit.stochastic.annealing import Transition, annealed, increments
 from gentoolkit.stochastic.flow import StochasticFlow
 from gentoolkit.stochastic.gradient import value_and_score
-from gentoolkit.stochastic.hamiltonian import Leapfrog, Refresh, WithMomentum
 from gentoolkit.stochastic.langevin import Langevin, TrainedLangevin
 from gentoolkit.stochastic.learned import CorrectionMLP, MonteCarloDiffusion, Pairs
 from gentoolkit.stochastic.metropolis import HMC, MALA, Metropolis, Metropolised
@@ -17,7 +16,6 @@ __all__ = [
     "CorrectionMLP",
     "GeometricPath",
     "Langevin",
-    "Leapfrog",
     "Metropolis",
     "Metropolised",
     "MonteCarloDiffusion",
@@ -25,12 +23,10 @@ __all__ = [
     "Pairs",
     "Particles",
     "Path",
-    "Refresh",
     "StochasticFlow",
     "Tempered",
     "TrainedLangevin",
     "Transition",
-    "WithMomentum",
     "annealed",
     "even_schedule",
     "increments",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gentoolkit.core import Chain, Step, Trajectory, residuals
-from gentoolkit.core.chain import Source, Target, log_density
+from gentoolkit.core.chain import Target, log_density
 from gentoolkit.stochastic.paths import Path, Tempered, checked_schedule
 
 Transition = Callable[[Tempered], Step | Sequence[Step]]
@@ -19,9 +19,7 @@ def steps_of(transition: Transition, density: Tempered) -> list[Step]:
     return [made] if isinstance(made, Step) else list(made)
 
 
-def annealed(
-    path: Path, betas: Tensor, transition: Transition, source: Source | None = None
-) -> Chain:
+def annealed(path: Path, betas: Tensor, transition: Transition) -> Chain:
     """Return the chain of annealed importance sampling.
 
         x_0 ~ source,   x_k moved by transition(g_{beta_k}),   k = 1..K
@@ -35,7 +33,6 @@ def annealed(
         betas: (K+1,), from 0 to 1.
         transition: makes the step, or the steps, for one density; its `beta` may set their size:
             `lambda g: MALA(g, 0.1, moves=2)`.
-        source: takes the path's place where steps need more room, `WithMomentum(path.source)`.
 
     Raises:
         TypeError: `betas` is not a floating-point tensor.
@@ -47,7 +44,7 @@ def annealed(
     # A schedule that is learned stays a tensor; numbers are cheaper, and do not set a dtype.
     values = betas.unbind() if betas.requires_grad else betas.tolist()
     steps = [s for beta in values[1:] for s in steps_of(transition, path.at(beta))]
-    return Chain(path.source if source is None else source, steps)
+    return Chain(path.source, steps)
 
 
 def increments(trajectory: Trajectory, densities: Sequence[Target]) -> Tensor:

@@ -28,8 +28,8 @@ class CorrectionMLP(nn.Module):
         c(x, beta) = MLP(x, beta, sin 3 beta, cos 3 beta, sin 9 beta)
 
     Arguments:
-        features: numbers in a state: D, or 2 D with a momentum.
-        outputs: D.
+        features: numbers in a state, D.
+        outputs: numbers in a correction, D.
         hidden: widths of the hidden layers.
         activation: makes the nonlinearity between layers.
 

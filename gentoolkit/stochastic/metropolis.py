@@ -15,7 +15,6 @@ from torch import Generator, Tensor
 from gentoolkit.core import Gaussian, Reversible, validate
 from gentoolkit.core.chain import Target, log_density
 from gentoolkit.stochastic.gradient import checked_size, value_and_score
-from gentoolkit.stochastic.hamiltonian import leapfrog
 
 
 @dataclass(frozen=True)
@@ -167,6 +166,19 @@ class MALA(Metropolised):
 
     def _law(self, place: Place) -> Gaussian:
         return Gaussian(place.x + self.step_size * place.gradient, sqrt(2.0 * self.step_size))
+
+
+def leapfrog(
+    log_g: Target, x: Tensor, p: Tensor, gradient: Tensor, step_size: Tensor | float, steps: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return `x`, `p`, `log g(x)` and its gradient after `steps` leapfrogs from `x` and `p`."""
+    value = x.new_zeros(x.shape[0])
+    p = p + 0.5 * step_size * gradient
+    for i in range(steps):
+        x = x + step_size * p
+        value, gradient = value_and_score(log_g, x)
+        p = p + (step_size if i + 1 < steps else 0.5 * step_size) * gradient
+    return x, p, value, gradient
 
 
 @dataclass(frozen=True)

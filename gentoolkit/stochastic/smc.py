@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from gentoolkit.core import Reversible, Step, ess, validate
 from gentoolkit.core import log_z as log_mean_exp
-from gentoolkit.core.chain import Source, draw, log_density
+from gentoolkit.core.chain import draw, log_density
 from gentoolkit.stochastic.annealing import Transition, steps_of
 from gentoolkit.stochastic.paths import Path, checked_schedule
 
@@ -106,7 +106,6 @@ def smc(
     transition: Transition,
     n: int,
     resample_below: float = 0.5,
-    source: Source | None = None,
     generator: Generator | None = None,
 ) -> Iterator[Particles]:
     """Yield `n` particles at each density of a path, with their weights and log Z.
@@ -125,8 +124,6 @@ def smc(
         transition: makes the step or the steps for one density.
         n: particles, two or more.
         resample_below: share of n, from 0 (never) to 1 (always).
-        source: takes the path's place where steps need more room. The path must then score the
-            larger states: build it from `WithMomentum(source)` and `WithMomentum(target)`.
         generator: source of randomness.
 
     Yields:
@@ -147,7 +144,7 @@ def smc(
             f"resample_below must lie in [0, 1], a share of n; got {resample_below}; 0.5 is usual"
         )
     rule = betas if callable(betas) else _fixed(checked_schedule(betas).tolist())
-    return _smc(path, rule, transition, n, resample_below, source or path.source, generator)
+    return _smc(path, rule, transition, n, resample_below, generator)
 
 
 def _fixed(betas: list[float]) -> NextBeta:
@@ -160,12 +157,11 @@ def _smc(
     transition: Transition,
     n: int,
     resample_below: float,
-    source: Source,
     generator: Generator | None,
 ) -> Iterator[Particles]:
     with torch.no_grad():
-        x = draw(source, n, generator)
-        here = Particles(0.0, x, log_density(source, x).new_zeros(n), 0.0, float(n))
+        x = draw(path.source, n, generator)
+        here = Particles(0.0, x, log_density(path.source, x).new_zeros(n), 0.0, float(n))
     yield here
     while here.beta < 1.0:
         # Gradients are switched off inside a turn only: between turns the caller's code runs.

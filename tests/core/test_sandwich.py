@@ -10,10 +10,7 @@ from gentoolkit.stochastic import (
     CorrectionMLP,
     GeometricPath,
     Langevin,
-    Leapfrog,
     MonteCarloDiffusion,
-    Refresh,
-    WithMomentum,
     annealed,
     even_schedule,
 )
@@ -77,18 +74,6 @@ def test_both_bounds_hold(name):
     # Each of these chains is far from exact, so that a shift by its gap must show.
     assert not bounds.holds(target.log_z + 2 * bounds.gap + 1)
     assert not bounds.holds(target.log_z - 2 * bounds.gap - 1)
-
-
-def test_extended_states_are_bounded_too():
-    """Catches a target that forgets the momentum."""
-    chain = annealed(
-        path(),
-        even_schedule(8),
-        lambda g: [Refresh(0.8, lambda s: 0.1 * s.sum(1)), Leapfrog(g, 0.2)],
-        source=WithMomentum(WIDE),
-    )
-    target = WithMomentum(lopsided())
-    assert sandwich(chain, target, target.sample(4000)).holds(lopsided().log_z)
 
 
 def test_both_ends_are_the_exact_ones_on_gaussian_paths():

@@ -71,7 +71,7 @@ LAYERS: dict[str, tuple[Callable[[], Layer], int]] = {
     "leaky softplus": (lambda: LeakySoftplus(3), 3),
     "affine coupling": (lambda: AffineCoupling(3, hidden=(8,)), 3),
     "spline coupling": (lambda: SplineCoupling(3, hidden=(8,)), 3),
-    "scattered coupling": (lambda: AffineCoupling(4, keep=[0, 2], hidden=(8,)), 4),
+    "scattered coupling": (lambda: AffineCoupling(4, mask=[0, 2], hidden=(8,)), 4),
     "split": (lambda: Split([AffineCoupling(2, hidden=(8,)), LULinear(2)], 4, 2), 4),
     "squeeze": (lambda: Squeeze(1, 2, 4), 8),
     "affine autoregressive": (lambda: AffineAutoregressive(3, (8,), order=(2, 0, 1)), 3),

@@ -22,9 +22,9 @@ KINDS = {"affine": AffineCoupling, "spline": SplineCoupling}
 SPLITS = {2: [None, [1]], 5: [None, [2, 3, 4], [0, 2, 4], [4, 1], [3]]}
 
 
-def make(kind, features, keep=None, context=0):
+def make(kind, features, mask=None, context=0):
     torch.manual_seed(1)
-    return perturbed(KINDS[kind](features, keep=keep, hidden=(16,), context=context))
+    return perturbed(KINDS[kind](features, mask=mask, hidden=(16,), context=context))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_far_out(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_float32(kind):
-    """Catches numbers that need float64: exp of an unbounded scale, a quadratic that cancels."""
+    """Catches parameters that need float64: exp of an unbounded scale, a quadratic that cancels."""
     layer = make(kind, 4).float()
     x = 2 * torch.randn(500, 4, dtype=torch.float32)
     result = round_trip(layer, x, 2e-4)
@@ -111,7 +111,7 @@ def test_three_couplings_integrate_to_one(kind, context):
     """Catches a lost or doubled term of the density."""
     torch.manual_seed(0)
     layers = [
-        KINDS[kind](2, keep=alternating_mask(2, t), hidden=(16,), context=context) for t in range(3)
+        KINDS[kind](2, mask=alternating_mask(2, t), hidden=(16,), context=context) for t in range(3)
     ]
     # Any larger, and mass leaves the square or falls between its points.
     flow = Flow([perturbed(layer, 0.12) for layer in layers], 2)
@@ -171,12 +171,12 @@ def test_a_training_step_learns():
 class WrongSign(AffineCoupling):
     """The control: its log-determinant has the wrong sign on both sides, so round trips pass."""
 
-    def push_each(self, moved, numbers):
-        moved, log_slope = super().push_each(moved, numbers)
+    def push_each(self, moved, parameters):
+        moved, log_slope = super().push_each(moved, parameters)
         return moved, -log_slope
 
-    def pull_each(self, moved, numbers):
-        moved, log_slope = super().pull_each(moved, numbers)
+    def pull_each(self, moved, parameters):
+        moved, log_slope = super().pull_each(moved, parameters)
         return moved, -log_slope
 
 
@@ -196,11 +196,11 @@ def test_the_checks_see_a_wrong_sign():
         lambda: AffineCoupling(1),
         lambda: SplineCoupling(0),
         lambda: AffineCoupling(-2),
-        lambda: AffineCoupling(4, keep=[]),
-        lambda: AffineCoupling(4, keep=[0, 1, 2, 3]),
-        lambda: AffineCoupling(4, keep=[0, 0]),
-        lambda: AffineCoupling(4, keep=[4]),
-        lambda: AffineCoupling(4, keep=[-1]),
+        lambda: AffineCoupling(4, mask=[]),
+        lambda: AffineCoupling(4, mask=[0, 1, 2, 3]),
+        lambda: AffineCoupling(4, mask=[0, 0]),
+        lambda: AffineCoupling(4, mask=[4]),
+        lambda: AffineCoupling(4, mask=[-1]),
         lambda: AffineCoupling(4, context=-1),
         lambda: AffineCoupling(4, largest=0.0),
         lambda: SplineCoupling(4, bins=1),

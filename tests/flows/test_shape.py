@@ -58,7 +58,7 @@ def test_multi_scale():
     deep = [coupling(2), coupling(2, turn=1)]
     middle = [coupling(4), coupling(4, turn=1)]
     outer = [
-        perturbed(SplineCoupling(8, keep=alternating_mask(8, t), hidden=(8,)), 0.3)
+        perturbed(SplineCoupling(8, mask=alternating_mask(8, t), hidden=(8,)), 0.3)
         for t in range(2)
     ]
     flow = Flow(multi_scale([deep, middle, outer], 8), 8)

@@ -14,10 +14,8 @@ from gentoolkit.stochastic import (
     CorrectionMLP,
     GeometricPath,
     Langevin,
-    Leapfrog,
     MonteCarloDiffusion,
     Pairs,
-    Refresh,
     StochasticFlow,
     TrainedLangevin,
     annealed,
@@ -26,7 +24,7 @@ from gentoolkit.stochastic import (
 from gentoolkit.stochastic import Metropolis as RandomWalk
 from gentoolkit.targets import GaussianMixture, eight_gaussians
 from tests.laws.examples import lopsided
-from tests.laws.kinds import Bijections, Journey, Journeys, Models, Steps, perturbed
+from tests.laws.kinds import Journey, Journeys, Models, Steps, perturbed
 from tests.stochastic.mixed import diffusion
 
 
@@ -45,10 +43,10 @@ def diffusing(dtype: torch.dtype) -> FunctionKernel:
 
 
 def correction(dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-    """A correction of states or of extended states."""
+    """A correction that is not linear."""
     torch.manual_seed(12)
     net = nn.Linear(4, 2, dtype=dtype)
-    return lambda s: net(s.flatten(1) if s.ndim > 2 else torch.cat([s, s.square()], 1))
+    return lambda s: net(torch.cat([s, s.square()], 1))
 
 
 STEPS: Steps = {
@@ -67,18 +65,8 @@ STEPS: Steps = {
         TrainedLangevin(eight_gaussians(dtype=d), 0.02).to(d),
         torch.randn(16, 2, dtype=d),
     ),
-    "leapfrog": lambda d: (
-        Leapfrog(eight_gaussians(dtype=d), 0.05, 3),
-        torch.randn(16, 2, 2, dtype=d),
-    ),
-    "refresh": lambda d: (Refresh(0.8), torch.randn(16, 2, 2, dtype=d)),
-    "corrected refresh": lambda d: (Refresh(0.8, correction(d)), torch.randn(16, 2, 2, dtype=d)),
     "two laws of two widths": lambda d: (autoencoder(d), torch.randn(16, 2, dtype=d)),
     "step of a diffusion": lambda d: (diffusing(d), torch.randn(16, 2, dtype=d)),
-}
-
-BIJECTIONS: Bijections = {
-    "leapfrog": lambda: (Leapfrog(eight_gaussians(), 0.05, 3), torch.randn(6, 2, 2)),
 }
 
 

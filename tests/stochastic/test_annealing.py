@@ -13,11 +13,8 @@ from gentoolkit.stochastic import (
     ConstantESS,
     GeometricPath,
     Langevin,
-    Leapfrog,
     Metropolis,
     Path,
-    Refresh,
-    WithMomentum,
     annealed,
     even_schedule,
     increments,
@@ -179,22 +176,6 @@ def test_smc_without_resampling_is_annealed_importance_sampling():
         torch.testing.assert_close(last.log_w, log_w, rtol=0, atol=1e-11)
         assert last.log_z == pytest.approx(float(log_z(log_w)), abs=1e-11)
         assert last.ess == pytest.approx(float(ess(log_w)), rel=1e-9)
-
-
-def test_smc_takes_extended_states():
-    """Catches a population that loses its momentum: Z of unadjusted Hamiltonian moves."""
-    path = wide_path()
-    extended = GeometricPath(WithMomentum(path.source), WithMomentum(path.target))
-
-    def moves(g):
-        return [Refresh(0.5), Leapfrog(path.at(g.beta), 0.15)]
-
-    generator, values = torch.Generator().manual_seed(0), []
-    for _ in range(200):
-        *_, last = smc(extended, even_schedule(6), moves, 32, generator=generator)
-        values.append(last.log_z)
-    assert checks.mean_weight(torch.tensor(values), path.target.log_z)
-    assert last.x.shape == (32, 2, 2)
 
 
 def test_resampling_follows_the_weights():

@@ -4,10 +4,10 @@ import torch
 from torch import nn
 
 from gentoolkit import Gaussian, standard_normal
+from gentoolkit.checkpoints import load_checkpoint, save_checkpoint
 from gentoolkit.flows import Permute, real_nvp
 from gentoolkit.stochastic import MALA, GeometricPath, StochasticFlow
 from gentoolkit.stochastic.held import Held
-from gentoolkit.train import load_checkpoint, save_checkpoint
 from tests.laws.examples import lopsided
 
 
