@@ -93,7 +93,7 @@ def test_the_rows_of_the_house_hold(path):
 def test_a_breach_is_seen():
     """The control: each of these must be caught."""
     for house, line in [
-        ("vi", "from gentoolkit.targets import Funnel"),
+        ("vi", "from gentoolkit.targets import DoubleWell"),
         ("vi", "import gentoolkit.flows"),
         ("core", "import numpy"),
         ("core", "from gentoolkit.nets import MLP"),

@@ -77,6 +77,28 @@ def event_shape(shape: int | Sequence[int]) -> torch.Size:
     return torch.Size([positive_count("event_shape", size) for size in sizes])
 
 
+def shapes(mend: str, **named: tuple[Tensor, str]) -> None:
+    """Raise unless the tensors have the sizes that are named, each name one number throughout.
+
+        shapes("one label per row", x=(x, "n D"), y=(y, "n"))
+
+    Raises:
+        ValueError: a tensor has another number of dimensions, or two sizes of one name differ.
+    """
+    sizes: dict[str, int] = {}
+    fits = all(
+        x.ndim == len(names.split())
+        and all(sizes.setdefault(n, k) == k for n, k in zip(names.split(), x.shape, strict=True))
+        for x, names in named.values()
+    )
+    if not fits:
+        wants = (", ".join(names.split()) for _, names in named.values())
+        raise ValueError(
+            f"{' and '.join(named)} must have shape {' and '.join(f'({w})' for w in wants)}; got "
+            f"{' and '.join(str(tuple(x.shape)) for x, _ in named.values())}; {mend}"
+        )
+
+
 def finite(x: Tensor) -> bool:
     """Whether no entry of `x` is NaN or infinite; whole numbers always are."""
     # Any NaN or infinity reaches the sum, and a sum is ten times cheaper than a full test; only a
@@ -150,13 +172,12 @@ def positive(name: str, value: Tensor | float) -> None:
         # One fused reduction: NaN fails every comparison, so it is caught too.
         low, high = torch.aminmax(value.detach())
         smallest, largest = float(low), float(high)
+        got, mend = f"values from {smallest} to {largest}", "for example log_std.exp()"
     else:
-        smallest = largest = float(value)
+        smallest = largest = got = float(value)
+        mend = "a number above zero"
     if not (smallest > 0.0 and largest < float("inf")):
-        raise ValueError(
-            f"{name} must be positive and finite; got values from {smallest} to {largest}; "
-            "pass a standard deviation, for example log_std.exp()"
-        )
+        raise ValueError(f"{name} must be positive and finite; got {got}; pass {mend}")
 
 
 def no_context(context: Tensor | None, name: str) -> None:
@@ -170,3 +191,41 @@ def no_context(context: Tensor | None, name: str) -> None:
             f"{name} takes no context; got one of shape {tuple(context.shape)}; leave context "
             "out, or build a conditional model"
         )
+
+
+def context(name: str, context: Tensor | None, n: int, width: int) -> Tensor:
+    """Return `context` if it has one row of `width` numbers for each of `n` rows.
+
+    Raises:
+        ValueError: it is left out, or has another shape.
+    """
+    if context is None or context.shape != (n, width):
+        got = None if context is None else tuple(context.shape)
+        wants = f"shape ({n}, {width})" if width else "no context"
+        raise ValueError(
+            f"{name} takes {wants}; got {got}; pass one row of context for each row, or build it "
+            "with context=the width of yours"
+        )
+    return context
+
+
+def probability(name: str, value: float) -> float:
+    """Return `value` if it is in [0, 1].
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"{name} must be in [0, 1]; got {value}; it is a probability")
+    return value
+
+
+def at_least_zero(name: str, value: float) -> float:
+    """Return `value` if it is finite and not negative.
+
+    Raises:
+        ValueError: it is negative, NaN or infinite.
+    """
+    if not 0.0 <= value < float("inf"):
+        raise ValueError(f"{name} must be zero or positive, and finite; got {value}; try 0.0")
+    return value

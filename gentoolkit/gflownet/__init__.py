@@ -1,16 +1,18 @@
-"""GFlowNets: objects built move by move, in proportion to a reward."""
+"""GFlowNets: objects built move by move, in proportion to a reward.
+
+Reference, where no other is given: Bengio et al. 2021, flow matching and the hypergrid (arXiv
+2106.04399), and the foundations (arXiv 2111.09266).
+"""
 
 from gentoolkit.gflownet.build import Build, Finish
 from gentoolkit.gflownet.continuous import GaussianFlowNet
 from gentoolkit.gflownet.environment import Environment, masked_log_softmax
-from gentoolkit.gflownet.environments import Hypergrid, Slots, Subsets
+from gentoolkit.gflownet.environments import Hypergrid, Subsets
 from gentoolkit.gflownet.exact import (
     Flows,
     count_paths,
-    edge_residuals,
-    flow_sweep,
+    flow_matching_residuals,
     law,
-    leaks,
     reach,
     soft_values,
     solve_flows,
@@ -19,32 +21,24 @@ from gentoolkit.gflownet.exact import (
 from gentoolkit.gflownet.graph import Graph
 from gentoolkit.gflownet.model import GFlowNet, rollouts
 from gentoolkit.gflownet.objectives import (
-    Account,
+    BalanceTerms,
     DetailedBalance,
     FlowMatching,
     LogVariance,
     Objective,
     SubTrajectoryBalance,
     TrajectoryBalance,
-    sub_trajectory_loss,
 )
-from gentoolkit.gflownet.paths import Paths, join, pull_paths, push_paths
-from gentoolkit.gflownet.policy import Heads, Policy, TablePolicy
+from gentoolkit.gflownet.paths import Paths, join
+from gentoolkit.gflownet.policy import NoisyPolicy, Policy, PolicyOutput, TablePolicy, shortfall
 from gentoolkit.gflownet.replay import ReplayBuffer
 from gentoolkit.gflownet.rewards import Corners, LogOf, WeightedEnergies
 from gentoolkit.gflownet.space import Space
-from gentoolkit.gflownet.stochastic import Slippery, shortfall
 from gentoolkit.gflownet.unify import consistency, penalised_loss
-from gentoolkit.gflownet.uses import (
-    cones,
-    entropy,
-    free_energy,
-    mutual_information,
-    restarted,
-)
+from gentoolkit.gflownet.uses import cones, entropy, free_energy, mutual_information, restarted
 
 __all__ = [
-    "Account",
+    "BalanceTerms",
     "Build",
     "Finish",
     "Corners",
@@ -55,16 +49,15 @@ __all__ = [
     "GFlowNet",
     "GaussianFlowNet",
     "Graph",
-    "Heads",
     "Hypergrid",
     "LogOf",
     "LogVariance",
     "Objective",
     "Paths",
+    "NoisyPolicy",
     "Policy",
+    "PolicyOutput",
     "ReplayBuffer",
-    "Slippery",
-    "Slots",
     "Space",
     "SubTrajectoryBalance",
     "Subsets",
@@ -74,24 +67,19 @@ __all__ = [
     "cones",
     "consistency",
     "count_paths",
-    "edge_residuals",
     "entropy",
-    "flow_sweep",
+    "flow_matching_residuals",
     "free_energy",
     "join",
     "law",
-    "leaks",
     "masked_log_softmax",
     "mutual_information",
     "penalised_loss",
-    "pull_paths",
-    "push_paths",
     "reach",
     "restarted",
     "rollouts",
     "shortfall",
     "soft_values",
     "solve_flows",
-    "sub_trajectory_loss",
     "uniform_pull",
 ]

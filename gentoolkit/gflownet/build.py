@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 
 from gentoolkit.core import Step
 from gentoolkit.gflownet.paths import choose
-from gentoolkit.gflownet.policy import Heads
+from gentoolkit.gflownet.policy import PolicyOutput
 from gentoolkit.gflownet.space import Space
 
 
@@ -20,13 +20,12 @@ class Build(Step):
     paths to one state have one length here, so what is pulled knows how long it rested.
 
     Arguments:
-        heads: what the model says of states under contexts.
-        space: the listed space.
+        policy: from states and contexts to what the model says of them.
         time: number t of the move, from 0.
         context: (B, K), one row for each path, or None.
     """
 
-    heads: Callable[[Tensor, Tensor | None], Heads]
+    policy: Callable[[Tensor, Tensor | None], PolicyOutput]
     space: Space
     time: int
     context: Tensor | None = None
@@ -35,7 +34,7 @@ class Build(Step):
         """Draw the next states."""
         size, stop = self.space.size, self.space.moves
         at, done = x % size, x >= size
-        move = choose(self.heads(at, self.context).log_push.detach().exp(), generator)
+        move = choose(self.policy(at, self.context).log_push.detach().exp(), generator)
         ahead = torch.where(move == stop, at + size, self.space.step(at, move))
         y = torch.where(done, x, ahead)
         return y, self.log_ratio(x, y)
@@ -45,7 +44,7 @@ class Build(Step):
         size = self.space.size
         at, done = y % size, y >= size
         # A state that cannot be undone is not pulled on: the source at time zero.
-        probs = self.heads(at, self.context).log_pull.detach().exp()
+        probs = self.policy(at, self.context).log_pull.detach().exp()
         open_ = self.space.undoable(at).any(1)
         move = choose(torch.where(open_[:, None], probs, 1.0), generator)
         before = torch.where(open_, self.space.undo(at, move), at)
@@ -58,25 +57,19 @@ class Build(Step):
         size, stop = self.space.size, self.space.moves
         at, end = x % size, y % size
         rests, stops = x >= size, (x < size) & (y >= size)
-        hit = (
-            self.space.step(at[:, None], torch.arange(stop, device=at.device)) == end[:, None]
-        ) & (self.space.child[at] >= 0)
-        move = hit.int().argmax(1)
-        push = self.heads(at, self.context).log_push
+        move = (self.space.child[at] == end[:, None]).int().argmax(1)
         made = torch.where(stops, stop, move)
-        log_push = push.gather(1, made[:, None])[:, 0]
-        log_pull = self.heads(end, self.context).log_pull.gather(1, move[:, None])[:, 0]
+        log_push = self.policy(at, self.context).log_push.gather(1, made[:, None])[:, 0]
+        log_pull = self.policy(end, self.context).log_pull.gather(1, move[:, None])[:, 0]
         ratio = torch.where(stops, -log_push, log_pull - log_push)
         return torch.where(rests, 0.0, ratio)
 
 
 @dataclass(frozen=True)
 class Finish(Step):
-    """The last step: the number of a stopped state becomes its object, for certain.
+    """The last step: the number of a stopped state of `space` becomes its object, for certain.
 
-    Arguments:
-        space: the listed space.
-        like: a tensor whose dtype the ratio takes.
+    The ratio is zero, with the dtype of the tensor `like`.
     """
 
     space: Space
@@ -84,11 +77,11 @@ class Finish(Step):
 
     def push(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """Return the objects, (B, D), and zero."""
-        return self.space.objects(x % self.space.size), self.like.new_zeros(len(x))
+        return self.space.objects(x % self.space.size), self.log_ratio(x, x)
 
     def pull(self, y: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """Return the numbers of the objects, plus S, and zero."""
-        return self.space.index(y) + self.space.size, self.like.new_zeros(len(y))
+        return self.space.index(y) + self.space.size, self.log_ratio(y, y)
 
     def log_ratio(self, x: Tensor, y: Tensor) -> Tensor:
         """Return zero, (B,)."""

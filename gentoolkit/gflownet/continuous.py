@@ -1,18 +1,12 @@
-"""Continuous moves: sums become densities, and the same balance holds along the path.
-
-    log_weight = log R(x_T) + sum_t log b(x_{t-1} | x_t) - sum_t log f(x_t | x_{t-1}) - log source
-
-A path is a chain of Gaussian kernels from a fixed point; the pull is a Brownian bridge to it.
-"""
+"""Continuous moves: sums become densities, and the same balance holds along the path."""
 
 from collections.abc import Callable, Sequence
-from math import isfinite
 
 import torch
 from torch import Generator, Size, Tensor, nn
 
 from gentoolkit.core import Chain, FunctionKernel, Gaussian, Unsupported, validate
-from gentoolkit.gflownet.objectives import Account, Objective, TrajectoryBalance
+from gentoolkit.gflownet.objectives import BalanceTerms, Objective, TrajectoryBalance
 from gentoolkit.nets import MLP
 
 
@@ -22,6 +16,8 @@ class GaussianFlowNet(nn.Module):
         push:  x_0 = 0,   x_{t+1} ~ N(x_t + drift_t(x_t), std_t(x_t)^2)
         pull:  x_t ~ N(x_{t+1} t / (t+1), spread^2 t / (T (t+1)))      a bridge to the origin
 
+        log_weight = log R(x_T) + sum_t log pull - sum_t log push
+
     The first move is the source of the chain: every path comes back to the origin by itself.
 
     Arguments:
@@ -29,11 +25,7 @@ class GaussianFlowNet(nn.Module):
         features: number D of dimensions.
         moves: number T of moves, two or more.
         spread: deviation of the uncontrolled walk after all moves.
-        hidden: widths of the hidden layers.
         objective: trajectory balance if left out.
-
-    Raises:
-        ValueError: a size is out of range.
 
     Reference: Lahlou et al. 2023 (arXiv 2301.12594).
 
@@ -57,8 +49,7 @@ class GaussianFlowNet(nn.Module):
         super().__init__()
         if validate.positive_count("moves", moves) < 2:
             raise ValueError(f"moves must be at least 2; got {moves}; one move is its own source")
-        if not (isfinite(spread) and spread > 0):
-            raise ValueError(f"spread must be positive; got {spread}; pass a deviation")
+        validate.positive("spread", spread)
         self.log_reward, self.moves, self.spread = log_reward, moves, spread
         self.event_shape = Size((validate.positive_count("features", features),))
         self.net = MLP(features + 1, 2 * features, hidden)
@@ -92,8 +83,8 @@ class GaussianFlowNet(nn.Module):
         """Draw the states of `n` paths, (T, n, D); nothing is differentiated."""
         return torch.stack(self.chain().push(n, generator).states)
 
-    def account(self, paths: Tensor) -> Account:
-        """Score the states x_1, ..., x_T of paths (T, B, D), whoever drew them.
+    def balance_terms(self, paths: Tensor) -> BalanceTerms:
+        """Return the terms of balance at the states x_1, ..., x_T of paths (T, B, D).
 
         The source and its first move count as one step without a pull.
         """
@@ -104,14 +95,11 @@ class GaussianFlowNet(nn.Module):
         end = validate.per_sample("log_reward", self.log_reward(paths[-1]), len(paths[-1]))
         flow = torch.cat([start, start + source, torch.stack([*between, end])])
         log_push = torch.cat([source, -ratio])  # only the difference of push and pull is asked for
-        return Account(log_push, torch.zeros_like(log_push), flow, torch.ones_like(log_push) > 0)
+        alive = torch.ones_like(log_push, dtype=torch.bool)
+        return BalanceTerms(log_push, torch.zeros_like(log_push), flow, alive)
 
     def inflow(self, paths: Tensor) -> Tensor:
-        """Refuse: the flow into a point is an integral over all that may come before.
-
-        Raises:
-            Unsupported: always; balance the moves instead, by another objective.
-        """
+        """Raise Unsupported: the flow into a point is an integral over all that may come before."""
         raise Unsupported(
             "the flow into a point is an integral; got FlowMatching on continuous moves; use "
             "DetailedBalance, SubTrajectoryBalance, TrajectoryBalance or LogVariance"
@@ -121,10 +109,8 @@ class GaussianFlowNet(nn.Module):
         self, batch: Tensor, *, context: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
         """Return the log-evidence of one pulled path to each point (B, D), shape (B,)."""
-        chain = self.chain(context)
-        return chain.pull(
-            validate.batch("batch", batch, self.event_shape), generator
-        ).log_evidence()
+        validate.batch("batch", batch, self.event_shape)
+        return self.chain(context).pull(batch, generator).log_evidence()
 
     def loss(
         self,
@@ -135,11 +121,8 @@ class GaussianFlowNet(nn.Module):
     ) -> Tensor:
         """Return the objective on a batch, shape ().
 
-        Arguments:
-            batch: states of paths (T, B, D), however drawn; or points (B, D), to each of which a
-                path is drawn from the pull.
-            context: None; this model has none.
-            generator: source of randomness.
+        The batch is the states of paths (T, B, D), however drawn; or points (B, D), to each of
+        which a path is drawn from the pull.
         """
         validate.no_context(context, "GaussianFlowNet")
         if batch.ndim == 2:

@@ -67,28 +67,30 @@ class Environment(nn.Module, ABC):
         """Return what a reward is asked about: the rows of the states, (B, D)."""
         return states
 
-    def states_of(self, objects: Tensor) -> Tensor:
-        """Return the states that hold the given objects (B, D)."""
+    def index(self, objects: Tensor) -> Tensor:
+        """Return the states of the given objects (B, D): here the rows themselves."""
         return objects
 
 
 def masked_log_softmax(logits: Tensor, mask: Tensor) -> Tensor:
     """Return the log-probabilities of a choice among the entries that `mask` allows.
 
-    Arguments:
-        logits: (B, A).
-        mask: bool (B, A).
-
-    Returns:
-        (B, A), `-inf` where the mask is false.
+    Logits, mask and result have shape (B, A); the result is `-inf` where the mask is false.
 
     Raises:
         ValueError: a row allows nothing.
     """
-    if validate.readable(mask) and not bool(mask.any(-1).all()):
-        row = int((~mask.any(-1)).nonzero()[0])
-        raise ValueError(
-            f"every state must allow a move or the stop; got row {row} of {len(mask)} with all "
-            "of them masked; let that state stop, or forbid the moves that lead into it"
-        )
+    refuse_stuck(mask)
     return logits.masked_fill(~mask, -torch.inf).log_softmax(-1)
+
+
+def refuse_stuck(mask: Tensor, states: Tensor | None = None) -> None:
+    """Raise ValueError if some row of `mask` (B, A) allows nothing; name the row or its state."""
+    allows = mask.any(-1)
+    if validate.readable(allows) and not bool(allows.all()):
+        row = int((~allows).nonzero()[0])
+        which = f"row {row} of {len(mask)}" if states is None else states[row].tolist()
+        raise ValueError(
+            f"every state must allow a move or the stop; got {which} with all of them masked; let "
+            "that state stop, or forbid the moves that lead into it"
+        )

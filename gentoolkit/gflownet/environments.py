@@ -1,4 +1,4 @@
-"""Small state spaces: a grid, strings filled in any order, and sets."""
+"""Small state spaces: a grid and sets."""
 
 import torch
 from torch import Tensor
@@ -29,8 +29,6 @@ class Hypergrid(_Counts):
         side: values of a coordinate, two or more.
         dims: number of coordinates.
 
-    Reference: Bengio et al. 2021 (arXiv 2106.04399).
-
     >>> grid = Hypergrid(side=4, dims=2)
     >>> grid.step(grid.start(1), torch.tensor([1]))
     tensor([[0, 1]])
@@ -53,47 +51,6 @@ class Hypergrid(_Counts):
     def undoable(self, states: Tensor) -> Tensor:
         """Return which coordinates are above zero."""
         return states > 0
-
-
-class Slots(Environment):
-    """Strings of one length whose places are filled in any order: `length!` paths to each.
-
-    A state holds 0 in an empty place and `token + 1` in a filled one; only full strings stop.
-
-    Arguments:
-        length: number of places.
-        tokens: number of letters; move `place * tokens + letter` fills a place.
-    """
-
-    def __init__(self, length: int, tokens: int = 2) -> None:
-        super().__init__()
-        self.length = validate.positive_count("length", length)
-        self.tokens = validate.positive_count("tokens", tokens)
-        self.moves, self.sizes = tokens * length, (tokens + 1,) * length
-        self.features, self.longest = (tokens + 1) * length, length
-
-    def allowed(self, states: Tensor) -> Tensor:
-        """Return every letter in every empty place, and the stop when none is empty."""
-        empty = states == 0
-        return torch.cat([empty.repeat_interleave(self.tokens, 1), ~empty.any(1, keepdim=True)], 1)
-
-    def undoable(self, states: Tensor) -> Tensor:
-        """Return the letter that each filled place holds."""
-        letters = torch.arange(1, self.tokens + 1, device=states.device)
-        return (states[:, :, None] == letters).flatten(1)
-
-    def step(self, states: Tensor, move: Tensor) -> Tensor:
-        """Write a letter in an empty place."""
-        return states + self._written(states, move)
-
-    def undo(self, states: Tensor, move: Tensor) -> Tensor:
-        """Empty a place."""
-        return states - self._written(states, move)
-
-    def _written(self, states: Tensor, move: Tensor) -> Tensor:
-        place = move.div(self.tokens, rounding_mode="floor")
-        at = place[:, None] == torch.arange(self.length, device=states.device)
-        return at * (move % self.tokens + 1)[:, None]
 
 
 class Subsets(_Counts):

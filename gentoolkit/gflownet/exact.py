@@ -1,4 +1,4 @@
-"""Exact tables by dynamic programming: flows, reach, the law of the objects, and what leaks.
+"""Exact tables by dynamic programming: flows, reach, and the law of the objects.
 
 One sweep visits the levels of a listed space from the last to the first,
 
@@ -28,15 +28,11 @@ def uniform_pull(space: Space) -> Tensor:
 
 
 def flow_sweep(space: Space, reward: Tensor, pull: Tensor) -> Tensor:
-    """Return the flow through every state, in one sweep from the last level to the first.
+    """Return the flow through every state, in the shape of `reward`, in one sweep.
 
     Arguments:
-        space: the listed states.
         reward: (S,) or (S, C) for C rewards at once; zero where a state may not stop.
         pull: (S, moves), share of a state's flow that came by each move; any non-negative numbers.
-
-    Returns:
-        Flows in the shape of `reward`.
     """
     share = _share(space, pull)
     share = share.reshape(*share.shape, *[1] * (reward.ndim - 1))
@@ -48,12 +44,9 @@ def flow_sweep(space: Space, reward: Tensor, pull: Tensor) -> Tensor:
 
 
 def reach(space: Space, push: Tensor, start: int = 0) -> Tensor:
-    """Return the probability that a path visits each state, (S,).
+    """Return the probability that a path from state number `start` visits each state, (S,).
 
-    Arguments:
-        space: the listed states.
-        push: (S, moves + 1), probabilities of the moves and the stop.
-        start: number of the state where paths begin.
+    The probabilities `push` (S, moves + 1) are those of the moves and the stop.
     """
     moves = torch.arange(space.moves, device=space.child.device)
     toll = torch.where(space.parent >= 0, push[space.parent.clamp_min(0), moves], 0.0)
@@ -79,12 +72,9 @@ class Flows:
     """A flow on a listed space, with the two chains read off it.
 
     Arguments:
-        space: the listed states.
         reward: (S,), zero where a state may not stop.
-        pull: (S, moves).
-        flow: (S,).
-        push: (S, moves + 1).
-        start: number of the state where the water comes in.
+        pull, flow, push: (S, moves), (S,) and (S, moves + 1).
+        start: number of the state where paths begin.
     """
 
     space: Space
@@ -103,10 +93,6 @@ class Flows:
         """Return the flow along every move and into the stop, (S, moves + 1)."""
         return self.flow[:, None] * self.push
 
-    def reach(self) -> Tensor:
-        """Return the probability that a path visits each state, (S,)."""
-        return reach(self.space, self.push, self.start)
-
     def law(self) -> Tensor:
         """Return the probability that a path ends in each state, (S,)."""
         return law(self.space, self.push, self.start)
@@ -122,14 +108,11 @@ def solve_flows(space: Space, reward: Tensor, pull: Tensor | None = None) -> Flo
         F(s) = R(s) + sum_m F(s_m) pull(s | s_m),   push(s_m | s) = F(s_m) pull(s | s_m) / F(s)
 
     Arguments:
-        space: the listed states.
         reward: (S,), positive where a state may stop; other entries are not read.
         pull: (S, moves), one probability a parent; uniform over the parents if left out.
 
     Raises:
         ValueError: a reward is not positive and finite, or `pull` is no law over the parents.
-
-    Reference: Bengio et al. 2021 (arXiv 2111.09266).
 
     >>> from gentoolkit.gflownet import Hypergrid
     >>> flows = solve_flows(Space(Hypergrid(2, 2)), torch.tensor([1.0, 2.0, 3.0, 4.0]))
@@ -148,8 +131,6 @@ def soft_values(space: Space, reward: Tensor) -> Flows:
 
     Every path counts the reward in full, so objects come out in proportion to
     `count_paths(x) R(x)`: right on a tree alone.
-
-    Reference: Bengio et al. 2021 (arXiv 2106.04399).
     """
     pull = (space.parent >= 0).to(reward.dtype)
     return carried(space, stopping_reward(space, reward), pull)
@@ -170,11 +151,7 @@ def _share(space: Space, pull: Tensor) -> Tensor:
 
 
 def stopping_reward(space: Space, reward: Tensor) -> Tensor:
-    """Return `reward` (S, ...) with zeros where a state may not stop.
-
-    Raises:
-        ValueError: it has another number of rows, or is not positive where a state may stop.
-    """
+    """Return `reward` (S, ...), checked where a state may stop and zero elsewhere."""
     if reward.shape[:1] != (space.size,):
         raise ValueError(
             f"reward must have {space.size} rows, one a state; got {tuple(reward.shape)}; "
@@ -202,33 +179,11 @@ def _checked_pull(space: Space, pull: Tensor) -> Tensor:
     return pull
 
 
-def edge_residuals(
-    space: Space, log_flow: Tensor, push: Tensor, pull: Tensor, log_reward: Tensor
-) -> Tensor:
-    """Return the imbalance of every move and stop, (S, moves + 1), zero where there is none.
-
-        moves:     log F(s_m) + log pull(s | s_m) - log F(s) - log push(s_m | s)
-        the stop:  log R(s) - log F(s) - log push(stop | s)
-
-    Arguments:
-        space: the listed states.
-        log_flow: (S,).
-        push: (S, moves + 1) probabilities.
-        pull: (S, moves) probabilities.
-        log_reward: (S,), read where a state may stop.
-    """
-    there = torch.cat([space.child >= 0, space.may_stop[:, None]], 1)
-    share = torch.where(space.child >= 0, _share(space, pull), 1.0).log()
-    lower = torch.cat([log_flow[space.child.clamp_min(0)] + share, log_reward[:, None]], 1)
-    upper = log_flow[:, None] + torch.where(there, push, 1.0).log()
-    return torch.where(there, lower - upper, 0.0)
-
-
-def leaks(space: Space, log_flow: Tensor, push: Tensor) -> Tensor:
+def flow_matching_residuals(space: Space, log_flow: Tensor, push: Tensor) -> Tensor:
     """Return `log inflow - log F(s)` of every state, (S,), zero at the source.
 
     The inflow is `sum over parents p of F(p) push(s | p)`; what leaves is F(s), since the moves
-    and the stop share it. The stop has its own balance, see `edge_residuals`.
+    and the stop share it. The stop has its own balance.
     """
     edges = log_flow[:, None] + push[:, :-1].log()
     moves = torch.arange(space.moves, device=space.child.device)

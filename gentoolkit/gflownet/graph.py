@@ -1,6 +1,7 @@
 """A user's own directed acyclic graph as a state space."""
 
 from collections.abc import Collection, Hashable, Iterable
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 import torch
@@ -35,11 +36,14 @@ class Graph(Environment):
         pairs = list(dict.fromkeys((a, b) for a, b, *_ in getattr(graph, "edges", graph)))
         if not pairs:
             raise ValueError("a graph needs an edge; got none; pass pairs such as [('a', 'b')]")
-        self.nodes, depth = _topological(pairs)
+        self.nodes = _topological(pairs)
         place = {node: i for i, node in enumerate(self.nodes)}
         ends = sorted((place[a], place[b]) for a, b in pairs)
-        self.longest = max(depth.values())
         count = len(self.nodes)
+        depth = [0] * count  # longest distances, settled in topological order
+        for a, b in ends:
+            depth[b] = max(depth[b], depth[a] + 1)
+        self.longest = max(depth)
         colours = _colours(ends, count)
         self.moves, self.sizes, self.features = max(colours) + 1, (count,), count
         child, parent = (torch.full((count, self.moves), -1) for _ in range(2))
@@ -91,34 +95,28 @@ class Graph(Environment):
         return torch.where(stays, states[:, 0], ahead)[:, None]
 
 
-def _topological(pairs: list[tuple[Hashable, Hashable]]) -> tuple[list, dict[Hashable, int]]:
-    """Return the nodes in a topological order, the source first, and their longest distances."""
-    nodes = list(dict.fromkeys(node for pair in pairs for node in pair))
-    children: dict[Hashable, list] = {node: [] for node in nodes}
-    waiting = dict.fromkeys(nodes, 0)
+def _topological(pairs: list[tuple[Hashable, Hashable]]) -> list[Hashable]:
+    """Return the nodes in a topological order, the source first."""
+    nodes = dict.fromkeys(node for pair in pairs for node in pair)
+    sorter = TopologicalSorter(dict.fromkeys(nodes, ()))
     for a, b in pairs:
-        children[a].append(b)
-        waiting[b] += 1
-    ready = [node for node in nodes if waiting[node] == 0]
-    sources = list(ready)
-    depth = dict.fromkeys(ready, 0)
-    for node in ready:  # grows while it is read
-        for child in children[node]:
-            depth[child] = max(depth.get(child, 0), depth[node] + 1)
-            waiting[child] -= 1
-            if waiting[child] == 0:
-                ready.append(child)
-    if len(ready) < len(nodes):
+        sorter.add(b, a)
+    try:
+        order = list(sorter.static_order())
+    except CycleError as error:
+        cycle = [node for node in nodes if node in error.args[1]]
         raise ValueError(
-            f"the graph must have no cycle; got one among {[n for n in nodes if waiting[n]]}; "
-            "flows on a cycle can be infinite: remove an edge of it"
-        )
+            f"the graph must have no cycle; got one among {cycle}; flows on a cycle can be "
+            "infinite: remove an edge of it"
+        ) from None
+    below = {b for _, b in pairs}
+    sources = [node for node in order if node not in below]
     if len(sources) != 1:
         raise ValueError(
             f"the graph must have one source; got {sources} without parents; add a node with an "
             "edge to each of them"
         )
-    return ready, depth
+    return order
 
 
 def _colours(ends: list[tuple[int, int]], count: int) -> list[int]:

@@ -10,13 +10,18 @@ from gentoolkit.core import Categorical, Chain, Unsupported, validate
 from gentoolkit.gflownet import exact
 from gentoolkit.gflownet.build import Build, Finish
 from gentoolkit.gflownet.environment import Environment
-from gentoolkit.gflownet.objectives import Account, Objective, TrajectoryBalance
+from gentoolkit.gflownet.objectives import BalanceTerms, Objective, TrajectoryBalance
 from gentoolkit.gflownet.paths import Chooser, Paths, join, pull_paths, push_paths
-from gentoolkit.gflownet.policy import Heads, Policy, TablePolicy
+from gentoolkit.gflownet.policy import (
+    NoisyPolicy,
+    Policy,
+    PolicyOutput,
+    TablePolicy,
+    mixed_with_uniform,
+)
 from gentoolkit.gflownet.replay import ReplayBuffer
 from gentoolkit.gflownet.rewards import checked_log_reward
 from gentoolkit.gflownet.space import Space
-from gentoolkit.gflownet.stochastic import Slippery
 from gentoolkit.nets import MLP
 
 LogReward = Callable[..., Tensor]
@@ -41,16 +46,16 @@ class GFlowNet(nn.Module):
     once wherever that is less work than to score those of the paths, and the rewards are listed
     once, so that the model can be pickled whatever function they came from.
 
+    A `context` is (B, K), one row for each path or object, and None if the policy takes none.
+
     Arguments:
         environment: where objects are built; a `Space` makes it fast and gives the exact law.
         log_reward: log R of objects (B, D), with a second argument (B, K) if there are contexts.
-        policy: heads for the states; two layers of 64 if left out.
+        policy: what is said of the states; two layers of 64 if left out.
         objective: trajectory balance if left out.
 
     Raises:
         ValueError: on a `Space`, some log-reward is not finite.
-
-    Reference: Bengio et al. 2021 (arXiv 2111.09266).
 
     >>> from gentoolkit.gflownet import Corners, Hypergrid, LogOf
     >>> _ = torch.manual_seed(0)
@@ -66,7 +71,7 @@ class GFlowNet(nn.Module):
         self,
         environment: Environment,
         log_reward: LogReward,
-        policy: Policy | TablePolicy | Slippery | None = None,
+        policy: Policy | TablePolicy | NoisyPolicy | None = None,
         *,
         objective: Objective | None = None,
     ) -> None:
@@ -93,7 +98,7 @@ class GFlowNet(nn.Module):
         Raises:
             ValueError: one is not finite, or their shape is wrong.
         """
-        return self._log_reward_at(self.environment.states_of(x), context)
+        return self._log_reward_at(self.environment.index(x), context)
 
     def _log_reward_at(self, states: Tensor, context: Tensor | None) -> Tensor:
         if self._rewards is not None:
@@ -101,7 +106,7 @@ class GFlowNet(nn.Module):
         assert self._log_reward is not None
         x = self.environment.objects(states)
         value = self._log_reward(x) if context is None else self._log_reward(x, context)
-        return checked_log_reward(validate.per_sample("log_reward", value, len(states)))
+        return checked_log_reward(value, len(states))
 
     def log_source_flow(self, n: int, context: Tensor | None = None) -> Tensor:
         """Return log Z, or log Z(context), for `n` paths, (n,)."""
@@ -109,30 +114,29 @@ class GFlowNet(nn.Module):
             return self.log_z.expand(n)
         return self.log_z + self.log_z_net(context)[:, 0]
 
-    def heads(self, states: Tensor, context: Tensor | None = None) -> Heads:
-        """Return the heads at states (B, ...); the flow of the source is `log_z`."""
+    def policy_output(self, states: Tensor, context: Tensor | None = None) -> PolicyOutput:
+        """Return what the policy says of states (B, ...); the flow of the source is `log_z`."""
         space = self.environment
         if isinstance(space, Space) and context is None and space.size < len(states):
             every = torch.arange(space.size, device=states.device)
-            return self.heads(every).rows(states)
+            return self.policy_output(every).rows(states)
         said = self.policy(states, context)
         source = (states == space.start(1, states.device)).reshape(len(states), -1).all(1)
         flow = torch.where(source, self.log_source_flow(len(states), context), said.log_flow)
-        return Heads(said.log_push, said.log_pull, flow)
+        return PolicyOutput(said.log_push, said.log_pull, flow)
 
-    def account(self, paths: Paths) -> Account:
-        """Score a batch of paths, whoever drew it."""
-        count, n = paths.moves.shape
-        said = self.heads(paths.states.flatten(0, 1), _spread(paths.context, count))
-        stop, alive = self.environment.moves, paths.alive
+    def balance_terms(self, paths: Paths) -> BalanceTerms:
+        """Return the terms of balance along a batch of paths, whoever drew it."""
+        shape, stop, alive = paths.moves.shape, self.environment.moves, paths.alive
+        said = self.policy_output(paths.states.flatten(0, 1), _spread(paths.context, shape[0]))
         made = paths.moves.clamp_min(0)
-        log_push = said.log_push.unflatten(0, (count, n)).gather(2, made[..., None])[..., 0]
+        log_push = said.log_push.unflatten(0, shape).gather(2, made[..., None])[..., 0]
         # A move is undone from the state it led to, one row further down.
         built = alive[:-1] & (paths.moves[:-1] != stop)
         undone = made[:-1].clamp_max(stop - 1)[..., None]
-        log_pull = said.log_pull.unflatten(0, (count, n))[1:].gather(2, undone)[..., 0]
-        log_flow = torch.where(alive, said.log_flow.unflatten(0, (count, n)), paths.log_reward)
-        return Account(
+        log_pull = said.log_pull.unflatten(0, shape)[1:].gather(2, undone)[..., 0]
+        log_flow = torch.where(alive, said.log_flow.unflatten(0, shape), paths.log_reward)
+        return BalanceTerms(
             torch.where(alive, log_push, 0.0),
             torch.cat([torch.where(built, log_pull, 0.0), torch.zeros_like(log_push[:1])]),
             torch.cat([log_flow, paths.log_reward[None]]),
@@ -141,24 +145,21 @@ class GFlowNet(nn.Module):
 
     def inflow(self, paths: Paths) -> Tensor:
         """Return log of the flow into every state of the paths, (T, B); `-inf` at the source."""
-        count, n = paths.moves.shape
-        states, context = paths.states.flatten(0, 1), _spread(paths.context, count)
+        states = paths.states.flatten(0, 1)
+        context = _spread(paths.context, len(paths.moves))
         mask = self.environment.undoable(states)
         at, move = mask.nonzero(as_tuple=True)
         parents = self.environment.undo(states[at], move)
-        said = self.heads(parents, None if context is None else context[at])
+        said = self.policy_output(parents, None if context is None else context[at])
         edge = said.log_flow + said.log_push.gather(1, move[:, None])[:, 0]
         # The source has no parent: a finite number there keeps the gradient of its sum finite.
         table = torch.where(mask.any(1, keepdim=True), -torch.inf, 0.0).to(edge)
         table = table.expand(mask.shape).index_put((at, move), edge)
         total = torch.where(mask.any(1), table.logsumexp(1), -torch.inf)
-        return total.unflatten(0, (count, n))
+        return total.unflatten(0, paths.moves.shape)
 
     def chain(self, context: Tensor | None = None) -> Chain:
         """Return the model as a chain of the core, from the source to the objects (B, D).
-
-        Arguments:
-            context: (B, K), one row for each path, or None if the policy takes none.
 
         Raises:
             Unsupported: the environment is not a `Space`, or paths of two lengths lead to one
@@ -172,28 +173,23 @@ class GFlowNet(nn.Module):
         if validate.readable(uneven) and bool(uneven.any()):
             raise Unsupported(
                 "a chain needs all paths to a state to have one length; got a state reached by "
-                "paths of two lengths; use paths(n) and account, which pad"
+                "paths of two lengths; use paths(n) and balance_terms, which pad"
             )
         like = self.log_z.detach()
-        moves = [Build(self.heads, space, t, context) for t in range(space.longest + 1)]
+        moves = [Build(self.policy_output, space, t, context) for t in range(space.longest + 1)]
         start = Categorical(like.new_zeros(1, 1))  # state 0, with probability one
         return Chain(start, [*moves, Finish(space, like)])
 
     def elbo(
         self, batch: Tensor, *, context: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
-        """Return `sum log push - sum log pull` of one pulled path to each object, (B,).
+        """Return `sum log push - sum log pull` of one pulled path to each object (B, D), (B,).
 
         Its mean is at most the log-probability of the object, and the mean of its exponential is
         the probability; a `Space` has it exactly, see `law`.
-
-        Arguments:
-            batch: finished objects, (B, D).
-            context: (B, K), or None if the policy takes none.
-            generator: source of randomness.
         """
-        account = self.account(self._paths_of(batch, context, generator))
-        return (account.log_push - account.log_pull).sum(0)
+        terms = self.balance_terms(self._paths_of(batch, context, generator))
+        return (terms.log_push - terms.log_pull).sum(0)
 
     def loss(
         self,
@@ -208,14 +204,13 @@ class GFlowNet(nn.Module):
             batch: paths, which hold their own contexts; or finished objects (B, D), to each of
                 which a path is drawn from the pull.
             context: (B, K) of objects, or None if the policy takes none.
-            generator: source of randomness.
 
         Raises:
             ValueError: a context beside that of the paths.
         """
         if isinstance(batch, Tensor):
-            return self.objective(self, self._paths_of(batch, context, generator))
-        if context is not None:
+            batch = self._paths_of(batch, context, generator)
+        elif context is not None:
             raise ValueError(
                 "paths hold their own context; got another beside it; draw them with "
                 "paths(n, context=...) and leave it out here"
@@ -223,7 +218,7 @@ class GFlowNet(nn.Module):
         return self.objective(self, batch)
 
     def _paths_of(self, x: Tensor, context: Tensor | None, generator: Generator | None) -> Paths:
-        ends = self.environment.states_of(validate.batch("batch", x, self.event_shape))
+        ends = self.environment.index(validate.batch("batch", x, self.event_shape))
         return self.paths_to(ends, context=context, generator=generator)
 
     @torch.no_grad()
@@ -235,23 +230,18 @@ class GFlowNet(nn.Module):
         context: Tensor | None = None,
         generator: Generator | None = None,
     ) -> Paths:
-        """Draw `n` paths from the push.
+        """Draw `n` paths from the push, with a share `explore` in [0, 1] of uniform moves."""
+        validate.probability("explore", explore)
+        space, device = self.environment, self.log_z.device
 
-        Arguments:
-            n: number of paths.
-            explore: share of uniform moves among the allowed ones mixed into every choice.
-            context: (n, K), or None if the policy takes none.
-            generator: source of randomness.
+        def probs(states: Tensor) -> Tensor:
+            push = self.policy(states, context).log_push.exp()
+            return mixed_with_uniform(push, space.allowed(states), explore) if explore else push
 
-        Raises:
-            ValueError: `explore` is not in [0, 1].
-        """
-        if not 0.0 <= explore <= 1.0:
-            raise ValueError(f"explore must be in [0, 1]; got {explore}; it is a probability")
-        device = self.log_z.device
-        states, moves = push_paths(
-            self.environment, self._chooser(n, explore, context), n, generator, device
-        )
+        chooser: Chooser = probs
+        if isinstance(space, Space) and not self.policy.context and space.size <= n * space.longest:
+            chooser = probs(torch.arange(space.size, device=device)).__getitem__
+        states, moves = push_paths(space, chooser, n, generator, device)
         return Paths(states, moves, self._log_reward_at(states[-1], context), context)
 
     @torch.no_grad()
@@ -261,28 +251,11 @@ class GFlowNet(nn.Module):
         """Draw one path to each of the finished states (B, ...) from the pull."""
         states, moves = pull_paths(
             self.environment,
-            lambda s: self.heads(s, context).log_pull.exp(),
+            lambda s: self.policy_output(s, context).log_pull.exp(),
             ends,
             generator,
         )
         return Paths(states, moves, self._log_reward_at(ends, context), context)
-
-    def _chooser(self, n: int, explore: float, context: Tensor | None) -> Chooser:
-        space = self.environment
-        every = isinstance(space, Space) and not self.policy.context
-        every = every and space.sizes[0] <= n * space.longest
-
-        def probs(states: Tensor) -> Tensor:
-            push = self.policy(states, context).log_push.exp()
-            if explore:
-                mask = space.allowed(states)
-                push = (1.0 - explore) * push + explore * mask / mask.sum(1, keepdim=True)
-            return push
-
-        if not every:
-            return probs
-        table = probs(torch.arange(space.sizes[0], device=self.log_z.device))
-        return lambda states: table[states]
 
     def sample(
         self, n: int, *, context: Tensor | None = None, generator: Generator | None = None
@@ -299,17 +272,15 @@ class GFlowNet(nn.Module):
     def law(self, *, context: Tensor | None = None) -> Tensor:
         """Return the exact law of the objects over the states of a `Space`, (S,).
 
-        Arguments:
-            context: (K,), one for all states, or None if the policy takes none.
+        The context, if there is one, is (K,): one for all states.
 
         Raises:
             Unsupported: the environment is not a `Space`.
-            ValueError: the context does not fit.
         """
         space = self._space("the exact law")
         spread = None if context is None else context.expand(space.size, -1)
         every = torch.arange(space.size, device=self.log_z.device)
-        return exact.law(space, self.heads(every, spread).log_push.exp())
+        return exact.law(space, self.policy_output(every, spread).log_push.exp())
 
     def _space(self, what: str) -> Space:
         if not isinstance(self.environment, Space):
@@ -323,8 +294,7 @@ class GFlowNet(nn.Module):
 def _listed(space: Space, log_reward: LogReward) -> Tensor:
     """Return log R of every state, (S,), `-inf` where none may stop."""
     stops = space.may_stop
-    value = log_reward(space.rows[stops])
-    checked_log_reward(validate.per_sample("log_reward", value, int(stops.sum())))
+    value = checked_log_reward(log_reward(space.rows[stops]), int(stops.sum()))
     return value.new_full((space.size,), -torch.inf).masked_scatter(stops, value)
 
 
@@ -338,27 +308,19 @@ def rollouts(
     contexts: Contexts | None = None,
     generator: Generator | None = None,
 ) -> Iterator[Paths]:
-    """Yield `steps` batches of paths for `fit`, each drawn when it is asked for.
-
-    So that every batch comes from the policy as it is then, and all of it is a loop.
+    """Yield `steps` batches of `batch` paths for `fit`, each from the policy as it then is.
 
     Arguments:
-        model: draws the paths.
-        batch: paths in each.
-        steps: number of batches.
         explore: share of uniform moves.
         buffer: keeps what was drawn; as many old paths are then added to each new batch.
         contexts: law of the contexts, if the policy takes any.
-        generator: source of randomness.
     """
     for _ in range(steps):
         context = None if contexts is None else contexts.sample(batch, generator=generator)
         fresh = model.paths(batch, explore=explore, context=context, generator=generator)
-        if buffer is None:
-            yield fresh
-            continue
-        old = buffer.sample(batch, generator=generator) if len(buffer) else None
-        buffer.add(fresh)
+        old = buffer.sample(batch, generator=generator) if buffer else None  # none while empty
+        if buffer is not None:
+            buffer.add(fresh)
         yield fresh if old is None else join([fresh, old])
 
 

@@ -38,19 +38,14 @@ class Paths:
     context: Tensor | None = None
 
     def __post_init__(self) -> None:
-        shape = self.moves.shape
-        if (
-            self.moves.ndim != 2
-            or self.states.shape[:2] != shape
-            or self.log_reward.shape != shape[1:]
-            or (self.context is not None and self.context.shape[:1] != shape[1:])
-        ):
-            context = None if self.context is None else tuple(self.context.shape)
+        states, moves, rewards = self.states.shape, self.moves.shape, self.log_reward.shape
+        context = None if self.context is None else self.context.shape
+        rows = moves[1:] if context is None else context[:1]
+        if not (len(moves) == 2 and states[:2] == moves and moves[1:] == rewards == rows):
             raise ValueError(
                 "paths need states (T, B, ...), moves (T, B), log_reward (B,) and contexts (B, K) "
-                f"or None; got {tuple(self.states.shape)}, {tuple(shape)}, "
-                f"{tuple(self.log_reward.shape)} and {context}; pad shorter paths: repeat the last "
-                f"state, and write {PADDING} for the moves after the stop"
+                f"or None; got {states}, {moves}, {rewards} and {context}; pad shorter paths: "
+                f"repeat the last state, and write {PADDING} for the moves after the stop"
             )
 
     @property
@@ -91,19 +86,25 @@ def join(batches: list[Paths]) -> Paths:
     """
     if not batches:
         raise ValueError("join needs a batch of paths; got none; draw some first")
+    refuse_mixed(batches)
     padded = [b.padded(max(len(b.moves) for b in batches)) for b in batches]
     contexts = [b.context for b in batches if b.context is not None]
-    if len(contexts) not in (0, len(batches)):
-        raise ValueError(
-            f"all paths must have a context or none; got {len(contexts)} of {len(batches)} "
-            "batches with one; draw them from one model"
-        )
     return Paths(
         torch.cat([b.states for b in padded], 1),
         torch.cat([b.moves for b in padded], 1),
         torch.cat([b.log_reward for b in batches]),
         torch.cat(contexts) if contexts else None,
     )
+
+
+def refuse_mixed(batches: list[Paths]) -> None:
+    """Raise ValueError if some batches have a context and others none."""
+    count = sum(b.context is not None for b in batches)
+    if count not in (0, len(batches)):
+        raise ValueError(
+            f"all paths must have a context or none; got {count} of {len(batches)} batches with "
+            "one; draw them from one model"
+        )
 
 
 def choose(probs: Tensor, generator: Generator | None = None) -> Tensor:
@@ -120,17 +121,9 @@ def push_paths(
     generator: Generator | None = None,
     device: torch.device | str | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Draw `n` paths from the source, all of them in step.
+    """Draw the padded states (T, n, ...) and moves (T, n) of `n` paths from the source, in step.
 
-    Arguments:
-        environment: where to walk.
-        chooser: probabilities of the moves and the stop, (B, moves + 1); zero where not allowed.
-        n: number of paths.
-        generator: source of randomness.
-        device: where the states live.
-
-    Returns:
-        States (T, n, ...) and moves (T, n), padded.
+    The chooser gives the moves and the stop, (B, moves + 1), zero where they are not allowed.
     """
     stop = environment.moves
     state = environment.start(validate.positive_count("n", n), device)
@@ -153,16 +146,10 @@ def pull_paths(
     ends: Tensor,
     generator: Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Draw one path to each of the given objects, from its stop back to the source.
+    """Draw one path to each of the states `ends` (B, ...), from its stop back to the source.
 
-    Arguments:
-        environment: where to walk.
-        chooser: probabilities of the undoable moves, (B, moves); zero where not undoable.
-        ends: states (B, ...) that may stop.
-        generator: source of randomness.
-
-    Returns:
-        States (T, B, ...) and moves (T, B) from the source on, padded.
+    The chooser gives the undoable moves, (B, moves), zero where they are not. States (T, B, ...)
+    and moves (T, B) are returned from the source on, padded.
 
     Raises:
         ValueError: some state of `ends` may not stop.

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from gentoolkit.core import validate
 from gentoolkit.gflownet.environment import Environment, masked_log_softmax
 from gentoolkit.gflownet.exact import Flows
 from gentoolkit.nets import MLP
 
 
 @dataclass(frozen=True)
-class Heads:
+class PolicyOutput:
     """What a policy says of B states.
 
     Arguments:
         log_push: (B, moves + 1), `-inf` where a move or the stop is not allowed.
-        log_pull: (B, moves), `-inf` where a move is not undoable; at the source, where nothing
-            can be undone, the numbers have no meaning.
+        log_pull: (B, moves), `-inf` where a move is not undoable; without meaning at the source.
         log_flow: (B,).
     """
 
@@ -26,9 +26,9 @@ class Heads:
     log_pull: Tensor
     log_flow: Tensor
 
-    def rows(self, at: Tensor) -> "Heads":
+    def rows(self, at: Tensor) -> "PolicyOutput":
         """Return the rows of the given numbers."""
-        return Heads(self.log_push[at], self.log_pull[at], self.log_flow[at])
+        return PolicyOutput(self.log_push[at], self.log_pull[at], self.log_flow[at])
 
 
 class Policy(nn.Module):
@@ -38,12 +38,8 @@ class Policy(nn.Module):
 
     Arguments:
         environment: its masks, and what it shows of a state.
-        hidden: widths of the shared trunk.
         context: width of the context, 0 if there is none.
         learn_pull: whether the pull is learned; uniform over the undoable moves if not.
-        activation: makes the nonlinearity between layers.
-
-    Reference: Bengio et al. 2021 (arXiv 2111.09266).
     """
 
     def __init__(
@@ -61,52 +57,36 @@ class Policy(nn.Module):
         self.widths = [moves + 1, moves if learn_pull else 0, 1]
         self.net = MLP(environment.features + context, sum(self.widths), hidden, activation)
 
-    def forward(self, states: Tensor, context: Tensor | None = None) -> Heads:
-        """Return the heads at states (B, ...), under contexts (B, K) if the policy takes any.
+    def forward(self, states: Tensor, context: Tensor | None = None) -> PolicyOutput:
+        """Return the output at states (B, ...), under contexts (B, K) if the policy takes any.
 
         Raises:
             ValueError: the context does not fit, or a state allows nothing.
         """
         x = self.environment.encode(states).to(next(self.net.parameters()).dtype)
         if self.context or context is not None:
-            x = torch.cat([x, _fitting(context, len(x), self.context)], 1)
+            x = torch.cat([x, validate.context("this policy", context, len(x), self.context)], 1)
         push, pull, flow = self.net(x).split(self.widths, 1)
         log_push = masked_log_softmax(push, self.environment.allowed(states))
         undoable = self.environment.undoable(states)
-        return Heads(log_push, log_pull(undoable, pull, self.learn_pull), flow[:, 0])
+        if self.learn_pull:
+            log_pull = _learned_pull(undoable, pull)
+        else:
+            count = undoable.sum(1, keepdim=True).to(pull.dtype)
+            log_pull = torch.where(undoable, -count.log(), -torch.inf)
+        return PolicyOutput(log_push, log_pull, flow[:, 0])
 
 
-def log_pull(undoable: Tensor, logits: Tensor, learned: bool) -> Tensor:
-    """Return the log-probabilities of undoing, from logits or uniform, (B, moves)."""
-    if not learned:
-        count = undoable.sum(1, keepdim=True).to(logits.dtype)
-        return torch.where(undoable, -count.log(), -torch.inf)
+def _learned_pull(undoable: Tensor, logits: Tensor) -> Tensor:
     # The source can undo nothing: a full row there keeps the softmax and its gradient finite.
     mask = undoable | ~undoable.any(1, keepdim=True)
     return logits.masked_fill(~mask, -torch.inf).log_softmax(1)
 
 
-def _fitting(context: Tensor | None, n: int, width: int) -> Tensor:
-    if context is None or context.shape != (n, width):
-        got = None if context is None else tuple(context.shape)
-        wants = f"shape ({n}, {width})" if width else "no context"
-        raise ValueError(
-            f"this policy takes {wants}; got {got}; pass one row of context for each path, or "
-            "build the policy with context=the width of yours"
-        )
-    return context
-
-
 class TablePolicy(nn.Module):
     """A policy that looks everything up: exact flows, or one logit for each edge to be learned.
 
-    Arguments:
-        flows: where it starts.
-
-    Attributes:
-        push_logits: (S, moves + 1).
-        pull_logits: (S, moves).
-        log_flow: (S,).
+    It starts at `flows`; its tables are `push_logits`, `pull_logits` and `log_flow`.
     """
 
     def __init__(self, flows: Flows) -> None:
@@ -117,8 +97,50 @@ class TablePolicy(nn.Module):
         self.pull_logits = nn.Parameter(flows.pull.clamp_min(floor).log())
         self.log_flow = nn.Parameter(flows.flow.log())
 
-    def forward(self, states: Tensor, context: Tensor | None = None) -> Heads:
-        """Return the heads at states (B,)."""
+    def forward(self, states: Tensor, context: Tensor | None = None) -> PolicyOutput:
+        """Return the output at states (B,)."""
         log_push = masked_log_softmax(self.push_logits[states], self.environment.allowed(states))
-        pull = log_pull(self.environment.undoable(states), self.pull_logits[states], True)
-        return Heads(log_push, pull, self.log_flow[states])
+        log_pull = _learned_pull(self.environment.undoable(states), self.pull_logits[states])
+        return PolicyOutput(log_push, log_pull, self.log_flow[states])
+
+
+class NoisyPolicy(nn.Module):
+    """A policy whose choice is kept with probability `1 - slip`, else replaced at random.
+
+        push(m | s) = (1 - slip) choice(m | s) + slip / (number of allowed moves and stops at s)
+
+    The second part is a stochastic environment's, and nobody can train it away: where R / Z asks
+    for less than its share, no choice balances and the loss has a floor.
+
+    Arguments:
+        policy: makes the choices.
+        slip: probability in [0, 1].
+    """
+
+    def __init__(self, policy: Policy | TablePolicy, slip: float) -> None:
+        super().__init__()
+        self.policy, self.slip = policy, validate.probability("slip", slip)
+        self.environment, self.context = policy.environment, policy.context
+
+    def forward(self, states: Tensor, context: Tensor | None = None) -> PolicyOutput:
+        """Return the output at states (B, ...), with the push that comes of choice and slip."""
+        chosen = self.policy(states, context)
+        mask = self.environment.allowed(states)
+        push = mixed_with_uniform(chosen.log_push.exp(), mask, self.slip)
+        # Masked entries are zero: the log of a one in their place keeps the gradient finite.
+        log_push = torch.where(mask, torch.where(mask, push, 1.0).log(), -torch.inf)
+        return PolicyOutput(log_push, chosen.log_pull, chosen.log_flow)
+
+
+def mixed_with_uniform(push: Tensor, mask: Tensor, share: float) -> Tensor:
+    """Return `(1 - share) push + share / (allowed entries of the row)`, in the shape of both."""
+    return (1.0 - share) * push + share * (mask / mask.sum(1, keepdim=True)).to(push)
+
+
+def shortfall(flows: Flows, slip: float) -> Tensor:
+    """Return by how much the slip alone exceeds the push that `flows` asks for, (S, moves + 1).
+
+    Where it is zero throughout, some choice of a `NoisyPolicy` gives the flow.
+    """
+    mask = flows.space.allowed(torch.arange(flows.space.size, device=flows.push.device))
+    return (slip * mask / mask.sum(1, keepdim=True) - flows.push).clamp_min(0.0)

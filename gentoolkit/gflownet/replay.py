@@ -1,12 +1,10 @@
 """A memory of paths: objectives of balance hold for paths of any law, old ones too."""
 
-from math import isfinite
-
 import torch
 from torch import Generator
 
 from gentoolkit.core import validate
-from gentoolkit.gflownet.paths import Paths
+from gentoolkit.gflownet.paths import Paths, refuse_mixed
 
 
 class ReplayBuffer:
@@ -17,18 +15,11 @@ class ReplayBuffer:
     Arguments:
         capacity: number of paths kept; the oldest go first.
         sharpness: zero draws all alike; one in proportion to the reward.
-
-    Raises:
-        ValueError: `capacity` is below one, or `sharpness` is negative or not finite.
     """
 
     def __init__(self, capacity: int, *, sharpness: float = 0.0) -> None:
         self.capacity = validate.positive_count("capacity", capacity)
-        if not (isfinite(sharpness) and sharpness >= 0):
-            raise ValueError(
-                f"sharpness must be zero or positive; got {sharpness}; zero draws all alike"
-            )
-        self.sharpness = sharpness
+        self.sharpness = validate.at_least_zero("sharpness", sharpness)
         self._room: Paths | None = None  # `capacity` paths, the oldest of which is overwritten
         self._added = 0
 
@@ -40,11 +31,7 @@ class ReplayBuffer:
         room = self._room
         if room is None:
             room = paths.pick(paths.moves.new_zeros(self.capacity))
-        if (room.context is None) != (paths.context is None):
-            raise ValueError(
-                "all paths must have a context or none; got both kinds; use one buffer for each "
-                "model"
-            )
+        refuse_mixed([room, paths])
         if len(room.moves) != len(paths.moves):
             longest = max(len(room.moves), len(paths.moves))
             room, paths = room.padded(longest), paths.padded(longest)
@@ -58,11 +45,7 @@ class ReplayBuffer:
         self._room, self._added = room, self._added + len(paths)
 
     def sample(self, n: int, *, generator: Generator | None = None) -> Paths:
-        """Draw `n` paths with replacement.
-
-        Raises:
-            ValueError: the buffer is empty.
-        """
+        """Draw `n` paths with replacement; an empty buffer raises ValueError."""
         if self._room is None:
             raise ValueError("the buffer must hold paths; got none; call add(paths) first")
         validate.positive_count("n", n)

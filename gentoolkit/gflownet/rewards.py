@@ -10,11 +10,7 @@ from gentoolkit.core import validate
 
 
 def checked_reward(reward: Tensor) -> Tensor:
-    """Return `reward` if it is positive and finite throughout.
-
-    Raises:
-        ValueError: an entry is zero, negative, NaN or infinite.
-    """
+    """Return `reward`; raise ValueError unless it is positive and finite throughout."""
     if not validate.readable(reward) or bool(((reward > 0) & (reward < torch.inf)).all()):
         return reward
     for bad, what, mend in (
@@ -31,12 +27,9 @@ def checked_reward(reward: Tensor) -> Tensor:
     return reward
 
 
-def checked_log_reward(log_reward: Tensor) -> Tensor:
-    """Return `log_reward` if it is finite throughout.
-
-    Raises:
-        ValueError: an entry is NaN or infinite; `-inf` is a reward of zero and needs a floor.
-    """
+def checked_log_reward(log_reward: Tensor, n: int) -> Tensor:
+    """Return `log_reward`; raise ValueError unless it is `n` finite numbers, (n,)."""
+    validate.per_sample("log_reward", log_reward, n)
     if validate.readable(log_reward) and not validate.finite(log_reward):
         zeros = int((log_reward == -torch.inf).sum())
         nans, tops = int(torch.isnan(log_reward).sum()), int((log_reward == torch.inf).sum())
@@ -49,11 +42,7 @@ def checked_log_reward(log_reward: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class LogOf:
-    """The logarithm of a positive reward, checked at every call.
-
-    Arguments:
-        reward: objects (B, D) -> (B,).
-    """
+    """The logarithm of a positive reward, (B, D) -> (B,), checked at every call."""
 
     reward: Callable[[Tensor], Tensor]
 
@@ -69,16 +58,11 @@ class Corners:
         a_d = |x_d / (side - 1) - 1/2|
         R = floor + plateau prod_d 1[a_d > 0.25] + peak prod_d 1[0.3 < a_d < 0.4]
 
-    The comparisons are made in whole numbers: in floating point x = 3 and x = 12 of 16 fall on
-    different sides of 0.3.
-
     Arguments:
         side: values of a coordinate.
         floor: reward everywhere, positive; the smaller, the further apart are the modes.
         plateau: added in the corner blocks.
         peak: added in a ring inside each.
-
-    Reference: Bengio et al. 2021 (arXiv 2106.04399).
     """
 
     side: int = 8
@@ -88,6 +72,7 @@ class Corners:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the rewards of points (B, dims), shape (B,)."""
+        # In whole numbers: in floating point x = 3 and 12 of 16 are on different sides of 0.3.
         last = self.side - 1
         twice = (2 * x - last).abs()  # 2 (side - 1) a_d
         outer = (2 * twice > last).all(1)
@@ -107,19 +92,13 @@ class WeightedEnergies:
     Arguments:
         energies: functions of objects (B, D) -> (B,), K of them.
         temperature: positive; the lower, the closer to the minima.
-
-    Reference: Bengio et al. 2021 (arXiv 2111.09266), Pareto fronts and modular energies.
     """
 
     energies: Sequence[Callable[[Tensor], Tensor]]
     temperature: float = 1.0
 
     def __call__(self, x: Tensor, context: Tensor) -> Tensor:
-        """Return the log-rewards of objects (B, D) under contexts (B, K), shape (B,).
-
-        Raises:
-            ValueError: the contexts have another width than the number of energies.
-        """
+        """Return the log-rewards of objects (B, D) under contexts (B, K), shape (B,)."""
         if context.ndim != 2 or context.shape[1] != len(self.energies):
             raise ValueError(
                 f"contexts must have shape (B, {len(self.energies)}), one weight an energy; got "

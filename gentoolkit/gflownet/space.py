@@ -4,7 +4,7 @@ import torch
 from torch import Size, Tensor
 
 from gentoolkit.core import validate
-from gentoolkit.gflownet.environment import Environment
+from gentoolkit.gflownet.environment import Environment, refuse_stuck
 
 
 class Space(Environment):
@@ -19,12 +19,10 @@ class Space(Environment):
 
     Attributes:
         rows: (S, D) the environment's states.
-        child: (S, moves) number of the state after each move, -1 where it is not allowed.
-        parent: (S, moves) number of the state before each move, -1 where there is none.
+        child, parent: (S, moves) number of the state after and before each move, -1 for none.
         may_stop: bool (S,).
         levels: slices of states, from the source down.
         depth: (S,) level of each state, the longest distance from the source.
-        table: (S, features) what `encode` gives for each state.
 
     Raises:
         ValueError: there are more states than `limit`, a cycle, a state that can neither move nor
@@ -36,7 +34,7 @@ class Space(Environment):
     parent: Tensor
     may_stop: Tensor
     depth: Tensor
-    table: Tensor
+    _table: Tensor
     _keys: Tensor
     _place: Tensor
     _strides: Tensor
@@ -59,13 +57,11 @@ class Space(Environment):
         keys = _reachable(environment, strides, sizes, limit)
         rows = _rows(keys, strides, sizes)
         mask = environment.allowed(rows)
-        if not bool(mask.any(1).all()):
-            stuck = rows[(~mask.any(1)).nonzero()[0, 0]].tolist()
-            raise ValueError(
-                f"every state must allow a move or the stop; got {stuck} with all of them "
-                "masked; let it stop, or forbid the moves that lead into it"
-            )
-        children = _children(environment, rows, mask, keys, strides)
+        refuse_stuck(mask, rows)
+        children = torch.full((len(rows), environment.moves), -1)
+        at, move = mask[:, :-1].nonzero(as_tuple=True)
+        ahead = (environment.step(rows[at], move) * strides).sum(1)
+        children[at, move] = torch.searchsorted(keys, ahead)
         first = int(torch.searchsorted(keys, (environment.start(1) * strides).sum(1)))
         level = _levels(children, rows, first)
         order = torch.sort(level, stable=True).indices
@@ -92,7 +88,7 @@ class Space(Environment):
             "parent": parent,
             "may_stop": may_stop,
             "depth": level[order],
-            "table": environment.encode(rows),
+            "_table": environment.encode(rows),
             "_keys": keys,
             "_place": place,
             "_strides": strides,
@@ -109,22 +105,22 @@ class Space(Environment):
         """Number S of states."""
         return self.sizes[0]
 
-    def index(self, rows: Tensor) -> Tensor:
-        """Return the numbers of given states of the environment, (B, D) -> (B,).
+    def index(self, objects: Tensor) -> Tensor:
+        """Return the numbers of the given states of the environment, (B, D) -> (B,).
 
         Raises:
             ValueError: some row is not a state that can be reached.
         """
         keys = self._keys
-        if rows.shape[-1:] != self.event_shape:
+        if objects.shape[-1:] != self.event_shape:
             raise ValueError(
-                f"rows must have shape (B, {len(self._strides)}); got {tuple(rows.shape)}; pass "
+                f"rows must have shape (B, {len(self._strides)}); got {tuple(objects.shape)}; pass "
                 "states of the environment, not their numbers"
             )
-        wanted = (rows * self._strides).sum(-1)
+        wanted = (objects * self._strides).sum(-1)
         at = torch.searchsorted(keys, wanted).clamp_max(len(keys) - 1)
         if validate.readable(wanted) and not torch.equal(keys[at], wanted):
-            strange = rows[(keys[at] != wanted).nonzero()[0, 0]].tolist()
+            strange = objects[(keys[at] != wanted).nonzero()[0, 0]].tolist()
             raise ValueError(
                 f"rows must be states of the environment; got {strange}; "
                 "pass rows that moves can reach"
@@ -141,8 +137,8 @@ class Space(Environment):
         return torch.zeros(n, dtype=torch.long, device=device)
 
     def encode(self, states: Tensor) -> Tensor:
-        """Return the rows of `table`, (B, features)."""
-        return self.table[states]
+        """Return what the environment shows of the states, (B, features)."""
+        return self._table[states]
 
     def allowed(self, states: Tensor) -> Tensor:
         """Return which moves may follow, bool (B, moves + 1)."""
@@ -163,10 +159,6 @@ class Space(Environment):
     def objects(self, states: Tensor) -> Tensor:
         """Return the rows of the environment, (B, D)."""
         return self.rows[states]
-
-    def states_of(self, objects: Tensor) -> Tensor:
-        """Return the numbers of the given objects (B, D); see `index`."""
-        return self.index(objects)
 
 
 def _rows(keys: Tensor, strides: Tensor, sizes: Tensor) -> Tensor:
@@ -189,16 +181,6 @@ def _reachable(environment: Environment, strides: Tensor, sizes: Tensor, limit: 
             )
         frontier = _rows(fresh, strides, sizes)
     return known.sort().values
-
-
-def _children(
-    environment: Environment, rows: Tensor, mask: Tensor, keys: Tensor, strides: Tensor
-) -> Tensor:
-    at, move = mask[:, :-1].nonzero(as_tuple=True)
-    children = torch.full((len(rows), environment.moves), -1)
-    ahead = (environment.step(rows[at], move) * strides).sum(1)
-    children[at, move] = torch.searchsorted(keys, ahead)
-    return children
 
 
 def _levels(children: Tensor, rows: Tensor, first: int) -> Tensor:

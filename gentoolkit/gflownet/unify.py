@@ -4,7 +4,6 @@ For paths pulled from the same x, `l = log push - log pull` is the log-evidence,
 and `E[exp l] = p(x)`. Where the pull is the posterior every path tells the same l.
 """
 
-import torch
 from torch import Tensor
 
 from gentoolkit.core import validate
@@ -26,7 +25,11 @@ def consistency(evidences: Tensor) -> Tensor:
 
     Reference: Zhang, Chen, Malkin, Bengio 2022 (arXiv 2209.02606).
     """
-    _paths(evidences)
+    if validate.batch("evidences", evidences).ndim != 2 or len(evidences) < 2:
+        raise ValueError(
+            "evidences must have shape (K, B) with two paths or more of each datum; got "
+            f"{tuple(evidences.shape)}; pull each datum twice: chain.pull(x.repeat(2, 1))"
+        )
     # The mean over the K (K - 1) ordered pairs is twice the unbiased variance.
     return 2.0 * evidences.var(0).mean()
 
@@ -40,27 +43,6 @@ def penalised_loss(evidences: Tensor, weight: float) -> Tensor:
         log((e^l + e^l') / 2) = (l + l')/2 + log cosh((l - l')/2)
                               = (l + l')/2 + (l - l')^2 / 8 - O((l - l')^4)
 
-    Arguments:
-        evidences: log-evidences of K paths of each datum, (K, B), K >= 2.
-        weight: of the penalty, in 1/nats.
-
-    Raises:
-        ValueError: there is one path a datum, or a value is not finite.
-
-    Reference: Zhang, Chen, Malkin, Bengio 2022 (arXiv 2209.02606).
+    Arguments and errors are those of `consistency`; the weight is in 1/nats.
     """
     return weight * consistency(evidences) - evidences.mean()
-
-
-def _paths(evidences: Tensor) -> None:
-    if evidences.ndim != 2 or evidences.shape[0] < 2 or evidences.shape[1] < 1:
-        raise ValueError(
-            "evidences must have shape (K, B) with two paths or more of each datum; got "
-            f"{tuple(evidences.shape)}; pull each datum twice: chain.pull(x.repeat(2, 1))"
-        )
-    if validate.readable(evidences) and not validate.finite(evidences):
-        bad = int((~torch.isfinite(evidences)).sum())
-        raise ValueError(
-            f"evidences must be finite; got {bad} NaN or infinite of {evidences.numel()}; "
-            "lower the learning rate, or clip the gradient"
-        )

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from gentoolkit.core import validate
 from gentoolkit.gflownet.exact import Flows, carried, flow_sweep, stopping_reward, uniform_pull
-from gentoolkit.gflownet.rewards import checked_reward
 from gentoolkit.gflownet.space import Space
 
 
@@ -18,19 +18,13 @@ def cones(space: Space) -> Tensor:
 
 
 def restarted(space: Space, reward: Tensor, start: int) -> Flows:
-    """Return the flow of a GFlowNet whose source is `start`: paths from there alone.
+    """Return the flow of a GFlowNet whose source is state number `start`: paths from there alone.
 
         F(start | start) = sum of R(x) over every x that can be reached from start
 
     It is not the flow through `start` of the whole GFlowNet: parents outside the cone give nothing
-    back, so the pull is uniform over those inside. Rows outside the cone hold zeros.
-
-    Arguments:
-        space: the listed states.
-        reward: (S,), positive where a state may stop.
-        start: number of the new source.
-
-    Reference: Bengio et al. 2021 (arXiv 2111.09266), state-conditional flows.
+    back, so the pull is uniform over those inside. Rows outside the cone hold zeros. The reward
+    (S,) is positive where a state may stop.
     """
     inside = cones(space)[start]
     known = (space.parent >= 0) & inside[space.parent.clamp_min(0)] & inside[:, None]
@@ -49,24 +43,16 @@ def free_energy(space: Space, reward: Tensor, start: int) -> Tensor:
 
 
 def entropy(space: Space, reward: Tensor) -> Tensor:
-    """Return the entropy of `R / Z` in nats, from the source flows of two GFlowNets.
+    """Return the entropy of `R / Z` in nats, from the source flows of two GFlowNets; () or (C,).
 
         R' = -r log r,   r = R / c < 1,   H = F'(s_0) / F(s_0) + log F(s_0)
 
-    Arguments:
-        space: the listed states.
-        reward: (S,) or (S, C), positive where a state may stop; a column is one context.
-
-    Returns:
-        () or (C,).
-
-    Reference: Bengio et al. 2021 (arXiv 2111.09266), entropies.
+    The reward (S,) or (S, C) is positive where a state may stop; a column is one context.
     """
     reward = stopping_reward(space, reward)
     scaled = reward / (2.0 * reward.max())  # below one, so that the second reward is positive
-    pull = uniform_pull(space)
     both = torch.stack([scaled, -torch.xlogy(scaled, scaled)], -1)
-    first, second = flow_sweep(space, both, pull)[0].unbind(-1)
+    first, second = flow_sweep(space, both, uniform_pull(space))[0].unbind(-1)
     return second / first + first.log()
 
 
@@ -80,12 +66,7 @@ def mutual_information(space: Space, reward: Tensor) -> Tensor:
         space: listed states of X, every one of which may stop or has reward in no column.
         reward: (S, Y), the joint reward of x and y, positive where x may stop.
     """
-    if reward.ndim != 2:
-        raise ValueError(
-            f"reward must have shape (S, Y), a column for each y; got {tuple(reward.shape)}; "
-            "evaluate it on every pair"
-        )
-    checked_reward(reward[space.may_stop])
+    validate.shapes("pass a column for each y", reward=(reward, "S Y"))
     z = flow_sweep(space, stopping_reward(space, reward), uniform_pull(space))[0]
     within = (z / z.sum() * entropy(space, reward)).sum()
     return entropy(space, reward.sum(1)) - within

@@ -166,15 +166,7 @@ class MADE(nn.Module):
         return torch.stack([values[i] for i in columns], -1)
 
     def _checked(self, x: Tensor, context: Tensor | None) -> Tensor:
-        """Return the context if it fits the rows of `x`."""
-        if context is None or context.shape != (x.shape[0], self.context):
-            got = None if context is None else tuple(context.shape)
-            wants = f"shape ({x.shape[0]}, {self.context})" if self.context else "no context"
-            raise ValueError(
-                f"this network takes {wants}; got context {got}; pass one row of context for each "
-                "row of x, or build the network with context=the width of yours"
-            )
-        return context
+        return validate.context("this network", context, len(x), self.context)
 
 
 def _permutation(order: Sequence[int], features: int) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """Unnormalised densities with an exact `log_z`, and exact samples to compare with."""
 
-from gentoolkit.targets.landscapes import DoubleWell, Funnel
+from gentoolkit.targets.double_well import DoubleWell
 from gentoolkit.targets.mixtures import GaussianMixture, eight_gaussians
 
-__all__ = ["DoubleWell", "Funnel", "GaussianMixture", "eight_gaussians"]
+__all__ = ["DoubleWell", "GaussianMixture", "eight_gaussians"]

@@ -11,25 +11,21 @@ from gentoolkit.vi.gaussian import (
 )
 from gentoolkit.vi.hierarchy import HierarchicalVAE
 from gentoolkit.vi.linear import PPCA
-from gentoolkit.vi.meanfield import (
-    FullGaussian,
-    MeanFieldGaussian,
-    score_function_loss,
-)
+from gentoolkit.vi.meanfield import MeanFieldGaussian, score_function_loss
 from gentoolkit.vi.mixture import MixtureState, cavi_mixture, mixture_evidence
 from gentoolkit.vi.probit import (
     ProbitMoments,
+    ProbitRace,
     ProbitState,
     cavi_probit,
     gibbs_probit,
     probit_data,
     probit_moments,
+    probit_race,
 )
-from gentoolkit.vi.race import ProbitRace, probit_race
 from gentoolkit.vi.vae import VAE
 
 __all__ = [
-    "FullGaussian",
     "GaussianMLP",
     "GaussianNoise",
     "HierarchicalVAE",

@@ -7,7 +7,7 @@ from math import log
 import torch
 from torch import Generator, Size, Tensor, nn
 
-from gentoolkit.core import Bernoulli, Chain, Gaussian, Law, log_z, validate
+from gentoolkit.core import Bernoulli, Chain, Gaussian, Law, log_z, standard_normal, validate
 from gentoolkit.nets import MLP
 
 Likelihood = Callable[[Tensor], Law]
@@ -15,15 +15,11 @@ Likelihood = Callable[[Tensor], Law]
 
 
 class GaussianMLP(nn.Module):
-    """A network from a state to a Gaussian law, (B, in_features) -> law over (out_features,).
+    """An `MLP` from a state to a Gaussian law, (B, in_features) -> law over (out_features,).
 
         mean, log_std = net(x),   std = exp(log_std)     (a deviation, not a variance)
 
-    Arguments:
-        in_features: width of the state.
-        out_features: width of the law's event.
-        hidden: widths of the hidden layers.
-        activation: makes the nonlinearity between layers.
+    Arguments are those of `MLP`.
     """
 
     def __init__(
@@ -43,12 +39,9 @@ class GaussianMLP(nn.Module):
 
 
 class GaussianNoise(nn.Module):
-    """A likelihood for real data: the decoder's output with one learned noise level.
+    """A likelihood for real data: one learned noise level, which starts at `std`.
 
-        x ~ N(mean, exp(log_std)^2 I)
-
-    Arguments:
-        std: starting deviation.
+    x ~ N(mean, exp(log_std)^2 I)
     """
 
     def __init__(self, std: float = 1.0) -> None:
@@ -65,10 +58,6 @@ class LatentModel(nn.Module, ABC):
     """What autoencoders share: bounds from the log-evidence of pulled paths, and samples.
 
     A subclass writes `chain`, whose last step is from z_1 to the data, and `observe`.
-
-    Arguments:
-        features: width of a datum.
-        law: turns what a decoder gives (B, features) into the law of the data.
     """
 
     def __init__(self, features: int, law: Likelihood) -> None:
@@ -90,29 +79,22 @@ class LatentModel(nn.Module, ABC):
         Raises:
             TypeError: the law is neither Gaussian nor Bernoulli.
         """
-        match law := self.observe(z):
-            case Gaussian():
-                return law.mean
-            case Bernoulli():
-                return law.probs
-            case _:
-                raise TypeError(
-                    f"a picture needs a Gaussian or Bernoulli law; got {type(law).__name__}; "
-                    "sample it instead"
-                )
+        law = self.observe(z)
+        if isinstance(law, Gaussian):
+            return law.mean
+        if isinstance(law, Bernoulli):
+            return law.probs
+        raise TypeError(
+            f"a picture needs a Gaussian or Bernoulli law; got {type(law).__name__}; "
+            "sample it instead"
+        )
 
     def log_evidences(self, x: Tensor, k: int, *, generator: Generator | None = None) -> Tensor:
-        """Return the log-evidence of `k` pulled paths for each row of `x`, (K, B).
-
-        Arguments:
-            x: data, (B, features).
-            k: paths a datum.
-            generator: source of randomness.
+        """Return the log-evidence of `k` pulled paths for each row of `x` (B, features), (K, B).
 
         Raises:
             TypeError: `x` is not of the model's dtype.
-            ValueError: `x` has another shape, is empty or not finite, or is not in the support of
-                the law (grey pixels for `Bernoulli`).
+            ValueError: `x` has another shape, is not finite, or is not in the support of the law.
         """
         rows = self._rows(x).repeat(validate.positive_count("k", k), 1)
         return self.chain().pull(rows, generator).log_evidence().reshape(k, len(x))
@@ -138,13 +120,9 @@ class LatentModel(nn.Module, ABC):
         context: Tensor | None = None,
         generator: Generator | None = None,
     ) -> Tensor:
-        """Return minus the mean bound of a batch, shape ().
+        """Return minus the mean bound of a batch (B, features), shape ().
 
-        Arguments:
-            batch: data, (B, features).
-            samples: paths a datum: 1 for the ELBO, more for the importance-weighted bound.
-            context: None; these models have none.
-            generator: source of randomness.
+        One path a datum gives the ELBO, more `samples` the importance-weighted bound.
         """
         if validate.positive_count("samples", samples) == 1:
             return -self.elbo(batch, context=context, generator=generator).mean()
@@ -157,6 +135,10 @@ class LatentModel(nn.Module, ABC):
     ) -> Tensor:
         """Draw `n` data, (n, features): for pixels, zeros and ones."""
         return self.chain(context).push(n, generator).states[-1]
+
+    def _prior(self, width: int) -> Gaussian:
+        like = next(self.parameters())
+        return standard_normal(width, dtype=like.dtype, device=like.device)
 
     def _rows(self, x: Tensor) -> Tensor:
         """Return `x` if it is finite, of shape (B, features) and of the dtype of the model."""

@@ -3,7 +3,7 @@
 The target is `N(mean, precision^-1)`; the family is the Gaussians with independent coordinates.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Generator, Tensor
@@ -12,13 +12,9 @@ from gentoolkit.core import Gaussian, validate
 
 
 def _target(mean: Tensor, precision: Tensor) -> None:
-    size = validate.batch("mean", mean).shape[0]
+    validate.batch("mean", mean)
     validate.batch("precision", precision)
-    if mean.ndim != 1 or precision.shape != (size, size):
-        raise ValueError(
-            "mean and precision must have shape (D,) and (D, D); got "
-            f"{tuple(mean.shape)} and {tuple(precision.shape)}; pass one target"
-        )
+    validate.shapes("pass one target", mean=(mean, "D"), precision=(precision, "D D"))
     if not torch.allclose(precision, precision.T, rtol=1e-5, atol=1e-8):
         raise ValueError(
             "precision must be symmetric; got an asymmetry of "
@@ -47,13 +43,8 @@ def reverse_fit(mean: Tensor, precision: Tensor) -> Gaussian:
         q = N(mean, diag v),   v_j = 1 / precision_jj     (not the marginal variance)
 
     Arguments:
-        mean: (D,).
+        mean: (D,), as that of the law returned, which has one row.
         precision: inverse covariance of the target p, (D, D).
-
-    Returns:
-        A law of one row, event (D,).
-
-    Reference: Bishop 2006, section 10.1.2.
     """
     _target(mean, precision)
     return Gaussian(mean[None], precision.diagonal().rsqrt()[None])
@@ -65,11 +56,7 @@ def gaussian_kl(mean_q: Tensor, cov_q: Tensor, mean_p: Tensor, cov_p: Tensor) ->
         [tr(cov_p^-1 cov_q) - D + (mean_p - mean_q)' cov_p^-1 (mean_p - mean_q)
          + log det cov_p - log det cov_q] / 2
 
-    Arguments:
-        mean_q: (D,).
-        cov_q: covariance of q, (D, D).
-        mean_p: (D,).
-        cov_p: covariance of p, (D, D).
+    Means are (D,), covariances (D, D).
 
     Raises:
         ValueError: shapes differ, or a covariance is not symmetric and positive definite.
@@ -108,23 +95,20 @@ def cavi_gaussian(mean: Tensor, precision: Tensor, start: Tensor) -> Iterator[Te
     """
     _target(mean, precision)
     _start(start, mean)
-    return _cavi(mean, precision, start)
+    return _sweeps(mean, precision, start, torch.zeros_like)
 
 
-def _conditional_mean(mean: Tensor, precision: Tensor, x: Tensor, j: int) -> Tensor:
-    """Return E[x_j | the other coordinates of x], shape (...)."""
-    # The j-th term of the product is taken out again: x_j itself must not count.
-    off = (x - mean) @ precision[:, j] / precision[j, j]
-    return x[..., j] - off
-
-
-def _cavi(mean: Tensor, precision: Tensor, start: Tensor) -> Iterator[Tensor]:
-    m = start
+def _sweeps(
+    mean: Tensor, precision: Tensor, x: Tensor, noise_like: Callable[[Tensor], Tensor]
+) -> Iterator[Tensor]:
+    """Set each coordinate to its mean given the newest others, plus noise."""
     while True:
-        m = m.clone()
+        x, noise = x.clone(), noise_like(x)
         for j in range(mean.shape[0]):
-            m[..., j] = _conditional_mean(mean, precision, m, j)
-        yield m
+            # The product counts x_j itself, which subtracting from x_j takes out again.
+            off = (x - mean) @ precision[:, j] / precision[j, j]
+            x[..., j] = x[..., j] - off + noise[..., j]
+        yield x
 
 
 def gibbs_gaussian(
@@ -134,60 +118,37 @@ def gibbs_gaussian(
 
         x_j ~ N(conditional mean given the newest others, 1 / precision_jj)
 
-    The same moves as `cavi_gaussian`, with noise.
-
-    Arguments:
-        mean: (D,).
-        precision: inverse covariance of the target, (D, D).
-        start: states before the first sweep, (..., D); leading dimensions are chains.
-        generator: source of randomness.
-
-    Yields:
-        The states after each sweep, (..., D).
-
-    Raises:
-        ValueError: at the call, for a wrong shape, NaN, or a precision that is none.
+    The same moves, arguments and errors as `cavi_gaussian`, with noise; the leading dimensions of
+    `start` are chains.
 
     Reference: Geman and Geman 1984.
     """
     _target(mean, precision)
     _start(start, mean)
-    return _gibbs(mean, precision, start, generator)
+    std = precision.diagonal().rsqrt()
 
+    def noise_like(x: Tensor) -> Tensor:
+        return std * torch.randn(x.shape, dtype=x.dtype, device=x.device, generator=generator)
 
-def _gibbs(
-    mean: Tensor, precision: Tensor, start: Tensor, generator: Generator | None
-) -> Iterator[Tensor]:
-    std, x = precision.diagonal().rsqrt(), start
-    while True:
-        x = x.clone()
-        noise = torch.randn(x.shape, dtype=x.dtype, device=x.device, generator=generator)
-        for j in range(mean.shape[0]):
-            x[..., j] = _conditional_mean(mean, precision, x, j) + std[j] * noise[..., j]
-        yield x
+    return _sweeps(mean, precision, start, noise_like)
 
 
 def _correlation(correlation: float, sweeps: Tensor) -> None:
     if not -1.0 < correlation < 1.0:
         raise ValueError(
-            f"correlation must lie strictly between -1 and 1; got {correlation}; at the ends the "
-            "target has no density"
+            f"correlation must lie strictly between -1 and 1; got {correlation}; "
+            "at the ends the target has no density"
         )
-    if bool((sweeps < 1).any()):
-        raise ValueError(
-            f"sweeps must be at least 1; got {float(sweeps.min())}; count from the first sweep"
-        )
+    if (fewest := float(sweeps.min())) < 1:
+        raise ValueError(f"sweeps must be at least 1; got {fewest}; count from the first sweep")
 
 
 def cavi_error(correlation: float, sweeps: Tensor) -> Tensor:
     """Return what is left of the error of the last-updated mean, `r^(2k)`, in units of its start.
 
     Arguments:
-        correlation: r, of two variables.
-        sweeps: k >= 1, any shape.
-
-    Returns:
-        The shape of `sweeps`.
+        correlation: r, of two variables, strictly between -1 and 1.
+        sweeps: k >= 1, any shape, which the result has too.
     """
     _correlation(correlation, sweeps)
     return (correlation**2) ** sweeps  # a negative base with a real exponent would be NaN
@@ -207,12 +168,8 @@ def gibbs_error(correlation: float, sweeps: Tensor, start: float | None = None) 
 
     Arguments:
         correlation: r.
-        sweeps: k >= 1, any shape.
-        start: how many deviations from the mean the chain starts; left out, it starts from an
-            exact sample.
-
-    Returns:
-        The shape of `sweeps`.
+        sweeps: k >= 1, any shape, which the result has too.
+        start: how many deviations from the mean the chain starts; an exact sample if left out.
     """
     _correlation(correlation, sweeps)
     rho, k = correlation**2, sweeps

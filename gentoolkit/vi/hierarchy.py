@@ -1,28 +1,24 @@
-"""The hierarchical VAE: a chain of kernels z_T -> ... -> z_1 -> x.
-
-source N(0, I)
-push: f(z_{t-1} | z_t) down to f(x | z_1)
-pull: b(z_1 | x) up to b(z_T | z_{T-1})
-"""
+"""The hierarchical VAE: a chain of kernels z_T -> ... -> z_1 -> x."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from torch import Generator, Tensor, nn
 
-from gentoolkit.core import Bernoulli, Chain, FunctionKernel, Law, standard_normal, validate
+from gentoolkit.core import Bernoulli, Chain, FunctionKernel, Law, validate
 from gentoolkit.nets import MLP
 from gentoolkit.vi.conditional import GaussianMLP, LatentModel, Likelihood
 
 
 class HierarchicalVAE(LatentModel):
-    """A VAE with several latents, each seen from the next only.
+    """A VAE with several latents, each seen from the next only; the source is N(0, I).
+
+        push: f(z_{t-1} | z_t) down to f(x | z_1),   pull: b(z_1 | x) up to b(z_T | z_{T-1})
 
     Arguments:
         features: width of a datum.
         latents: widths of z_1, ..., z_T, from the one next to the data to the top.
-        hidden: widths of the hidden layers of every network.
         law: turns the last decoder's output (B, features) into the law of the data.
-        activation: makes the nonlinearity between layers.
 
     Raises:
         ValueError: there is no latent, or a width is below one.
@@ -51,18 +47,13 @@ class HierarchicalVAE(LatentModel):
                 f"latents must be widths of at least 1; got {tuple(latents)}; for example (8, 2)"
             )
         self.latents = tuple(latents)
-        widths = (features, *latents)
-        below, above = widths[:-1], widths[1:]
-        # Index t is the level between z_t and what lies under it: 0 touches the data.
-        self.encoders = nn.ModuleList(
-            GaussianMLP(low, high, hidden, activation)
-            for low, high in zip(below, above, strict=True)
-        )
+        pairs = list(pairwise((features, *latents)))  # what lies under each latent, and its width
+        self.encoders = nn.ModuleList(GaussianMLP(*pair, hidden, activation) for pair in pairs)
+        # The lowest decoder touches the data, and leaves its law to `law`.
+        nets = [MLP, *[GaussianMLP] * (len(latents) - 1)]
         self.decoders = nn.ModuleList(
-            GaussianMLP(high, low, hidden[::-1], activation)
-            if t
-            else MLP(high, low, hidden[::-1], activation)
-            for t, (low, high) in enumerate(zip(below, above, strict=True))
+            net(high, low, hidden[::-1], activation)
+            for net, (low, high) in zip(nets, pairs, strict=True)
         )
 
     def observe(self, z: Tensor) -> Law:
@@ -72,16 +63,10 @@ class HierarchicalVAE(LatentModel):
     def chain(self, context: Tensor | None = None) -> Chain:
         """Return the chain z_T -> ... -> z_1 -> x."""
         validate.no_context(context, "HierarchicalVAE")
-        like = next(self.parameters())
-        prior = standard_normal(self.latents[-1], dtype=like.dtype, device=like.device)
         pushes = [self.observe, *list(self.decoders)[1:]]
         steps = [FunctionKernel(f, b) for f, b in zip(pushes, self.encoders, strict=True)]
-        return Chain(prior, steps[::-1])
+        return Chain(self._prior(self.latents[-1]), steps[::-1])
 
     def encode(self, x: Tensor, *, generator: Generator | None = None) -> tuple[Tensor, ...]:
         """Draw the latents of each row of `x`: z_1 (B, latents[0]), ..., z_T."""
         return self.chain().pull(self._rows(x), generator).states[-2::-1]
-
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """Return `decode` of the first encoder's mean, (B, features)."""
-        return self.decode(self.encoders[0](self._rows(x)).mean)

@@ -1,8 +1,4 @@
-"""The linear VAE, probabilistic PCA: the VAE whose likelihood and posterior are known.
-
-z ~ N(0, I_d),   x = mean + weight z + noise,   noise ~ N(0, variance I_D)
-z | x ~ N(P^-1 weight' (x - mean) / variance, P^-1),   P = I + weight' weight / variance
-"""
+"""The linear VAE, probabilistic PCA: the VAE whose likelihood and posterior are known."""
 
 from math import log, pi
 from typing import Self
@@ -15,6 +11,9 @@ from gentoolkit.core import Chain, FunctionKernel, Gaussian, standard_normal, va
 
 class PPCA(nn.Module):
     """A linear Gaussian model with d latent and D observed numbers, with everything in closed form.
+
+        z ~ N(0, I_d),   x = mean + weight z + noise,   noise ~ N(0, variance I_D)
+        z | x ~ N(P^-1 weight' (x - mean) / variance, P^-1),   P = I + weight' weight / variance
 
     `PPCA.fit` finds the optimum at once; gradients of `loss` lead there too.
 
@@ -38,11 +37,7 @@ class PPCA(nn.Module):
         super().__init__()
         validate.batch("mean", mean)
         validate.batch("weight", weight)
-        if mean.ndim != 1 or weight.shape[:-1] != mean.shape:
-            raise ValueError(
-                "mean and weight must have shape (D,) and (D, d); got "
-                f"{tuple(mean.shape)} and {tuple(weight.shape)}; transpose the weight?"
-            )
+        validate.shapes("transpose the weight?", mean=(mean, "D"), weight=(weight, "D d"))
         validate.positive("variance", variance)
         self.event_shape = mean.shape
         self.mean, self.weight = nn.Parameter(mean.detach()), nn.Parameter(weight.detach())
@@ -55,15 +50,11 @@ class PPCA(nn.Module):
 
     @classmethod
     def fit(cls, x: Tensor, latent: int) -> Self:
-        """Return the maximum-likelihood model of the data.
+        """Return the maximum-likelihood model of the data (n, D), n > D, for `latent` d < D.
 
             weight = U (diag(lam) - variance I)^(1/2),   variance = mean of the discarded lam
 
         with lam, U the largest eigenvalues and their vectors of the covariance (divided by n).
-
-        Arguments:
-            x: data, (n, D), n > D.
-            latent: d < D.
 
         Raises:
             ValueError: bad data, too few rows, or `latent` out of range.
@@ -87,11 +78,8 @@ class PPCA(nn.Module):
     def rotated(self, rotation: Tensor) -> Self:
         """Return the same likelihood with the latent space turned: `weight @ rotation`.
 
-        Arguments:
-            rotation: orthogonal, (d, d).
-
         Raises:
-            ValueError: `rotation` is not orthogonal.
+            ValueError: `rotation` (d, d) is not orthogonal.
         """
         eye = torch.eye(self.weight.shape[1], dtype=rotation.dtype, device=rotation.device)
         if rotation.shape != eye.shape or not torch.allclose(rotation.T @ rotation, eye, atol=1e-5):
@@ -105,15 +93,11 @@ class PPCA(nn.Module):
         return validate.batch("x", x, self.event_shape) - self.mean
 
     def _precision(self) -> Tensor:
-        like = {"dtype": self.weight.dtype, "device": self.weight.device}
-        return torch.eye(self.weight.shape[1], **like) + self.weight.T @ self.weight / self.variance
+        gain = self.weight.T @ self.weight / self.variance
+        return gain + torch.eye(len(gain), dtype=gain.dtype, device=gain.device)
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the exact posterior of z given each row of `x` (B, D).
-
-        Returns:
-            Its means (B, d), and its precision P (d, d), the same for every row.
-        """
+        """Return the means (B, d) of z given each row of `x` (B, D), and the precision P (d, d)."""
         precision = self._precision()
         projected = self._centred(x) @ self.weight / self.variance  # (B, d)
         return torch.linalg.solve(precision, projected.T).T, precision

@@ -7,7 +7,6 @@ The chain has no steps: its source is q, so a path is one draw z with
 
 import torch
 from torch import Generator, Size, Tensor, nn
-from torch.distributions import MultivariateNormal
 
 from gentoolkit.core import Chain, Gaussian, elbo, validate
 from gentoolkit.core.chain import Target
@@ -30,11 +29,7 @@ def score_function_loss(log_w: Tensor, log_q: Tensor) -> Tensor:
 
     Reference: Williams 1992; Mnih and Rezende 2016 (arXiv 1602.06725) for the baseline.
     """
-    if log_w.shape != log_q.shape or log_w.ndim != 1:
-        raise ValueError(
-            "log_w and log_q must have the same shape (n,); got "
-            f"{tuple(log_w.shape)} and {tuple(log_q.shape)}; one number per draw"
-        )
+    validate.shapes("one number per draw", log_w=(log_w, "n"), log_q=(log_q, "n"))
     n = log_w.shape[0]
     if n < 2:
         raise ValueError(f"the baseline needs two samples or more; got {n}; draw more")
@@ -50,25 +45,37 @@ def score_function_loss(log_w: Tensor, log_q: Tensor) -> Tensor:
     return surrogate - surrogate.detach() - value
 
 
-class _Posterior(nn.Module):
-    """What the Gaussian families share: all but the shape of the covariance."""
+class MeanFieldGaussian(nn.Module):
+    """The mean-field family `q(z) = N(mean, diag exp(log_std)^2)`, started at N(0, I).
 
-    def __init__(self, features: int, target: Target | None) -> None:
+    Arguments:
+        features: D.
+        target: `log p(x, z)` as a function of z (n, D) -> (n,), or an object with `log_prob`.
+
+    >>> _ = torch.manual_seed(0)
+    >>> q = MeanFieldGaussian(2, lambda z: -(z - 1.0).square().sum(1))
+    >>> q.loss(64).backward()
+    >>> q.sample(5).shape
+    torch.Size([5, 2])
+    """
+
+    def __init__(self, features: int, target: Target | None = None) -> None:
         super().__init__()
         self.event_shape = Size((validate.positive_count("features", features),))
         self.mean = nn.Parameter(torch.zeros(features))
+        self.log_std = nn.Parameter(torch.zeros(features))
         # What has parameters must not be trained towards q: in a tuple it is no submodule.
         trainable = isinstance(target, nn.Module) and any(True for _ in target.parameters())
         self._kept = (target,) if trainable else ()
         self._target = None if trainable else target
 
-    def law(self) -> Gaussian | MultivariateNormal:
-        """Return q as a density over (D,)."""
-        raise NotImplementedError
+    def law(self) -> Gaussian:
+        """Return q as a law of one row, event (D,)."""
+        return Gaussian(self.mean[None], self.log_std.exp()[None])
 
     def chain(self, context: Tensor | None = None) -> Chain:
         """Return the chain without steps whose source is q."""
-        validate.no_context(context, type(self).__name__)
+        validate.no_context(context, "MeanFieldGaussian")
         return Chain(self.law())
 
     def loss(
@@ -83,28 +90,19 @@ class _Posterior(nn.Module):
             loss(n) = -mean [log target(z) - log q(z)],   z ~ q        KL(q || target) - log Z
             loss(z) = -mean log q(z),   z ~ target                     KL(target || q) + entropy
 
-        Arguments:
-            batch: how many draws of q to weigh by the target; or exact draws (B, D) of the target.
-            context: None; this model has none.
-            generator: source of randomness.
+        The batch is how many draws of q to weigh by the target, or exact draws (B, D) of it.
 
         Raises:
             ValueError: draws of q are to be weighed, and there is no target.
-
-        Reference: Kingma and Welling 2013 (arXiv 1312.6114).
         """
         if isinstance(batch, Tensor):
             return -self.elbo(batch, context=context).mean()
         return -elbo(self.chain(context).push(batch, generator).log_weight(self._known()))
 
     def score_loss(self, n: int, *, generator: Generator | None = None) -> Tensor:
-        """Return minus the ELBO of `n` draws, with the score-function gradient; shape ().
+        """Return minus the ELBO of `n` draws, n >= 2, with the score-function gradient; shape ().
 
         The target need not be differentiable.
-
-        Arguments:
-            n: number of draws, at least two.
-            generator: source of randomness.
         """
         # Drawn without a graph, then scored: the gradient may only pass through log q's parameters.
         path = self.chain().replay([self.sample(n, generator=generator)])
@@ -131,46 +129,3 @@ class _Posterior(nn.Module):
                 "made, or train on draws of the target"
             )
         return target
-
-
-class MeanFieldGaussian(_Posterior):
-    """The mean-field family `q(z) = N(mean, diag exp(log_std)^2)`, started at N(0, I).
-
-    Arguments:
-        features: D.
-        target: `log p(x, z)` as a function of z (n, D) -> (n,), or an object with `log_prob`.
-
-    >>> _ = torch.manual_seed(0)
-    >>> q = MeanFieldGaussian(2, lambda z: -(z - 1.0).square().sum(1))
-    >>> q.loss(64).backward()
-    >>> q.sample(5).shape
-    torch.Size([5, 2])
-    """
-
-    def __init__(self, features: int, target: Target | None = None) -> None:
-        super().__init__(features, target)
-        self.log_std = nn.Parameter(torch.zeros(features))
-
-    def law(self) -> Gaussian:
-        """Return q as a law of one row, event (D,)."""
-        return Gaussian(self.mean[None], self.log_std.exp()[None])
-
-
-class FullGaussian(_Posterior):
-    """The Gaussian family with correlations, `q(z) = N(mean, lower lower')`, started at N(0, I).
-
-        lower = factor below its diagonal, exp(factor) on it, 0 above
-
-    Arguments:
-        features: D.
-        target: `log p(x, z)` as a function of z (n, D) -> (n,), or an object with `log_prob`.
-    """
-
-    def __init__(self, features: int, target: Target | None = None) -> None:
-        super().__init__(features, target)
-        self.factor = nn.Parameter(torch.zeros(features, features))
-
-    def law(self) -> MultivariateNormal:
-        """Return q as a density over (D,)."""
-        lower = self.factor.tril(-1) + self.factor.diagonal().exp().diag()
-        return MultivariateNormal(self.mean, scale_tril=lower, validate_args=False)

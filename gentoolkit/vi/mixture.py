@@ -23,8 +23,7 @@ class MixtureState:
     """The factorised posterior after a sweep, and its bound.
 
     Arguments:
-        means: of q(mu_k), (K,).
-        variances: of q(mu_k), (K,).
+        means, variances: of q(mu_k), (K,).
         responsibilities: q(c_i = k), rows sum to one, (n, K).
         elbo: lower bound of log p(x), shape ().
     """
@@ -33,14 +32,6 @@ class MixtureState:
     variances: Tensor
     responsibilities: Tensor
     elbo: Tensor
-
-
-def _line(name: str, x: Tensor) -> Tensor:
-    if validate.batch(name, x).ndim != 1:
-        raise ValueError(
-            f"{name} must have shape (n,); got {tuple(x.shape)}; this mixture lives on the line"
-        )
-    return x
 
 
 def cavi_mixture(
@@ -60,38 +51,30 @@ def cavi_mixture(
         prior_variance: of each mu_k.
         variances: before the first sweep, (K,); one if left out.
 
-    Yields:
-        A `MixtureState` after each sweep.
-
     Raises:
         ValueError: at the call, for an empty or non-finite input, a wrong shape, or a variance
             that is not positive.
 
     Reference: Blei, Kucukelbir, McAuliffe 2017 (arXiv 1601.00670), section 3.
     """
-    _line("x", x)
-    _line("means", means)
+    validate.batch("x", x)
+    validate.batch("means", means)
     validate.positive("prior_variance", prior_variance)
     variances = torch.ones_like(means) if variances is None else variances
-    if _line("variances", variances).shape != means.shape:
-        raise ValueError(
-            f"variances must have the shape of means, {tuple(means.shape)}; got "
-            f"{tuple(variances.shape)}; one number per component"
-        )
+    mend = "this mixture lives on the line"
+    validate.shapes(mend, x=(x, "n"), means=(means, "K"), variances=(variances, "K"))
     validate.positive("variances", variances)
-    return _cavi(x, means, variances, prior_variance)
 
+    def sweeps(means: Tensor, variances: Tensor) -> Iterator[MixtureState]:
+        while True:
+            scores = x[:, None] * means - 0.5 * (means.square() + variances)  # (n, K)
+            responsibilities = scores.softmax(-1)
+            variances = 1.0 / (1.0 / prior_variance + responsibilities.sum(0))
+            means = variances * (x @ responsibilities)
+            elbo = _elbo(x, means, variances, responsibilities, prior_variance)
+            yield MixtureState(means, variances, responsibilities, elbo)
 
-def _cavi(
-    x: Tensor, means: Tensor, variances: Tensor, prior_variance: float
-) -> Iterator[MixtureState]:
-    while True:
-        scores = x[:, None] * means - 0.5 * (means.square() + variances)  # (n, K)
-        responsibilities = scores.softmax(-1)
-        variances = 1.0 / (1.0 / prior_variance + responsibilities.sum(0))
-        means = variances * (x @ responsibilities)
-        elbo = _elbo(x, means, variances, responsibilities, prior_variance)
-        yield MixtureState(means, variances, responsibilities, elbo)
+    return sweeps(means, variances)
 
 
 def _elbo(
@@ -112,15 +95,12 @@ def mixture_evidence(x: Tensor, components: int, prior_variance: float) -> Tenso
 
         p(x) = K^-n sum_c prod_k N(x of cluster k; 0, I + prior_variance 1 1')
 
-    Arguments:
-        x: data, (n,); small n only.
-        components: K.
-        prior_variance: of each mu_k.
-
     Raises:
-        ValueError: there are more than 2^20 labellings, or a wrong shape or range.
+        ValueError: there are more than 2^20 labellings of the data x (n,) by K components, or a
+            wrong shape or range.
     """
-    n = len(_line("x", x))
+    validate.shapes("this mixture lives on the line", x=(validate.batch("x", x), "n"))
+    n = len(x)
     validate.positive_count("components", components)
     validate.positive("prior_variance", prior_variance)
     labellings = components**n

@@ -1,11 +1,14 @@
-"""Bayesian probit regression: coordinate ascent and Gibbs with the same matrix products a sweep.
+"""Bayesian probit regression: coordinate ascent races Gibbs, sweep for sweep.
+
+A sweep of either costs the same two matrix products.
 
 b ~ N(0, prior_variance I),   u_i ~ N(x_i . b, 1),   y_i = sign(u_i) in {-1, +1}
 V = (x'x + I / prior_variance)^-1
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import log, pi, sqrt
 
 import torch
@@ -32,13 +35,7 @@ class ProbitState:
 
 @dataclass(frozen=True)
 class ProbitMoments:
-    """Exact posterior moments.
-
-    Arguments:
-        mean: (D,).
-        covariance: (D, D).
-        log_evidence: log p(y), shape ().
-    """
+    """Exact posterior mean (D,) and covariance (D, D), and the log-evidence log p(y), shape ()."""
 
     mean: Tensor
     covariance: Tensor
@@ -48,11 +45,7 @@ class ProbitMoments:
 def _regression(x: Tensor, y: Tensor, prior_variance: float) -> None:
     validate.batch("x", x)
     validate.batch("y", y)
-    if x.ndim != 2 or y.shape != x.shape[:1]:
-        raise ValueError(
-            "x and y must have shape (n, D) and (n,); got "
-            f"{tuple(x.shape)} and {tuple(y.shape)}; one label per row"
-        )
+    validate.shapes("one label per row", x=(x, "n D"), y=(y, "n"))
     if not bool((y.abs() == 1).all()):
         raise ValueError(
             f"labels must be -1 or +1; got values from {float(y.min())} to {float(y.max())}; "
@@ -64,15 +57,10 @@ def _regression(x: Tensor, y: Tensor, prior_variance: float) -> None:
 def probit_data(
     n: int, coefficients: Tensor, generator: Generator | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Simulate a regression with an intercept and standard normal inputs.
+    """Simulate `n` rows of a regression with an intercept and standard normal inputs.
 
-    Arguments:
-        n: number of rows.
-        coefficients: intercept first, (D,).
-        generator: source of randomness.
-
-    Returns:
-        x (n, D) with a first column of ones, and labels y (n,) in {-1, +1}.
+    From coefficients (D,), the intercept first: x (n, D), whose first column is one, and labels
+    y (n,) in {-1, +1}.
     """
     validate.positive_count("n", n)
     size = validate.batch("coefficients", coefficients).shape[0]
@@ -105,26 +93,24 @@ def cavi_probit(x: Tensor, y: Tensor, prior_variance: float) -> Iterator[ProbitS
         A `ProbitState` after each sweep; its bound never falls.
 
     Raises:
-        ValueError: at the call, for a wrong shape, NaN, other labels, or a variance that is not
-            positive.
+        ValueError: at the call, for a wrong shape, NaN, other labels, or a variance not positive.
 
     Reference: Girolami and Rogers 2006; Albert and Chib 1993 for the augmented model.
     """
     _regression(x, y, prior_variance)
-    return _cavi(x, y, prior_variance)
-
-
-def _cavi(x: Tensor, y: Tensor, prior_variance: float) -> Iterator[ProbitState]:
     covariance = _posterior_factor(x, prior_variance)
     # log det(I + prior_variance x'x) / 2, what q(b) = N(mean, V) pays for being narrower.
     narrowing = -0.5 * torch.logdet(covariance) + 0.5 * x.shape[1] * log(prior_variance)
-    mean = x.new_zeros(x.shape[1])
-    while True:
-        centre = x @ mean
-        mean = covariance @ (x.T @ (centre + y * _hazard(-y * centre)))
-        fit = log_ndtr(y * (x @ mean)).sum()
-        elbo = fit - 0.5 * mean.square().sum() / prior_variance - narrowing
-        yield ProbitState(mean, covariance, elbo)
+
+    def sweeps(mean: Tensor) -> Iterator[ProbitState]:
+        while True:
+            centre = x @ mean
+            mean = covariance @ (x.T @ (centre + y * _hazard(-y * centre)))
+            fit = log_ndtr(y * (x @ mean)).sum()
+            elbo = fit - 0.5 * mean.square().sum() / prior_variance - narrowing
+            yield ProbitState(mean, covariance, elbo)
+
+    return sweeps(x.new_zeros(x.shape[1]))
 
 
 def gibbs_probit(
@@ -138,39 +124,25 @@ def gibbs_probit(
 
         u_i ~ N(x_i . b, 1) on the side of y_i,   b ~ N(V x'u, V)
 
-    Arguments:
-        x: inputs, (n, D).
-        y: labels in {-1, +1}, (n,).
-        prior_variance: of each coefficient.
-        chains: how many independent chains run side by side.
-        generator: source of randomness.
+    Arguments and errors are those of `cavi_probit`; `chains` independent ones run side by side.
 
     Yields:
         b after each sweep, (chains, D).
-
-    Raises:
-        ValueError: at the call, as `cavi_probit`, or for fewer than one chain.
-
-    Reference: Albert and Chib 1993.
     """
     _regression(x, y, prior_variance)
     validate.positive_count("chains", chains)
-    return _gibbs(x, y, prior_variance, chains, generator)
-
-
-def _gibbs(
-    x: Tensor, y: Tensor, prior_variance: float, chains: int, generator: Generator | None
-) -> Iterator[Tensor]:
     covariance = _posterior_factor(x, prior_variance)
-    factor = torch.linalg.cholesky(covariance)
-    to_mean = x @ covariance  # (n, D)
+    factor, to_mean = torch.linalg.cholesky(covariance), x @ covariance  # (D, D), (n, D)
     like = {"dtype": x.dtype, "device": x.device, "generator": generator}
-    b = x.new_zeros(chains, x.shape[1])
-    while True:
-        centre = b @ x.T  # (chains, n)
-        u = _one_sided(centre, y, torch.rand(centre.shape, **like))
-        b = u @ to_mean + torch.randn(b.shape, **like) @ factor.T
-        yield b
+
+    def sweeps(b: Tensor) -> Iterator[Tensor]:
+        while True:
+            centre = b @ x.T  # (chains, n)
+            u = _one_sided(centre, y, torch.rand(centre.shape, **like))
+            b = u @ to_mean + torch.randn(b.shape, **like) @ factor.T
+            yield b
+
+    return sweeps(x.new_zeros(chains, x.shape[1]))
 
 
 def _hazard(t: Tensor) -> Tensor:
@@ -213,14 +185,8 @@ def probit_moments(x: Tensor, y: Tensor, prior_variance: float, points: int = 40
     A square grid of nine deviations either side, turned and scaled by the curvature at the mode;
     for a smooth density that has died out at its edge the plain sum converges geometrically.
 
-    Arguments:
-        x: inputs, (n, 2).
-        y: labels in {-1, +1}, (n,).
-        prior_variance: of each coefficient.
-        points: of the grid, a side.
-
-    Raises:
-        ValueError: there are not two coefficients, or bad input as in `cavi_probit`.
+    Arguments and errors are those of `cavi_probit`, for two coefficients; the grid has `points` a
+    side.
     """
     _regression(x, y, prior_variance)
     validate.positive_count("points", points)
@@ -253,3 +219,76 @@ def _mode(x: Tensor, y: Tensor, prior_variance: float) -> tuple[Tensor, Tensor]:
         precision = x.T @ ((ratio * (ratio + s))[:, None] * x) + eye / prior_variance
         b = b + torch.linalg.solve(precision, x.T @ (y * ratio) - b / prior_variance)
     return b, precision
+
+
+@dataclass(frozen=True)
+class ProbitRace:
+    """What each method knows of the posterior after each budget of sweeps.
+
+    Arguments:
+        budgets: numbers of sweeps.
+        cavi: root-mean-square error of the mean over coefficients, in posterior deviations.
+        gibbs: the same for the second half of the draws, root mean square over the chains too.
+        cavi_sd: deviations of q(b) over the exact ones, one a coefficient.
+        gibbs_sd: the same of the second half of the draws, a row for each budget: the mean over
+            chains; NaN where half the budget is one draw.
+    """
+
+    budgets: tuple[int, ...]
+    cavi: tuple[float, ...]
+    gibbs: tuple[float, ...]
+    cavi_sd: tuple[float, ...]
+    gibbs_sd: tuple[tuple[float, ...], ...]
+
+    def nearer(self) -> tuple[bool, ...]:
+        """Return for each budget whether coordinate ascent is nearer to the posterior mean."""
+        return tuple(a < b for a, b in zip(self.cavi, self.gibbs, strict=True))
+
+
+def probit_race(
+    x: Tensor,
+    y: Tensor,
+    prior_variance: float,
+    budgets: Sequence[int] = (10, 30, 100, 300, 1000, 3000),
+    chains: int = 20,
+    seed: int = 0,
+) -> ProbitRace:
+    """Run both methods from b = 0 and measure them against quadrature: about a second by default.
+
+    The regression is that of `cavi_probit`, with two coefficients.
+
+    Arguments:
+        budgets: numbers of sweeps, rising.
+        chains: independent Gibbs chains.
+        seed: of the Gibbs chains.
+
+    Raises:
+        ValueError: `budgets` is empty or not rising, or bad input as in `cavi_probit`.
+    """
+    if not budgets or list(budgets) != sorted(set(budgets)):
+        raise ValueError(
+            f"budgets must be rising numbers of sweeps; got {list(budgets)}; for example (10, 30)"
+        )
+    for budget in budgets:
+        validate.positive_count("budget", budget)
+    exact = probit_moments(x, y, prior_variance)
+    sd = exact.covariance.diagonal().sqrt()
+    last = budgets[-1]
+    states = list(islice(cavi_probit(x, y, prior_variance), last))
+    generator = torch.Generator(device=x.device).manual_seed(seed)
+    draws = torch.stack(list(islice(gibbs_probit(x, y, prior_variance, chains, generator), last)))
+
+    def error(mean: Tensor) -> float:
+        return float(((mean - exact.mean) / sd).square().mean().sqrt())
+
+    kept = [draws[k // 2 : k] for k in budgets]  # (k - k // 2, chains, D)
+    return ProbitRace(
+        budgets=tuple(budgets),
+        cavi=tuple(error(states[k - 1].mean) for k in budgets),
+        gibbs=tuple(error(half.mean(0)) for half in kept),
+        cavi_sd=tuple((states[-1].covariance.diagonal().sqrt() / sd).tolist()),
+        gibbs_sd=tuple(
+            tuple((half.var(0, correction=int(len(half) > 1)).mean(0).sqrt() / sd).tolist())
+            for half in kept
+        ),
+    )

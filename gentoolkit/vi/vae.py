@@ -1,21 +1,10 @@
-"""The variational auto-encoder: one kernel between a latent point and a datum.
-
-source N(0, I_latent),   push: decoder f(x|z),   pull: encoder b(z|x)
-"""
+"""The variational auto-encoder: one kernel between a latent point and a datum."""
 
 from collections.abc import Callable, Sequence
 
 from torch import Generator, Tensor, nn
 
-from gentoolkit.core import (
-    Bernoulli,
-    Chain,
-    FunctionKernel,
-    Gaussian,
-    Law,
-    standard_normal,
-    validate,
-)
+from gentoolkit.core import Bernoulli, Chain, FunctionKernel, Gaussian, Law, validate
 from gentoolkit.nets import MLP
 from gentoolkit.vi.conditional import GaussianMLP, LatentModel, Likelihood
 
@@ -23,14 +12,14 @@ from gentoolkit.vi.conditional import GaussianMLP, LatentModel, Likelihood
 class VAE(LatentModel):
     """A variational auto-encoder with multilayer perceptrons either way.
 
+        source N(0, I_latent),   push: decoder f(x|z),   pull: encoder b(z|x)
+
     Arguments:
-        features: width of a datum.
-        latent: width of z.
+        features, latent: widths of x and z.
         hidden: widths of the encoder's hidden layers; the decoder's are the same, reversed.
         law: turns the decoder's output (B, features) into the law of the data: `Bernoulli` for
             black and white pixels, `GaussianNoise()` for real numbers, or any other. A module is
             trained along.
-        activation: makes the nonlinearity between layers.
 
     Reference: Kingma and Welling 2013 (arXiv 1312.6114); Rezende, Mohamed, Wierstra 2014
         (arXiv 1401.4082).
@@ -71,9 +60,7 @@ class VAE(LatentModel):
     def chain(self, context: Tensor | None = None) -> Chain:
         """Return the chain z -> x."""
         validate.no_context(context, "VAE")
-        like = next(self.parameters())
-        prior = standard_normal(self.latent, dtype=like.dtype, device=like.device)
-        return Chain(prior, [FunctionKernel(self.observe, self.encoder)])
+        return Chain(self._prior(self.latent), [FunctionKernel(self.observe, self.encoder)])
 
     def elbo(
         self, batch: Tensor, *, context: Tensor | None = None, generator: Generator | None = None

@@ -30,7 +30,7 @@ def grid_net(dtype: torch.dtype) -> GFlowNet:
 def build(dtype: torch.dtype) -> Build:
     """The third move on a small grid: moves, stops, and rests of paths that have stopped."""
     model = grid_net(dtype)
-    return Build(model.heads, model.environment, 2)
+    return Build(model.policy_output, model.environment, 2)
 
 
 def gaussian_net() -> GaussianFlowNet:

@@ -42,7 +42,7 @@ def test_the_chain_weighs_as_the_account_does():
                 moves[t, b] = 2 if stops else space.child[here].tolist().index(ahead)
     numbers = rows[:-1] % space.size
     paths = type(model.paths(2))(numbers, moves, model.log_reward(space.rows[numbers[-1]]))
-    assert torch.allclose(model.account(paths).log_weight(), log_w, atol=1e-12)
+    assert torch.allclose(model.balance_terms(paths).log_weight(), log_w, atol=1e-12)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

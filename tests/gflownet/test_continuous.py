@@ -48,7 +48,7 @@ def test_a_plain_walk_reverses_the_bridge():
 
     walk.log_z.data.fill_(LOG_Z)
     walk.flow_net = _Known(flow, 6)
-    assert float(walk.account(states).residuals().detach().abs().max()) < 1e-10
+    assert float(walk.balance_terms(states).residuals().detach().abs().max()) < 1e-10
     for objective in OBJECTIVES:
         assert float(objective(walk, states).detach()) < 1e-20
 
@@ -82,7 +82,7 @@ def test_residuals_telescope():
     model.log_z.data.fill_(0.3)
     states = model.paths(50) + 0.1
     log_w = model.chain().replay(states).log_weight(log_reward)
-    account = model.account(states)
+    account = model.balance_terms(states)
     assert torch.allclose(account.residuals().sum(0), log_w - 0.3, atol=1e-10)
     assert torch.allclose(account.log_weight() - account.log_flow[0], log_w - 0.3, atol=1e-10)
     assert torch.allclose(model.loss(states), (log_w - 0.3).square().mean())

@@ -17,8 +17,8 @@ from gentoolkit.gflownet import (
     LogOf,
     Policy,
     ReplayBuffer,
-    Slots,
     Space,
+    Subsets,
     SubTrajectoryBalance,
     TrajectoryBalance,
     WeightedEnergies,
@@ -120,10 +120,10 @@ def test_paths_pulled_to_an_object_give_its_probability(seed):
         assert bool((paths.states[0] == 0).all()) and bool((paths.ends == end).all())
         objects = space.objects(paths.ends)
         with torch.no_grad():
-            evidence = paths.log_reward - model.account(paths).log_weight()
+            evidence = paths.log_reward - model.balance_terms(paths).log_weight()
             again = model.elbo(objects, generator=torch.Generator().manual_seed(3))
             same = model.paths_to(paths.ends, generator=torch.Generator().manual_seed(3))
-            assert torch.allclose(again, same.log_reward - model.account(same).log_weight())
+            assert torch.allclose(again, same.log_reward - model.balance_terms(same).log_weight())
         truth = model.law()[end].log()
         assert abs(float(log_z(evidence) - truth)) <= 4 * float(log_z_error(evidence)) + 1e-9
         assert float(again.mean()) <= float(truth) + 1e-9, "a lower bound"
@@ -131,7 +131,7 @@ def test_paths_pulled_to_an_object_give_its_probability(seed):
 
 def test_pulled_paths_are_paths():
     """Catches moves that do not lead from one state to the next."""
-    space = Space(Slots(3, 2))
+    space = Space(Subsets(4, least=2, most=3))
     model = GFlowNet(space, LogOf(reward_of), Policy(space, (8,)))
     ends = space.may_stop.nonzero()[:, 0]
     paths = model.paths_to(ends)
@@ -167,7 +167,7 @@ def test_one_net_samples_a_whole_front():
         context = torch.tensor([[w, 1 - w]]).expand(space.size, 2)
         reward = energies(space.rows, context).exp()
         with torch.no_grad():
-            push = model.heads(numbers, context).log_push.exp()
+            push = model.policy_output(numbers, context).log_push.exp()
             z = float(model.log_source_flow(1, context[:1]))
         exact = solve_flows(space, reward)
         assert torch.equal(model.law(context=context[0]), law(space, push))
@@ -233,8 +233,8 @@ def test_paths_out_of_a_buffer_are_whole():
     for n in (1, 5, 9, 30, 2):
         paths = steered.paths(n, context=torch.rand(n, 1))
         buffer.add(paths)
-        seen |= {round(v, 9) for v in steered.account(paths).log_weight().tolist()}
-    drawn = steered.account(buffer.sample(64)).log_weight().tolist()
+        seen |= {round(v, 9) for v in steered.balance_terms(paths).log_weight().tolist()}
+    drawn = steered.balance_terms(buffer.sample(64)).log_weight().tolist()
     assert {round(v, 9) for v in drawn} <= seen and len(set(drawn)) > 10
     with pytest.raises(ValueError, match="a context or none"):
         buffer.add(small().paths(4))
@@ -313,7 +313,7 @@ def test_bad_calls_are_refused():
     with pytest.raises(ValueError, match="explore must be in"):
         model.paths(4, explore=1.5)
     with pytest.raises(ValueError, match="takes no context"):
-        model.heads(torch.zeros(3, dtype=torch.long), torch.zeros(3, 2))
+        model.policy_output(torch.zeros(3, dtype=torch.long), torch.zeros(3, 2))
     space = model.environment
     steered = GFlowNet(
         space, WeightedEnergies([lambda x: x.sum(1) * 1.0]), Policy(space, (8,), context=1)

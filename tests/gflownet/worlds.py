@@ -2,13 +2,12 @@
 
 import torch
 
-from gentoolkit.gflownet import Graph, Hypergrid, Slots, Subsets
+from gentoolkit.gflownet import Graph, Hypergrid, Subsets
 
 EDGES = [("a", "b"), ("a", "c"), ("b", "d"), ("c", "d"), ("a", "d"), ("d", "e"), ("b", "e")]
 SPACES = {
     "grid": lambda: Hypergrid(4, 2),
     "cube": lambda: Hypergrid(3, 3),
-    "slots": lambda: Slots(3, 2),
     "subsets": lambda: Subsets(4, least=1, most=3),
     "graph": lambda: Graph(EDGES, stops=["d", "e", "b"]),
 }

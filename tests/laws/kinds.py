@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gentoolkit import Bijection, Chain, Density, Step
-from gentoolkit.targets import DoubleWell, Funnel, GaussianMixture
+from gentoolkit.targets import DoubleWell, GaussianMixture
 
 Steps = dict[str, Callable[[torch.dtype], tuple[Step, Tensor]]]
 """A name, and a function of dtype that makes a step from perturbed parameters, and states."""
@@ -23,7 +23,7 @@ Conditionals = dict[str, Callable[[], tuple[nn.Module, Tensor, Tensor]]]
 class Normalised:
     """A target divided by its own normaliser: what must integrate to one."""
 
-    target: GaussianMixture | Funnel | DoubleWell
+    target: GaussianMixture | DoubleWell
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
         """Draw exact samples."""

@@ -124,7 +124,7 @@ def test_autocast_and_half_precision_unroll_what_a_pass_gives(dtype):
         (lambda: MADE(3, order=(0, 1, 1)), "each of 0 ... 2 once"),
         (lambda: MADE(3, context=-1), "at least 1"),
         (lambda: MADE(3)(torch.zeros(2, 3), torch.zeros(2, 1)), "takes no context"),
-        (lambda: MADE(3, context=2)(torch.zeros(2, 3)), r"shape \(2, 2\).*got context None"),
+        (lambda: MADE(3, context=2)(torch.zeros(2, 3)), r"shape \(2, 2\).*got None"),
         (lambda: MADE(3, context=2)(torch.zeros(2, 3), torch.zeros(1, 2)), r"shape \(2, 2\)"),
         (lambda: MADE(3)(torch.zeros(5, 4, 3)), r"shape \(B, 3\); got \(5, 4, 3\)"),
         (lambda: MADE(3)(torch.zeros(3)), r"shape \(B, 3\); got \(3,\)"),

@@ -1,12 +1,11 @@
 """What the shared laws run on: targets with exact samples."""
 
-from gentoolkit.targets import DoubleWell, Funnel, eight_gaussians
+from gentoolkit.targets import DoubleWell, eight_gaussians
 from tests.laws.examples import lopsided
 from tests.laws.kinds import Densities, Normalised
 
 DENSITIES: Densities = {
     "eight gaussians": lambda: Normalised(eight_gaussians()),
     "lopsided mixture": lambda: Normalised(lopsided()),
-    "funnel": lambda: Normalised(Funnel(3, 1.5)),
     "double well": lambda: Normalised(DoubleWell(2, 3.0)),
 }

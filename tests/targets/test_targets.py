@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.integrate import quad
 
-from gentoolkit.targets import DoubleWell, Funnel, GaussianMixture, eight_gaussians
+from gentoolkit.targets import DoubleWell, GaussianMixture, eight_gaussians
 from tests.laws.examples import lopsided
 
 
@@ -38,28 +38,6 @@ def test_double_well_line_by_quadrature(depth):
     assert target.log_z == pytest.approx(log(exact), abs=1e-9)
 
 
-@pytest.mark.parametrize("dimensions", [2, 5])
-def test_funnel_by_its_conditionals(dimensions):
-    """Catches a lost D or the neck's width taken as variance: integrated analytically over rest."""
-    target = Funnel(dimensions, 2.0)
-
-    def slice_mass(neck):
-        # With x_1 fixed the rest is Gaussian of variance exp(x_1): its mass is density(0) / peak.
-        at_zero = torch.zeros(1, dimensions)
-        at_zero[0, 0] = neck
-        peak = (2 * torch.pi * torch.tensor(neck).exp()) ** (-(dimensions - 1) / 2)
-        return float(target.log_prob(at_zero).exp() / peak)
-
-    assert log(quad(slice_mass, -25, 25)[0]) == pytest.approx(target.log_z, abs=1e-8)
-
-
-def test_funnel_conditional_is_gaussian_of_variance_exp_x1():
-    """Catches exp(x_1/2) for exp(x_1) in the exponent."""
-    x = torch.tensor([[1.2, 0.7], [1.2, 0.0]])
-    a, b = Funnel().log_prob(x)
-    assert float(a - b) == pytest.approx(-0.5 * 0.49 / torch.tensor(1.2).exp().item(), abs=1e-14)
-
-
 def test_mixture_score_is_the_gradient():
     """Catches a deviation in place of a variance, and responsibilities of the wrong points."""
     target = lopsided()
@@ -87,9 +65,8 @@ def test_eight_bumps_of_height_one():
         (lambda: eight_gaussians(std=0.0), "std"),
         (lambda: eight_gaussians().log_prob(torch.zeros(3, 3)), r"\(B, 2\)"),
         (lambda: eight_gaussians().log_prob(torch.zeros(2)), r"\(B, 2\)"),
-        (lambda: Funnel(1), "at least 2"),
-        (lambda: Funnel(2, -1.0), "scale"),
-        (lambda: Funnel().log_prob(torch.zeros(3)), r"\(B, 2\)"),
+        (lambda: DoubleWell(0), "at least 1"),
+        (lambda: DoubleWell().log_prob(torch.zeros(3)), r"\(B, 2\)"),
         (lambda: DoubleWell(depth=0.0), "depth"),
         (lambda: DoubleWell().sample(0), "at least 1"),
     ],
@@ -147,7 +124,7 @@ def test_levels_out_of_range_raise(levels):
         lopsided().denoised(torch.zeros(1, 2), *levels)
 
 
-TARGETS = [eight_gaussians, lopsided, lambda: Funnel(3, 1.5), lambda: DoubleWell(2, 3.0)]
+TARGETS = [eight_gaussians, lopsided, lambda: DoubleWell(2, 3.0)]
 
 
 @pytest.mark.parametrize("make", TARGETS)

@@ -3,7 +3,7 @@
 import torch
 
 from gentoolkit.targets import eight_gaussians
-from gentoolkit.vi import PPCA, VAE, FullGaussian, HierarchicalVAE, MeanFieldGaussian
+from gentoolkit.vi import PPCA, VAE, HierarchicalVAE, MeanFieldGaussian
 from tests.laws.kinds import Models, perturbed
 
 MODELS: Models = {
@@ -20,5 +20,4 @@ MODELS: Models = {
         torch.randn(7, 3),
     ),
     "mean field": lambda: (perturbed(MeanFieldGaussian(2, eight_gaussians())), torch.randn(7, 2)),
-    "full gaussian": lambda: (perturbed(FullGaussian(2, eight_gaussians())), torch.randn(7, 2)),
 }

@@ -13,8 +13,7 @@ from gentoolkit.gflownet import (
     Hypergrid,
     Space,
     Subsets,
-    edge_residuals,
-    leaks,
+    flow_matching_residuals,
     restarted,
     soft_values,
     solve_flows,
@@ -146,7 +145,7 @@ def test_snapshots_show_the_leaks_of_their_own_frame():
     exact = solve_flows(SPACE, REWARD)
     found = [(log_flow, push), (exact.flow.log(), exact.push)]
     edges = [f.exp()[:, None] * p for f, p in found]
-    leak = np.stack([leaks(SPACE, f, p) for f, p in found])
+    leak = np.stack([flow_matching_residuals(SPACE, f, p) for f, p in found])
     scene = learned_pipes(
         PIPES,
         np.stack([along(SPACE.child, e) for e in edges]),
@@ -180,14 +179,15 @@ def test_the_residuals_of_a_path_sum_to_that_of_the_whole():
     log_flow, push = skewed()
     pull, ids = uniform_pull(SPACE), SPACE.index(torch.tensor([[0, 0], [1, 0], [1, 1], [1, 2]]))
     rows = torch.tensor([0, 1, 1])
-    off = edge_residuals(SPACE, log_flow, push, pull, REWARD.log())
-    moves, stop = off[ids[:-1], rows], off[ids[-1:], -1]
+    moves = log_flow[ids[1:]] + pull[ids[1:], rows].log() - log_flow[ids[:-1]]
+    moves -= push[ids[:-1], rows].log()
+    stop = REWARD[ids[-1:]].log() - log_flow[ids[-1:]] - push[ids[-1:], -1].log()
     total = REWARD[ids[-1]].log() + pull[ids[1:], rows].log().sum() - log_flow[0]
     total -= push[ids[:-1], rows].log().sum() + push[ids[-1], -1].log()
     edges = log_flow.exp()[:, None] * push
     scene = path_account(
         PIPES, along(SPACE.child, edges), edges[:, -1], ids, torch.cat([moves, stop]),
-        total=float(total), leaks=leaks(SPACE, log_flow, push),
+        total=float(total), leaks=flow_matching_residuals(SPACE, log_flow, push),
     )  # fmt: skip
     (account,) = layers(scene, "accounts", 1)
     sums = read(scene, account["y"])[0]

@@ -10,8 +10,8 @@ from gentoolkit.gflownet import (
     Graph,
     Hypergrid,
     LogOf,
+    NoisyPolicy,
     Policy,
-    Slippery,
     Space,
     TablePolicy,
     rollouts,
@@ -27,7 +27,7 @@ def fork(slip):
     space = Space(Graph([("s", "a"), ("s", "b")]))
     reward = torch.where(torch.arange(3) == 2, 3.0, 1.0)
     flows = solve_flows(space, reward)
-    model = GFlowNet(space, lambda x: reward[x[:, 0]].log(), Slippery(TablePolicy(flows), slip))
+    model = GFlowNet(space, lambda x: reward[x[:, 0]].log(), NoisyPolicy(TablePolicy(flows), slip))
     return flows, model
 
 
@@ -71,10 +71,10 @@ def test_no_slip_changes_nothing():
     space = Space(Hypergrid(4, 2))
     policy = Policy(space, (8,))
     plain, slippery = GFlowNet(space, LogOf(reward_of), policy), None
-    slippery = GFlowNet(space, LogOf(reward_of), Slippery(policy, 0.0))
+    slippery = GFlowNet(space, LogOf(reward_of), NoisyPolicy(policy, 0.0))
     paths = plain.paths(32)
     assert torch.allclose(plain.loss(paths), slippery.loss(paths), atol=1e-12)
-    mixed = GFlowNet(space, LogOf(reward_of), Slippery(policy, 0.3))
+    mixed = GFlowNet(space, LogOf(reward_of), NoisyPolicy(policy, 0.3))
     assert torch.allclose(mixed.law().sum(), torch.ones(()))
     mixed.loss(mixed.paths(32)).backward()
     assert all(
@@ -82,4 +82,4 @@ def test_no_slip_changes_nothing():
     )
     for bad in (-0.1, 1.1, math.nan):
         with pytest.raises(ValueError, match="slip must be in"):
-            Slippery(policy, bad)
+            NoisyPolicy(policy, bad)
