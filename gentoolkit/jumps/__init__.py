@@ -2,13 +2,12 @@
 
 from gentoolkit.jumps.accounting import account, noising_log_density, path_log_density
 from gentoolkit.jumps.d3pm import D3PM
-from gentoolkit.jumps.denoising import Denoising
 from gentoolkit.jumps.hollow import HollowMLP, HollowTransformer, own_jacobian
 from gentoolkit.jumps.leaping import Corrector, Euler, Rates, TauLeaping, grid_chain, walk_back
 from gentoolkit.jumps.masked import MaskedDiffusion
-from gentoolkit.jumps.networks import TokenMixer, TokenMLP, TokenNet, TokenTransformer
+from gentoolkit.jumps.networks import TokenMixer, TokenMLP, TokenNet
 from gentoolkit.jumps.path import JumpPath
-from gentoolkit.jumps.ratio_matching import ExplicitRatioMatching, RatioMatching
+from gentoolkit.jumps.prediction import Denoising, RatioMatching
 from gentoolkit.jumps.reversal import Reversal, cross_entropy, data_rates
 from gentoolkit.jumps.simulate import (
     gillespie,

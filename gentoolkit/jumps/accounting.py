@@ -10,6 +10,7 @@ Over paths pulled from data x, `E[exp(evidence)] = p(x)` and `E[evidence] = ELBO
 ones `E[w] = Z`. With the exact rates and source, every single path tells the exact log p(x_0).
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,43 +26,34 @@ def path_log_density(path: JumpPath, rates: Rates, *, nodes: int = 16) -> Tensor
 
         sum_i log A_{t_i}(x_{i-1}, x_i) - int A_tot(x_t, t) dt
 
-    The integral is a Gauss-Legendre sum of `nodes` points between any two jumps, where only time
-    changes; the points crowd towards time 0, where the rates of a reversal are steep.
     The density is with respect to the times of the jumps, given the first state.
 
     Arguments:
         path: run in the direction of the rates.
         rates: (B, D) states and (B,) times -> (B, D, C), with 0 at the token itself.
-        nodes: points between two jumps.
+        nodes: points of the integral between two jumps, where only time changes.
 
     Raises:
         ValueError: `nodes` is below one.
     """
-    states = path.states()  # (B, J+1, D)
-    n, pieces, dims = states.shape
-    ends = torch.cat([path.times, path.times.new_full((n, 1), path.end)], 1)
-    starts = torch.cat([path.times.new_full((n, 1), path.start), path.times], 1)
+    states, (starts, ends) = path.states(), path.pieces()
     at, weights = _quadrature(torch.minimum(starts, ends), torch.maximum(starts, ends), nodes)
-    held = states[:, :, None].expand(n, pieces, nodes, dims).reshape(-1, dims)
-    total = rates(held, at.reshape(-1)).flatten(1).sum(1).reshape(n, pieces, nodes)
-    wait = (total * weights).sum((1, 2))
-    return _jumps(path, states, rates) - wait
+    held = states[:, :, None].expand(-1, -1, nodes, -1).flatten(0, 2)
+    total = rates(held, at.flatten()).flatten(1).sum(1).reshape(at.shape)
+    return _jumps(path, states, rates) - (total * weights).sum((1, 2))
 
 
 def noising_log_density(path: JumpPath, process: JumpProcess) -> Tensor:
     """Return the log-density of paths under the noising, with the integral in closed form, (B,).
 
-    Arguments:
-        path: run up in time, from data to noise.
-        process: the noising.
-
     Raises:
-        ValueError: the path runs down in time.
+        ValueError: the path runs down in time, not up from data to noise.
     """
-    _runs_up(path)
-    states = path.states()
-    ends = torch.cat([path.times, path.times.new_full((len(states), 1), path.end)], 1)
-    starts = torch.cat([path.times.new_full((len(states), 1), path.start), path.times], 1)
+    if path.end < path.start:
+        raise ValueError(
+            f"the path must run up in time; got {path.start} to {path.end}; use path.reversed()"
+        )
+    states, (starts, ends) = path.states(), path.pieces()
     spent = process.schedule.integral(ends) - process.schedule.integral(starts)
     exits = process.rate_matrix.exit(states, path.times).sum(-1)
     return _jumps(path, states, process.rates) - (exits * spent).sum(1)
@@ -103,8 +95,7 @@ def account(
 
 def _jumps(path: JumpPath, states: Tensor, rates: Rates) -> Tensor:
     """Return the sum of the log-rates of the jumps that happened, (B,)."""
-    jumped = path.jumped
-    rows, j = jumped.nonzero(as_tuple=True)
+    rows, j = path.jumped.nonzero(as_tuple=True)
     at = rates(states[rows, j], path.times[rows, j]) if len(rows) else path.times.new_zeros(0, 1, 1)
     rate = at[torch.arange(len(rows), device=rows.device), path.dims[rows, j], path.tokens[rows, j]]
     return path.times.new_zeros(len(states)).to(rate).index_add(0, rows, rate.log())
@@ -116,26 +107,9 @@ def _quadrature(low: Tensor, high: Tensor, nodes: int) -> tuple[Tensor, Tensor]:
     Gauss-Legendre in log(t + c): rates like 1 / (t + something) become smooth. The c keeps the
     range of the logarithm below 10 where `low` is close to 0.
     """
-    u, w = (v.to(low) for v in _legendre(nodes))
+    points, weights = np.polynomial.legendre.leggauss(positive_count("nodes", nodes))
+    u, w = (torch.from_numpy(v).to(low) for v in (0.5 * (points + 1.0), 0.5 * weights))
     base = torch.maximum(low, 1e-3 * high).clamp_min(torch.finfo(low.dtype).tiny)  # low + c
     span = ((high - low) / base).log1p()[..., None]
     grown = torch.expm1(span * u)
     return low[..., None] + base[..., None] * grown, w * span * base[..., None] * (1.0 + grown)
-
-
-def _legendre(nodes: int) -> tuple[Tensor, Tensor]:
-    """Return the Gauss-Legendre points and weights on [0, 1], float64.
-
-    By Golub and Welsch: the eigenvalues of the matrix of the recurrence, here for weights 1.
-    """
-    k = torch.arange(1, positive_count("nodes", nodes), dtype=torch.float64)
-    beside = k / (4.0 * k.square() - 1.0).sqrt()
-    points, vectors = torch.linalg.eigh(beside.diag(1) + beside.diag(-1))
-    return 0.5 * (points + 1.0), vectors[0].square()
-
-
-def _runs_up(path: JumpPath) -> None:
-    if path.end < path.start:
-        raise ValueError(
-            f"the path must run up in time; got {path.start} to {path.end}; use path.reversed()"
-        )

@@ -8,9 +8,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gentoolkit.core import Categorical, Chain, FunctionKernel, validate
-from gentoolkit.jumps.leaping import categorical
+from gentoolkit.jumps.leaping import kernel
 from gentoolkit.jumps.reversal import Reversal, relative
-from gentoolkit.processes.grids import falling_times
+from gentoolkit.processes import falling_times
 from gentoolkit.processes.tokens import draw, weigh
 
 
@@ -21,12 +21,10 @@ class D3PM(nn.Module):
     has no term for what is left of the data at the end, which an absorbing process cannot afford.
 
     Arguments:
-        reversal: what tells the data; its parameters are shared. `Denoising` for the model of the
-            reference.
+        reversal: what tells the data; `Denoising` for the model of the reference.
         steps: the number T, for even times, or falling times from the end to 0, (T+1,).
 
     Raises:
-        TypeError: `steps` is neither.
         ValueError: T is below one, or the times do not fall from the end to 0.
 
     Reference: Austin et al. 2021 (arXiv 2107.03006).
@@ -59,13 +57,14 @@ class D3PM(nn.Module):
         validate.no_context(context, "D3PM")
         dtype = self.reversal.like().dtype
 
-        def kernel(i: int) -> FunctionKernel:
-            return FunctionKernel(
-                lambda x: categorical(self.push_law(x, torch.full_like(x[:, 0], i)), dtype),
-                lambda y: categorical(self.pull_law(y, i), dtype),
+        def step(i: int) -> FunctionKernel:
+            return kernel(
+                lambda x: self.push_law(x, torch.full_like(x[:, 0], i)),
+                lambda y: self.pull_law(y, i),
+                dtype,
             )
 
-        return Chain(self._source(), [kernel(i) for i in range(self.steps, 0, -1)])
+        return Chain(self._source(), [step(i) for i in range(self.steps, 0, -1)])
 
     def push_law(self, x: Tensor, i: Tensor) -> Tensor:
         """Return the law of each token of x_{i-1} given x_i = `x`, (B, D, C), for steps i (B,)."""
@@ -103,10 +102,10 @@ class D3PM(nn.Module):
         return self.steps * self._term(x, i, generator).mean()
 
     def terms(self, batch: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """Return what the negative bound is made of, (T, B), in nats.
+        """Return what the negative bound is made of, (T, B), each from one draw of its own state.
 
         Row 0 is `-log p(x | x_1)`, row i the divergence of `q(x_i | x_{i+1}, x_0)` from the step
-        of push that ends in x_i. Each row is an unbiased estimate from one draw of its own state.
+        of push that ends in x_i.
         """
         x = self.reversal.checked(batch)
         steps = [torch.full_like(x[:, 0], i) for i in range(1, self.steps + 1)]

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.functional import jacobian
 from torch.nn.functional import one_hot
 
-from gentoolkit.jumps.networks import Attention, Block, PositionNet, TokenNet
+from gentoolkit.core import validate
+from gentoolkit.jumps.networks import PositionNet, TokenNet
 from gentoolkit.nets import MLP, TimeEmbedding
 
 
@@ -21,11 +23,7 @@ class HollowMLP(TokenNet):
     The hidden layers are shared and each pass has a last layer of its own, as many parameters as
     in an MLP that sees all. A call costs D times as much.
 
-    Arguments:
-        size: number C of values of a token.
-        dims: number D of tokens.
-        hidden: widths of the hidden layers.
-        time_features: width of the time embedding.
+    The arguments are those of `TokenMLP`.
 
     Raises:
         ValueError: there is no hidden layer.
@@ -66,14 +64,16 @@ class HollowTransformer(PositionNet):
     The join at d attends to left states up to d and right states from d on, so none has read x^d.
 
     Arguments:
-        size: number C of values of a token.
-        dims: number D of tokens.
+        size, dims: numbers C and D, as of any `TokenNet`.
         width: of the states at each position, a multiple of `heads`.
         heads: attention heads of a layer.
         layers: layers of each stream.
         time_features: width of the time embedding.
 
-    Reference: Sun et al. 2022 (arXiv 2211.16750).
+    Raises:
+        ValueError: `heads` does not divide `width`.
+
+    Reference: Sun et al. 2022 (arXiv 2211.16750); Vaswani et al. 2017 (arXiv 1706.03762).
     """
 
     up_to: Tensor
@@ -87,30 +87,42 @@ class HollowTransformer(PositionNet):
         layers: int = 2,
         time_features: int = 32,
     ) -> None:
+        if width % validate.positive_count("heads", heads):
+            raise ValueError(
+                f"width must be a multiple of heads; got {width} and {heads}; "
+                f"use width {heads * -(-width // heads)}"
+            )
         super().__init__(size, dims, width, layers, time_features)
         self.starts = nn.Parameter(0.1 * torch.randn(2, 1, width))
+
+        def block() -> nn.Module:
+            return nn.TransformerEncoderLayer(
+                width, heads, 4 * width, 0.0, "gelu", batch_first=True, norm_first=True
+            )
+
         self.streams = nn.ModuleList(
-            nn.ModuleList([Block(width, heads) for _ in range(layers)]) for _ in range(2)
+            nn.ModuleList([block() for _ in range(layers)]) for _ in range(2)
         )
         self.norm = nn.LayerNorm(width)
-        self.join = Attention(width, heads)
+        self.join = nn.MultiheadAttention(width, heads, batch_first=True)
         self.out = nn.Sequential(nn.LayerNorm(width), MLP(width, size, (2 * width,), nn.GELU))
         order = torch.arange(dims)
         self.register_buffer("up_to", order[:, None] >= order, persistent=False)
 
     def logits(self, rows: Tensor, t: Tensor) -> Tensor:
         """Return logits (B, D, C)."""
-        tokens, shared = self.tokens(rows), self.places + self.time(t)
+        tokens, shared = self.tokens(rows), self.shared(t)
         first, last = (start.expand(len(rows), 1, -1) for start in self.starts)
         # Shifted by one: the state of position d starts from its neighbour's token, not its own.
         left = torch.cat([first, tokens[:, :-1]], 1) + shared
         right = torch.cat([tokens[:, 1:], last], 1) + shared
+        barred = ~self.up_to  # torch's masks are true where one may not look
         for to_right, to_left in zip(*self.streams, strict=True):
-            left, right = to_right(left, self.up_to), to_left(right, self.up_to.T)
-        query = left + right
-        memory = self.norm(torch.cat([left, right], 1))
-        joined = self.join(self.norm(query), memory, torch.cat([self.up_to, self.up_to.T], 1))
-        return self.out(query + joined)
+            left, right = to_right(left, barred), to_left(right, barred.T)
+        query, both = self.norm(left + right), self.norm(torch.cat([left, right], 1))
+        either = torch.cat([barred, barred.T], 1)
+        joined, _ = self.join(query, both, both, attn_mask=either, need_weights=False)
+        return self.out(left + right + joined)
 
 
 def own_jacobian(net: TokenNet, x: Tensor, t: Tensor) -> Tensor:
@@ -123,13 +135,7 @@ def own_jacobian(net: TokenNet, x: Tensor, t: Tensor) -> Tensor:
         x: tokens, (B, D).
         t: times, (B,), or one time ().
     """
-    rows = one_hot(x, net.size).to(next(net.parameters()).dtype).requires_grad_()
-    logits = net.logits(rows, t.to(rows.dtype).expand(len(x)))
-    own = torch.zeros(x.shape, dtype=rows.dtype, device=x.device)
-    for d in range(net.dims):
-        for c in range(net.size):
-            (slope,) = torch.autograd.grad(
-                logits[:, d, c].sum(), rows, retain_graph=True, allow_unused=False
-            )
-            own[:, d] = torch.maximum(own[:, d], slope[:, d].abs().amax(-1))
-    return own
+    rows = one_hot(x, net.size).to(next(net.parameters()).dtype)
+    t = t.to(rows.dtype).expand(len(x))
+    whole = jacobian(lambda rows: net.logits(rows, t).sum(0), rows)  # (D, C, B, D, C)
+    return whole.diagonal(dim1=0, dim2=3).abs().amax((0, 2))

@@ -17,20 +17,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Generator, Tensor
 
-from gentoolkit.core import validate
-from gentoolkit.core.chain import Chain, Source
-from gentoolkit.core.laws import Categorical
-from gentoolkit.core.step import FunctionKernel
-from gentoolkit.processes.grids import falling_times
-from gentoolkit.processes.jump import JumpProcess
-from gentoolkit.processes.process import Time
+from gentoolkit.core import Categorical, Chain, FunctionKernel, validate
+from gentoolkit.processes import JumpProcess, State, falling_times, walk
 from gentoolkit.processes.tokens import checked_tokens, draw
-from gentoolkit.processes.walk import State, walk
+
+if TYPE_CHECKING:
+    from gentoolkit.jumps.reversal import Reversal
+    from gentoolkit.jumps.table import Table
 
 Rates = Callable[[Tensor, Tensor], Tensor]
 """States (B, D) and their times (B,) -> rates (B, D, C), with 0 at the token itself."""
@@ -39,77 +37,45 @@ StepLaw = Callable[[Tensor, float, float], Tensor]
 """`law(x, s, t)`: the law of each token at s given the state x at t, (B, D, C)."""
 
 
-class Reverse(Protocol):
-    """What knows the rates of a reversal: a model, or a table."""
-
-    @property
-    def process(self) -> JumpProcess:
-        """The noise that is undone."""
-        ...
-
-    def rates(self, x: Tensor, t: Time) -> Tensor:
-        """Return the rates towards data, (B, D, C)."""
-        ...
-
-
 @dataclass(frozen=True)
 class _HeldStill(ABC):
-    """A step law that holds the rates still over the step: off by its square.
-
-    Arguments:
-        rates: of the reversal.
-    """
+    """A step law that holds the rates of the reversal still over the step: off by its square."""
 
     rates: Rates
 
     def __call__(self, x: Tensor, s: float, t: float) -> Tensor:
-        """Return the law of each token at `s` given the state `x` at `t`, (B, D, C).
-
-        Raises:
-            ValueError: not `0 <= s < t`.
-        """
+        """Return the law of each token at `s` given the state `x` at `t` > `s`, (B, D, C)."""
         if not 0.0 <= s < t:
             raise ValueError(f"a step must go down in time; got from t={t} to s={s}; swap them")
-        return self.of((t - s) * self.rates(x, torch.full((len(x),), t, device=x.device)), x)
+        return self._of((t - s) * self.rates(x, torch.full((len(x),), t, device=x.device)), x)
 
     @abstractmethod
-    def of(self, spent: Tensor, x: Tensor) -> Tensor:
+    def _of(self, spent: Tensor, x: Tensor) -> Tensor:
         """Return the law of a step by the rates times its length, (B, D, C)."""
 
 
-@dataclass(frozen=True)
 class Euler(_HeldStill):
-    """`p(x^d -> c) = (t - s) R_t(x, c)`, clamped where the sum of a token exceeds 1.
+    """`p(x^d -> c) = (t - s) R_t(x, c)`, clamped where the sum of a token exceeds 1."""
 
-    Arguments:
-        rates: of the reversal.
-    """
-
-    def of(self, spent: Tensor, x: Tensor) -> Tensor:
-        """Return the law of a step by the rates times its length, (B, D, C)."""
+    def _of(self, spent: Tensor, x: Tensor) -> Tensor:
         total = spent.sum(-1, keepdim=True)
         leave = spent / total.clamp_min(1.0)
         return leave.scatter_add(-1, x[..., None], (1.0 - total).clamp_min(0.0))
 
     def clamped(self, x: Tensor, s: float, t: float) -> Tensor:
         """Return which tokens the step is too long for, (B, D)."""
-        return _stay(self(x, s, t), x) <= 0.0
+        return _left(self(x, s, t), x)
 
 
-@dataclass(frozen=True)
 class TauLeaping(_HeldStill):
     """Stay with `exp(-(t - s) R_tot)`, else go to c by rate: at most one jump of each token.
 
     Without an order among tokens, a sum of two jumps has no meaning.
 
-    Arguments:
-        rates: of the reversal.
-
     Reference: Gillespie 2001; Campbell et al. 2022 (arXiv 2205.14987).
     """
 
-    def of(self, spent: Tensor, x: Tensor) -> Tensor:
-        """Return the law of a step by the rates times its length, (B, D, C)."""
+    def _of(self, spent: Tensor, x: Tensor) -> Tensor:
         total = spent.sum(-1, keepdim=True)
         leave = -torch.expm1(-total) * spent / total.clamp_min(torch.finfo(spent.dtype).tiny)
         return leave.scatter_add(-1, x[..., None], (-total).exp())
@@ -124,7 +90,7 @@ class Corrector:
     Jumps towards data and jumps of noise at once: together they leave q_s as it is.
 
     Arguments:
-        model: a reversal.
+        model: a reversal, or the table of the data.
         corrections: leaps after each step, each one call of the net.
         share: length of a leap over that of the step.
 
@@ -134,7 +100,7 @@ class Corrector:
     Reference: Campbell et al. 2022 (arXiv 2205.14987).
     """
 
-    model: Reverse
+    model: "Reversal | Table"
     corrections: int = 1
     share: float = 1.0
 
@@ -149,9 +115,8 @@ class Corrector:
 
     def __call__(self, x: Tensor, s: float, t: float) -> Tensor:
         """Return the law of one leap at `s`, after a step from `t`, (B, D, C)."""
-        length = self.share * (t - s)
         at = torch.full((len(x),), s, device=x.device)
-        return TauLeaping(self.rates).of(length * self.rates(x, at), x)
+        return TauLeaping(self.rates)._of(self.share * (t - s) * self.rates(x, at), x)
 
 
 def walk_back(
@@ -165,9 +130,7 @@ def walk_back(
 ) -> Iterator[State]:
     """Yield the states at falling times, from `x` at the first of them. No gradient is kept.
 
-    Every draw is from a law in which the tokens are independent given the state, so on a small
-    space the law of the result is a product of matrices. It warns where a step of `Euler` is too
-    long for its rates and is clamped.
+    It warns where a step of `Euler` is too long for its rates and is clamped.
 
     Arguments:
         process: the noise that is undone.
@@ -212,23 +175,19 @@ def grid_chain(
     times: int | Tensor,
     dims: int,
     *,
-    source: Source | None = None,
     dtype: torch.dtype | None = None,
 ) -> Chain:
     """Return the chain that leaps down a grid of times: push builds, pull destroys.
 
-    Its steps are Kernels: f is the step law, b the exact noising kernel q_{t|s}. `E[w] = Z` needs
-    an f that reaches whatever b may have left. Euler and tau-leaping take one jump of a token at a
-    time, so where some jump has no rate (as in `OrdinalRates`) they do not, and neither does a
-    token that Euler's clamp forces to leave: the pulled evidence is then -inf. The analytic step
-    always does.
+    The source is the stationary law, and each step a Kernel: f is the step law, b the exact
+    noising kernel q_{t|s}. `E[w] = Z` needs an f that reaches whatever b may have left. Euler and
+    tau-leaping take one jump of a token at a time, so where some jump has no rate (as in
+    `OrdinalRates`) they do not, and neither does a token that Euler's clamp forces to leave: the
+    pulled evidence is then -inf. The analytic step always does.
 
     Arguments:
-        process: the noising.
-        law: where the tokens go in one step.
-        times: falling, from the end to 0 for data, (T+1,); or how many even steps.
+        process, law, times: as in `walk_back`.
         dims: number of tokens D.
-        source: density of the first state; the stationary law if left out.
         dtype: of the log-probabilities; torch's default if left out.
 
     Raises:
@@ -236,30 +195,33 @@ def grid_chain(
     """
     dtype = torch.get_default_dtype() if dtype is None else dtype
 
-    def kernel(t: float, s: float) -> FunctionKernel:
-        return FunctionKernel(
-            lambda x: categorical(law(x, s, t), dtype),
-            lambda y: categorical(process.moved(y, s, t), dtype),
-        )
+    def step(t: float, s: float) -> FunctionKernel:
+        return kernel(lambda x: law(x, s, t), lambda y: process.moved(y, s, t), dtype)
 
-    if source is None:
-        source = process.source((dims,), torch.empty(0, dtype=dtype))
+    source = process.source((dims,), torch.empty(0, dtype=dtype))
     grid = falling_times(times, process.end).tolist()
-    return Chain(source, [kernel(t, s) for t, s in pairwise(grid)])
+    return Chain(source, [step(t, s) for t, s in pairwise(grid)])
 
 
-def categorical(probs: Tensor, dtype: torch.dtype) -> Categorical:
-    """Return probabilities as a law in `dtype`, judged in the type in which they were made."""
-    return Categorical(Categorical.from_probs(probs).logits.to(dtype))
+def kernel(
+    push: Callable[[Tensor], Tensor], pull: Callable[[Tensor], Tensor], dtype: torch.dtype
+) -> FunctionKernel:
+    """Return the step of two functions from states (B, D) to probabilities (B, D, C)."""
+
+    def law(probs: Tensor) -> Categorical:
+        # Judged in the type in which they were made, then told in `dtype`.
+        return Categorical(Categorical.from_probs(probs).logits.to(dtype))
+
+    return FunctionKernel(lambda x: law(push(x)), lambda y: law(pull(y)))
 
 
-def _stay(probs: Tensor, x: Tensor) -> Tensor:
-    return probs.gather(-1, x[..., None])[..., 0]
+def _left(probs: Tensor, x: Tensor) -> Tensor:
+    """Return which tokens cannot stay, (B, D): Euler clamps where the others sum to 1 or more."""
+    return probs.gather(-1, x[..., None])[..., 0] <= 0.0
 
 
 def _warn_of_clamp(probs: Tensor, x: Tensor, length: float) -> None:
-    # Euler leaves nothing on staying only where the probabilities to leave sum to 1 or more.
-    clamped = int((_stay(probs, x) <= 0.0).sum())
+    clamped = int(_left(probs, x).sum())
     if clamped:
         warnings.warn(
             f"steps of {length:.3g} are too long for Euler: {clamped} of {x.numel()} tokens were "

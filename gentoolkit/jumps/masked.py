@@ -12,19 +12,17 @@ from torch.nn.functional import one_hot
 
 from gentoolkit.core import validate
 from gentoolkit.jumps.reversal import Net, Reversal
-from gentoolkit.processes.jump import JumpProcess
-from gentoolkit.processes.process import Time
-from gentoolkit.processes.rate_matrix import AbsorbingRates
-from gentoolkit.processes.tokens import checked_tokens
+from gentoolkit.processes import AbsorbingRates, JumpProcess, Time
+from gentoolkit.processes.tokens import checked_tokens, shaped
 
 
 class MaskedDiffusion(Reversal):
     """A net that fills in masked tokens; the others are known.
 
-    Its loss is the bound itself. The bound runs until every token is masked, a little beyond the
-    end of the process, where the net is told the end. The context of a row is what is known of it
-    from the start: tokens (B, D), with the mask where nothing is. Then the bound is that of
-    log p(the other tokens | those), and samples are filled in around them.
+    Its loss is the bound itself, which runs until every token is masked, a little beyond the end of
+    the process. The context of a row is what is known of it from the start: tokens (B, D), with the
+    mask where nothing is. Then the bound is that of log p(the other tokens | those), and samples
+    are filled in around them.
 
     >>> from gentoolkit.jumps import TokenMLP
     >>> from gentoolkit.processes import LogLinearRate
@@ -53,11 +51,7 @@ class MaskedDiffusion(Reversal):
         super().__init__(net, process, dims, start=1e-3 * process.end)
 
     def conditionals(self, x: Tensor, t: Time, s: Time) -> Tensor:
-        """Return `p(x_s^d | x_t without d)`, (B, D, C).
-
-        For a token that is not masked it is that token's, not what the others say of it: exact in
-        every use here, since the token itself is always there.
-        """
+        """Return `p(x_s^d | x_t without d)`, (B, D, C); of a token that is known, its own."""
         told = self.data_logits(x, t).exp()
         known = one_hot(x, self.process.size).to(told)
         return self.process.spread(torch.where((x == self.mask)[..., None], told, known), s)
@@ -79,13 +73,6 @@ class MaskedDiffusion(Reversal):
     ) -> Tensor:
         """Return an unbiased estimate of the bound of log p(x), one masking a datum, (B,).
 
-        The share of masked tokens is uniform for each datum, and evenly apart over a batch.
-
-        Arguments:
-            batch: data, (B, D).
-            context: the known tokens of each row, (B, D), and the mask elsewhere.
-            generator: source of randomness.
-
         Raises:
             ValueError: the context has another shape, or another token than the data.
         """
@@ -104,15 +91,9 @@ class MaskedDiffusion(Reversal):
         # Where all is masked the noise is infinite: the net is told the end.
         spent = (-(-share).log1p()).clamp_max(self.process.noise(0.0, self.process.end, share))
         t = self.process.schedule.time_of(spent).clamp_max(self.process.end)
-        told = self.data_logits(torch.where(hidden, self.mask, x), t)
-        of_truth = told.gather(-1, x[..., None])[..., 0]
-        return torch.where(hidden, of_truth, 0.0).sum(1) / share
+        told = self.data_logits(torch.where(hidden, self.mask, x), t).gather(-1, x[..., None])
+        return torch.where(hidden, told[..., 0], 0.0).sum(1) / share
 
     def _known(self, context: Tensor, n: int) -> Tensor:
         checked_tokens("context", context, self.process.size, self.dims)
-        if len(context) != n:
-            raise ValueError(
-                f"context must have one row for each of {n}; got {len(context)}; use "
-                "context.expand(n, -1)"
-            )
-        return context
+        return shaped("context", context, (n, self.dims), f"one row for each of {n}: expand it")

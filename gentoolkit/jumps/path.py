@@ -35,19 +35,16 @@ class JumpPath:
     end: float
 
     def __post_init__(self) -> None:
-        shape = self.times.shape
-        same = self.dims.shape == self.tokens.shape == shape
-        rows = self.initial.ndim == 2 and self.counts.shape == self.initial.shape[:1]
-        if not (same and rows and len(shape) == 2 and shape[0] == len(self.initial)):
+        shapes = [tuple(v.shape) for v in (self.initial, self.times, self.dims, self.tokens)]
+        same, n = shapes[1] == shapes[2] == shapes[3], shapes[0][:1]
+        counted = tuple(self.counts.shape) == n == shapes[1][:1]
+        if not (same and counted and len(shapes[0]) == len(shapes[1]) == 2):
             raise ValueError(
                 "a path needs initial (B, D), times, dims and tokens (B, J), counts (B,); got "
-                f"{[tuple(v.shape) for v in (self.initial, self.times, self.dims, self.tokens)]} "
-                f"and {tuple(self.counts.shape)}; pad the rows to the longest"
+                f"{shapes} and {tuple(self.counts.shape)}; pad the rows to the longest"
             )
-        sign = 1.0 if self.end >= self.start else -1.0
-        begin = self.times.new_full((shape[0], 1), self.start)
-        last = self.times.new_full((shape[0], 1), self.end)
-        steps = sign * torch.cat([begin, self.times, last], 1).diff()
+        starts, ends = self.pieces()
+        steps = ends - starts if self.end >= self.start else starts - ends
         if not bool((steps >= 0).all()):
             raise ValueError(
                 f"times must run from {self.start} to {self.end} without turning; got a step of "
@@ -81,13 +78,17 @@ class JumpPath:
         done = self.times <= t if self.end >= self.start else self.times >= t
         return self._after(done & self.jumped)
 
+    def pieces(self) -> tuple[Tensor, Tensor]:
+        """Return where the waits before, between and after the jumps begin and end, (B, J+1)."""
+        first, last = (self.times.new_full((len(self.times), 1), t) for t in (self.start, self.end))
+        return torch.cat([first, self.times], 1), torch.cat([self.times, last], 1)
+
     def states(self) -> Tensor:
         """Return the state before the first jump and after each, (B, J+1, D)."""
         after, rows = [self.initial], torch.arange(len(self.counts), device=self.dims.device)
-        jumped = self.jumped
-        for j in range(self.times.shape[1]):
-            x, d = after[-1].clone(), self.dims[:, j]
-            x[rows, d] = torch.where(jumped[:, j], self.tokens[:, j], x[rows, d])
+        for d, token, jumped in zip(self.dims.T, self.tokens.T, self.jumped.T, strict=True):
+            x = after[-1].clone()
+            x[rows, d] = torch.where(jumped, token, x[rows, d])
             after.append(x)
         return torch.stack(after, 1)
 
@@ -101,14 +102,11 @@ class JumpPath:
 
     def reversed(self) -> "JumpPath":
         """Return the same paths read from their other end."""
-        order = torch.arange(self.times.shape[1], device=self.times.device)
-        order = self.counts[:, None] - 1 - order
-        order = torch.where(order >= 0, order, -order - 1 + self.counts[:, None])
+        jumped, j = self.jumped, torch.arange(self.times.shape[1], device=self.times.device)
+        order = torch.where(jumped, self.counts[:, None] - 1 - j, j)  # the padding stays
         return JumpPath(
             initial=self.final,
-            times=torch.where(
-                self.jumped, self.times.gather(1, order), self.times.new_tensor(self.start)
-            ),
+            times=self.times.gather(1, order).masked_fill(~jumped, self.start),
             dims=self.dims.gather(1, order),
             tokens=self.before().gather(1, order),
             counts=self.counts,
@@ -146,9 +144,9 @@ def collect(
     rows, counts = rows[order], torch.bincount(rows, minlength=len(initial))
     place = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
     shape = (len(initial), int(counts.max()))
-    when = times.new_full(shape, end).index_put_((rows, place), times[order])
-    which, what = (
-        torch.zeros(shape, dtype=torch.long, device=rows.device).index_put_((rows, place), v[order])
-        for v in (dims, tokens)
-    )
-    return JumpPath(initial, when, which, what, counts, start, end)
+
+    def padded(values: Tensor, padding: float) -> Tensor:
+        return values.new_full(shape, padding).index_put_((rows, place), values[order])
+
+    which, what = padded(dims, 0), padded(tokens, 0)
+    return JumpPath(initial, padded(times, end), which, what, counts, start, end)

@@ -22,10 +22,9 @@ from torch import Generator, Tensor, nn
 
 from gentoolkit.core import Unsupported, validate
 from gentoolkit.jumps.leaping import Corrector, StepLaw, walk_back
-from gentoolkit.processes.jump import JumpProcess, warn_of_gap
-from gentoolkit.processes.process import Time
-from gentoolkit.processes.rate_matrix import AbsorbingRates
-from gentoolkit.processes.tokens import checked_tokens, weigh
+from gentoolkit.processes import AbsorbingRates, JumpProcess, Time
+from gentoolkit.processes.jump import warn_of_gap
+from gentoolkit.processes.tokens import checked_tokens, per_row, shaped
 
 Net = Callable[[Tensor, Tensor], Tensor]
 """From tokens (B, D) and times (B,) to logits (B, D, C)."""
@@ -57,10 +56,8 @@ class Reversal(nn.Module, ABC):
                 f"start must lie between 0 and the end {process.end}; got {start}; "
                 "use for example 0.01 of the end"
             )
-        self.net = net
-        self.process = process
+        self.net, self.process, self.start = net, process, start
         self.dims = validate.positive_count("dims", dims)
-        self.start = start
         rates = process.rate_matrix
         self.mask = rates.mask if isinstance(rates, AbsorbingRates) else -1  # no token at all
 
@@ -80,24 +77,16 @@ class Reversal(nn.Module, ABC):
         """Return what training minimises, shape ()."""
 
     def chain(self, context: Tensor | None = None) -> NoReturn:
-        """Refuse: in continuous time there is no finite chain.
-
-        Raises:
-            Unsupported: always.
-        """
+        """Raise Unsupported: in continuous time there is no finite chain."""
         raise Unsupported(
             f"{type(self).__name__} jumps in continuous time, with as many steps as jumps; use "
             "D3PM(model, steps).chain() on a grid of times, or account() for exact paths"
         )
 
     def rates(self, x: Tensor, t: Time) -> Tensor:
-        """Return the rate of each jump of one token towards data, (B, D, C).
+        """Return the rate at which each token of `x` (B, D) turns into c, (B, D, C), at `t` > 0.
 
-        Entry [b, d, c] is the rate at which token d of row b turns into c; 0 where it is c.
-
-        Arguments:
-            x: states, (B, D).
-            t: time, a number or (B,), above 0.
+        It is 0 where the token is c.
         """
         law = self.conditionals(x, t, t)
         # A law that forbids the token at hand makes 0 / 0 of the jumps that it forbids too.
@@ -107,14 +96,12 @@ class Reversal(nn.Module, ABC):
     def transition(self, x: Tensor, s: Time, t: Time) -> Tensor:
         """Return the law of each token at time `s` given the state `x` at `t`, (B, D, C).
 
-        The analytic step, in the form that `walk_back` and `grid_chain` take. The tokens are
-        taken as independent given `x`: exact for one token, and off by the square of `t - s` for
-        more. It goes to `s` = 0 without a limit.
+        The analytic step: tokens are taken as independent given `x`, so it is exact for one, and
+        off by the square of `t - s` for more. It goes to `s` = 0 without a limit.
 
         Reference: Sun et al. 2022 (arXiv 2211.16750).
         """
-        law = self.conditionals(x, t, s)
-        return weigh(law, self.process.likelihood(x, s, t).to(law))
+        return self.process.seen(x, self.conditionals(x, t, s), t, s)
 
     @torch.no_grad()
     def sample(
@@ -129,20 +116,15 @@ class Reversal(nn.Module, ABC):
     ) -> Tensor:
         """Draw `n` data by steps back from the source, (n, D).
 
-        It warns if the noise may still know the data by more than 0.05 in total variation: see
-        `JumpProcess.worst_gap`.
+        It warns if `JumpProcess.worst_gap` is above 0.05: the noise may still know the data.
 
         Arguments:
-            n: how many.
-            context: none, but for models that say so.
             steps: how many even steps, each one call of the net; or falling times.
             law: of one step; the analytic one, `transition`, if left out.
             corrector: leaps after each step.
-            generator: source of randomness.
         """
-        like = self.like()
         warn_of_gap(self.process.worst_gap(), self.process.end)
-        x = self.begin(validate.positive_count("n", n), context, generator).to(like.device)
+        x = self.begin(validate.positive_count("n", n), context, generator).to(self.like().device)
         law = self.transition if law is None else law
         *_, state = walk_back(self.process, law, x, steps, corrector=corrector, generator=generator)
         return state.x
@@ -157,19 +139,12 @@ class Reversal(nn.Module, ABC):
     ) -> Tensor:
         """Return an unbiased estimate of the bound of log p(x), (B,).
 
-        The model: jumps at its rates from `end` to `start`, then one step to 0. One random time a
-        datum, early ones more often: there rates are like 1 / t with a probability like t, so
-        times with a density like t^(-1/2) have the least variance. All jumps out of the state are
-        summed, none is drawn.
-
-        Arguments:
-            batch: data, (B, D).
-            context: none.
-            generator: source of randomness.
+        The model jumps at its rates from `end` to `start`, then takes one step to 0. Rates are
+        like 1 / t with a probability like t, so random times, one a datum, with a density like
+        t^(-1/2) have the least variance.
 
         Raises:
-            ValueError: the source cannot hold what is left of the data at the end: a process that
-                absorbs. `MaskedDiffusion` and `D3PM` have bounds of their own.
+            ValueError: the process absorbs; `MaskedDiffusion` and `D3PM` have bounds of their own.
 
         Reference: Campbell et al. 2022 (arXiv 2205.14987), with the jump summed out.
         """
@@ -199,35 +174,28 @@ class Reversal(nn.Module, ABC):
         like = next(self.parameters(), torch.empty(0))
         return like.new_empty(0, dtype=torch.promote_types(like.dtype, torch.float32))
 
-    def output(self, x: Tensor, t: Time) -> Tensor:
-        """Return the net's logits, (B, D, C).
+    def data_logits(self, x: Tensor, t: Time) -> Tensor:
+        """Return the net's log-probabilities of data tokens, (B, D, C): none on a mask.
 
         Raises:
             ValueError: the net returns another shape, or there are neither one time nor B.
         """
         at = self.process.time(t, x).to(next(self.parameters(), torch.empty(0)).dtype)
-        if at.ndim and len(at) not in (1, len(x)):
-            raise ValueError(
-                f"times must be one number or one for each of {len(x)} rows; got {len(at)}; use "
-                "t.expand(len(x))"
-            )
-        logits = self.net(x, at.expand(len(x)))
-        if logits.shape != (*x.shape, self.process.size):
-            raise ValueError(
-                f"the net must return logits {(*x.shape, self.process.size)}; got "
-                f"{tuple(logits.shape)}; mend its last layer, or the size of the process"
-            )
-        return logits.to(torch.promote_types(logits.dtype, torch.float32))
-
-    def data_logits(self, x: Tensor, t: Time) -> Tensor:
-        """Return the net's log-probabilities of data tokens, (B, D, C): none on a mask."""
-        logits = self.output(x, t)
+        logits = self.net(x, per_row(at, x).flatten().expand(len(x)))
+        shape, advice = (*x.shape, self.process.size), "mend its last layer, or the process's size"
+        logits = shaped("the net's logits", logits, shape, advice)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         tokens = torch.arange(self.process.size, device=logits.device)
         return logits.masked_fill(tokens == self.mask, -torch.inf).log_softmax(-1)
 
     def times(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """Draw a time for each row of data, uniform between `start` and the end, (B,)."""
         return self.start + (self.process.end - self.start) * self.shares(x, generator)
+
+    def noised(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Draw noisy states of data `x`, (B, D), and the times at which they are so, (B,)."""
+        t = self.times(self.checked(x), generator)
+        return self.process.sample(x, t, generator), t
 
     def shares(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """Draw a number in [0, 1) for each row, (B,): each uniform, all evenly apart.
@@ -239,12 +207,7 @@ class Reversal(nn.Module, ABC):
         return (start + torch.arange(len(x), dtype=dtype, device=x.device) / len(x)) % 1.0
 
     def checked(self, x: Tensor) -> Tensor:
-        """Return `x` if it is data of this model.
-
-        Raises:
-            TypeError: `x` does not hold int64 tokens.
-            ValueError: it is no (B, D), or holds tokens out of range, or a mask.
-        """
+        """Return `x` if it is data of this model: tokens (B, D), none of them a mask."""
         checked_tokens("the batch", x, self.process.size, self.dims)
         if validate.readable(x) and bool((x == self.mask).any()):
             raise ValueError(
@@ -259,23 +222,14 @@ def data_rates(process: JumpProcess, x_0: Tensor, x: Tensor, t: Tensor) -> Tenso
 
         r(x^d -> c) = beta(t) Q[c, x^d] q_{t|0}(c | x_0^d) / q_{t|0}(x^d | x_0^d)
 
-    Arguments:
-        process: the noise.
-        x_0: data, (B, D).
-        x: states at the times, drawn from the noise of `x_0`, (B, D).
-        t: times, (B,).
+    The states `x` (B, D) at times `t` (B,) must be such as the noise makes of the data `x_0`.
     """
     law = process.marginal(x_0, t)
     return process.reverse_rates(x, law / law.gather(-1, x[..., None]), t)
 
 
 def cross_entropy(law: Tensor, x: Tensor) -> Tensor:
-    """Return `- sum_d log law[d, x^d]`, (B,).
-
-    Arguments:
-        law: probabilities, (B, D, C).
-        x: tokens, (B, D).
-    """
+    """Return `- sum_d log law[d, x^d]`, (B,), for laws (B, D, C) and tokens (B, D)."""
     return -law.gather(-1, x[..., None])[..., 0].log().sum(-1)
 
 

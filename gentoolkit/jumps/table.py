@@ -5,18 +5,16 @@
 With y = x but for token d, q_t(y) / q_t(x) = q_t(y^d | rest) / q_t(x^d | rest).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
-from gentoolkit.core import validate
-from gentoolkit.core.laws import Categorical
-from gentoolkit.processes.grids import falling_times
-from gentoolkit.processes.jump import JumpProcess, warn_of_gap
-from gentoolkit.processes.process import Time
-from gentoolkit.processes.tokens import checked_tokens, draw, weigh
+from gentoolkit.core import Categorical, validate
+from gentoolkit.processes import JumpProcess, Time, falling_times
+from gentoolkit.processes.jump import warn_of_gap
+from gentoolkit.processes.tokens import checked_tokens, draw
 
 
 class Table(nn.Module):
@@ -51,7 +49,7 @@ class Table(nn.Module):
         """Number of tokens D."""
         return self.probs.ndim
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+    def sample(self, n: int, generator: Generator | None = None) -> Tensor:
         """Draw `n` states of data, (n, D)."""
         flat = self.probs.reshape(1, -1).expand(validate.positive_count("n", n), -1)
         return torch.stack(torch.unravel_index(draw(flat, generator), self.probs.shape), -1)
@@ -66,29 +64,17 @@ class Table(nn.Module):
         law = self._noised(time, range(self.dims))
         return law.expand(len(time), *law.shape[1:]) if time.ndim else law[0]
 
-    def log_law(self, x: Tensor, t: Time) -> Tensor:
-        """Return log q_t(x), (B,)."""
-        x = self._checked(x)
-        law = self._noised(self.process.time(t, x), range(self.dims))
-        law = law.expand(len(x), *law.shape[1:])
-        return law[(torch.arange(len(x), device=x.device), *x.T)].log()
-
     def conditionals(self, x: Tensor, t: Time) -> Tensor:
         """Return `q_t(x^d = c | rest)`, (B, D, C)."""
         x = self._checked(x)
         law = self._noised(self.process.time(t, x), range(self.dims))
-        lines = torch.stack([_line(law, x, d) for d in range(self.dims)], 1)
-        return lines / lines.sum(-1, keepdim=True)
+        return _normalised([_line(law, x, d) for d in range(self.dims)])
 
     def data_unseen(self, x: Tensor, t: Time) -> Tensor:
         """Return `p(x_0^d = c | x_t without d)`, (B, D, C): what a hollow net learns."""
-        x, time = self._checked(x), self.process.time(t, x)
-        lines = [
-            _line(self._noised(time, [e for e in range(self.dims) if e != d]), x, d)
-            for d in range(self.dims)
-        ]
-        joint = torch.stack(lines, 1)
-        return joint / joint.sum(-1, keepdim=True)
+        x, time, every = self._checked(x), self.process.time(t, x), range(self.dims)
+        others = [[e for e in every if e != d] for d in every]
+        return _normalised([_line(self._noised(time, others[d]), x, d) for d in every])
 
     def data_seen(self, x: Tensor, t: Time) -> Tensor:
         """Return `p(x_0^d = c | x_t)`, (B, D, C): what a net that sees all learns."""
@@ -108,8 +94,7 @@ class Table(nn.Module):
 
         Reference: Sun et al. 2022 (arXiv 2211.16750).
         """
-        law = self.process.spread(self.data_unseen(x, t), s)
-        return weigh(law, self.process.likelihood(x, s, t).to(law))
+        return self.process.seen(x, self.process.spread(self.data_unseen(x, t), s), t, s)
 
     def prior_gap(self) -> float:
         """Return the total variation of the law at the end from the source; warns above 0.05."""
@@ -124,13 +109,10 @@ class Table(nn.Module):
     def bounds(
         self, times: int | Tensor, probes: int = 9, slack: float = 1.3
     ) -> Callable[[Tensor], Tensor]:
-        """Return a bound on the total rate of each state in each piece of a grid, for thinning.
+        """Return bounds for thinning: from states (N, D) to total rates in each piece, (N, T).
 
         The largest rate of the state at `probes` times of the piece, times `slack`; thinning
         checks it at every event.
-
-        Returns:
-            a function of states (N, D) that gives bounds (N, T).
 
         Raises:
             ValueError: the times do not fall within [0, end], or a rate is infinite.
@@ -151,20 +133,28 @@ class Table(nn.Module):
         table = torch.stack(pieces, -1).clamp_min(1e-9).reshape(*self.probs.shape, -1)
         return lambda x: table[tuple(x.T)]
 
-    def _noised(self, t: Tensor, dims: range | list[int]) -> Tensor:
+    def _noised(self, t: Tensor, dims: Iterable[int]) -> Tensor:
         """Return the joint law of x_t in `dims` and of x_0 elsewhere, (B or 1, C, ..., C)."""
         b = self.process.noise(0.0, t).to(self.probs).reshape(-1)
         if validate.readable(b) and bool((b == b[:1]).all()):
             b = b[:1]  # a step of a grid: one time for all
-        kernel, c, n = self.process.rate_matrix.kernel(b), self.process.size, self.dims
-        law = self.probs.expand(len(b), *self.probs.shape)
+        kernel, law = (
+            self.process.rate_matrix.kernel(b),
+            self.probs.expand(len(b), *self.probs.shape),
+        )
         for d in dims:
-            folded = law.reshape(len(b), c**d, c, c ** (n - 1 - d))
-            law = torch.einsum("bixj,bxy->biyj", folded, kernel).reshape(law.shape)
+            law = torch.einsum("b...x,bxy->b...y", law.movedim(d + 1, -1), kernel).movedim(
+                -1, d + 1
+            )
         return law
 
     def _checked(self, x: Tensor) -> Tensor:
         return checked_tokens("x", x, self.process.size, self.dims)
+
+
+def _normalised(lines: list[Tensor]) -> Tensor:
+    laws = torch.stack(lines, 1)
+    return laws / laws.sum(-1, keepdim=True)
 
 
 def _line(law: Tensor, x: Tensor, d: int) -> Tensor:

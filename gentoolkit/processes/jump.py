@@ -17,7 +17,7 @@ from gentoolkit.core.laws import Categorical
 from gentoolkit.processes.process import Process, Time
 from gentoolkit.processes.rate_matrix import RateMatrix
 from gentoolkit.processes.rate_schedule import ConstantRate, RateSchedule
-from gentoolkit.processes.tokens import checked_tokens, draw, weigh
+from gentoolkit.processes.tokens import checked_tokens, draw, per_row, shaped, weigh
 
 _TINY = 1e-30
 
@@ -69,7 +69,7 @@ class JumpProcess(nn.Module, Process):
 
         Raises:
             TypeError: `t` is a tensor of integers.
-            ValueError: a time is outside [0, end], or NaN, or `t` has more than one dimension.
+            ValueError: a time is outside [0, end], or `t` has more than one dimension.
         """
         device = None if like is None else like.device
         if isinstance(t, Tensor) and not t.is_floating_point():
@@ -86,11 +86,7 @@ class JumpProcess(nn.Module, Process):
         return t.float() if t.itemsize < 4 else t
 
     def noise(self, s: Time, t: Time, like: Tensor | None = None) -> Tensor:
-        """Return `B_t - B_s`, () or (B,).
-
-        Raises:
-            ValueError: some `t` is before `s`.
-        """
+        """Return `B_t - B_s`, () or (B,), for `t` not before `s`."""
         # A plain number takes the type of the other time, and not torch's default.
         if isinstance(t, Tensor) and not isinstance(s, Tensor):
             s = t.new_tensor(s)
@@ -112,12 +108,12 @@ class JumpProcess(nn.Module, Process):
     def moved(self, x: Tensor, s: Time, t: Time) -> Tensor:
         """Return `q_{t|s}(. | x)` of each token, (B, D, C)."""
         x = checked_tokens("x", x, self.size)
-        return self.rate_matrix.rows(x, _against(self.noise(s, t, x), x))
+        return self.rate_matrix.rows(x, per_row(self.noise(s, t, x), x))
 
     def likelihood(self, x: Tensor, s: Time, t: Time) -> Tensor:
         """Return `q_{t|s}(x | c)` at each c: whence the tokens `x` may come, (B, D, C)."""
         x = checked_tokens("x", x, self.size)
-        return self.rate_matrix.columns(x, _against(self.noise(s, t, x), x))
+        return self.rate_matrix.columns(x, per_row(self.noise(s, t, x), x))
 
     def sample(self, x_0: Tensor, t: Time, generator: Generator | None = None) -> Tensor:
         """Draw the noisy states `x_t ~ q_{t|0}(. | x_0)` of data `x_0`, (B, D)."""
@@ -126,26 +122,19 @@ class JumpProcess(nn.Module, Process):
     def rates(self, x: Tensor, t: Time) -> Tensor:
         """Return the rates of noising at time `t`, (B, D, C), with 0 at the token itself."""
         x, t = checked_tokens("x", x, self.size), self.time(t, x)
-        return _against(self.schedule.rate(t), x)[..., None] * self.rate_matrix.rates(x, t)
+        return per_row(self.schedule.rate(t), x)[..., None] * self.rate_matrix.rates(x, t)
 
     def reverse_rates(self, x: Tensor, ratios: Tensor, t: Time) -> Tensor:
         """Return the rates of the reversal, (B, D, C), with 0 at the token itself.
 
             R_t(x, y) = beta(t) Q(y^d, x^d) q_t(y) / q_t(x)      for y that differs from x in d
 
-        Q stands transposed: a jump x -> y of the reversal undoes one y -> x of the noising.
-
-        Arguments:
-            x: states at time `t`, (B, D).
-            ratios: `q_t(x^d := c) / q_t(x)`, (B, D, C).
-            t: a number, or (B,).
-
-        Raises:
-            ValueError: `ratios` has another shape.
+        Q stands transposed: a jump x -> y of the reversal undoes one y -> x of the noising. The
+        `ratios` (B, D, C) are `q_t(x^d := c) / q_t(x)`.
         """
         x, time = checked_tokens("x", x, self.size), self.time(t, x)
-        into = self.rate_matrix.into(x, self._checked("ratios", x, ratios))
-        beta = _against(self.schedule.rate(time), x)[..., None].to(ratios)
+        into = self.rate_matrix.into(x, self._laws("ratios", x, ratios))
+        beta = per_row(self.schedule.rate(time), x)[..., None].to(ratios)
         # An infinite ratio towards a state that the noising cannot come from counts for nothing.
         return beta * torch.where(into > 0, into * ratios, 0.0)
 
@@ -154,18 +143,14 @@ class JumpProcess(nn.Module, Process):
 
             q(x_s | x_t, x_0) ~ [sum_c x_0(c) q_{s|0}(x_s | c)] q_{t|s}(x_t | x_s)
 
-        Arguments:
-            x_t: the state at time `t`, (B, D).
-            x_0: the data, (B, D); or what is known of it, probabilities (B, D, C). These must not
-                have seen the token itself, whose likelihood comes in here: use `unseen` first.
-            s: time to go to.
-            t: time of `x_t`, not before `s`.
+        Data (B, D) may be known in part, by probabilities (B, D, C). These must not have seen the
+        token itself, whose likelihood comes in here: use `unseen` first.
         """
         if not x_0.is_floating_point():
             known = self.marginal(x_0, s)
         else:
-            known = self.spread(self._checked("x_0", x_t, x_0), s)
-        return Categorical(weigh(known, self.likelihood(x_t, s, t).to(known)).log())
+            known = self.spread(self._laws("x_0", x_t, x_0), s)
+        return Categorical(self.seen(x_t, known, t, s).log())
 
     def spread(self, x_0: Tensor, t: Time) -> Tensor:
         """Return `sum_c x_0(c) q_{t|0}(. | c)`, (B, D, C): one product by a C x C kernel."""
@@ -174,16 +159,15 @@ class JumpProcess(nn.Module, Process):
     def unseen(self, x: Tensor, x_0: Tensor, t: Time) -> Tensor:
         """Take the token itself out of the evidence: `~ x_0(c) / q_{t|0}(x | c)`, (B, D, C).
 
-        From `p(x_0^d | x_t)` to `p(x_0^d | x_t without d)`. Where the token excludes a c, that c
-        is left out: nothing is known of it, and `posterior` never asks.
+        Where the token excludes a c, that c is left out: `posterior` never asks.
         """
-        likelihood = self.likelihood(x, 0.0, t).to(self._checked("x_0", x, x_0))
+        likelihood = self.likelihood(x, 0.0, t).to(self._laws("x_0", x, x_0))
         allowed = likelihood > 0
         return weigh(torch.where(allowed, x_0 / likelihood.clamp_min(_TINY), 0.0), allowed.to(x_0))
 
-    def seen(self, x: Tensor, x_0: Tensor, t: Time) -> Tensor:
-        """Add the token itself to the evidence: `~ x_0(c) q_{t|0}(x | c)`, (B, D, C)."""
-        return weigh(x_0, self.likelihood(x, 0.0, t).to(self._checked("x_0", x, x_0)))
+    def seen(self, x: Tensor, x_s: Tensor, t: Time, s: Time = 0.0) -> Tensor:
+        """Add the token itself to the evidence: `~ x_s(c) q_{t|s}(x | c)`, (B, D, C)."""
+        return weigh(x_s, self.likelihood(x, s, t).to(self._laws("x_s", x, x_s)))
 
     def source(self, event_shape: int | Sequence[int], like: Tensor | None = None) -> Categorical:
         """Return the law of noise over states of D tokens: a density that draws any number."""
@@ -191,23 +175,16 @@ class JumpProcess(nn.Module, Process):
         return Categorical(law.log().expand(1, *validate.event_shape(event_shape), -1))
 
     def worst_gap(self) -> float:
-        """Return how far the law of a token at the end may be from the source, whatever the data.
+        """Return how far in total variation a token at the end may be from the source.
 
-            max_x 1/2 sum_c |q_{end|0}(c | x) - stationary(c)|
-
-        It is reached by a token that is the same in all data. Several tokens may be off by more.
+        max_x 1/2 sum_c |q_{end|0}(c | x) - stationary(c)|
         """
         kernel = self.kernel(0.0, self.end)
         gaps = 0.5 * (kernel - self.rate_matrix.stationary(kernel)).abs().sum(-1)
         return float(gaps.max())
 
-    def _checked(self, name: str, x: Tensor, probs: Tensor) -> Tensor:
-        if probs.shape != (*x.shape, self.size):
-            raise ValueError(
-                f"{name} must have shape {(*x.shape, self.size)}; got {tuple(probs.shape)}; give "
-                "one number for each token in each place"
-            )
-        return probs
+    def _laws(self, name: str, x: Tensor, probs: Tensor) -> Tensor:
+        return shaped(name, probs, (*x.shape, self.size), "one number for each token in each place")
 
 
 def warn_of_gap(gap: float, end: float) -> None:
@@ -218,13 +195,3 @@ def warn_of_gap(gap: float, end: float) -> None:
             "variation from the source; raise the end or the rate",
             stacklevel=3,
         )
-
-
-def _against(b: Tensor, x: Tensor) -> Tensor:
-    """Return `b`, () or (B,), shaped to broadcast to states x (B, ...)."""
-    if b.ndim and b.shape[0] not in (1, x.shape[0]):
-        raise ValueError(
-            f"times must be one number or one for each of {x.shape[0]} rows; got {b.shape[0]}; "
-            "use t.expand(len(x))"
-        )
-    return b.reshape(-1, *[1] * (x.ndim - 1)) if b.ndim else b

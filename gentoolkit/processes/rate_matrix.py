@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding, one_hot
 
 from gentoolkit.core import validate
-from gentoolkit.processes.tokens import two_or_more
+from gentoolkit.processes.tokens import shaped
 
 
 class RateMatrix(nn.Module, ABC):
@@ -32,7 +32,9 @@ class RateMatrix(nn.Module, ABC):
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.size = two_or_more("size", size)
+        if validate.positive_count("size", size) < 2:
+            raise ValueError(f"size must be at least 2; got {size}; one token cannot jump anywhere")
+        self.size = size
 
     @abstractmethod
     def matrix(self, like: Tensor | None = None) -> Tensor:
@@ -47,10 +49,7 @@ class RateMatrix(nn.Module, ABC):
         """Return the law that stays, and to which every other tends, (C,)."""
 
     def rows(self, x: Tensor, b: Tensor) -> Tensor:
-        """Return `kernel(b)[x, :]`, where a token `x` goes: (..., C) for b that broadcasts to x.
-
-        One kernel for each entry of `b`.
-        """
+        """Return `kernel(b)[x, :]`, where a token `x` goes: (..., C) for b that broadcasts to x."""
         return _pick(self.kernel(b), x)
 
     def columns(self, y: Tensor, b: Tensor) -> Tensor:
@@ -90,7 +89,7 @@ def _pick(kernel: Tensor, x: Tensor) -> Tensor:
 class _Refreshing(RateMatrix):
     """At rate 1 the token is drawn anew: `Q = 1 p^T - I`, `expm(b Q) = e^-b I + (1 - e^-b) 1 p^T`.
 
-    `p` is the stationary law. Rows and columns need no matrix.
+    `p` is the stationary law.
     """
 
     def matrix(self, like: Tensor | None = None) -> Tensor:
@@ -104,21 +103,19 @@ class _Refreshing(RateMatrix):
 
     def rows(self, x: Tensor, b: Tensor) -> Tensor:
         """Return `e^-b 1[c = x] + (1 - e^-b) p(c)`."""
-        b = b.expand(torch.broadcast_shapes(b.shape, x.shape))[..., None]
-        return (-b).exp() * one_hot(x, self.size).to(b) - torch.expm1(-b) * self.stationary(b)
+        return self._mixed(x, b, self.stationary(b))
 
     def columns(self, y: Tensor, b: Tensor) -> Tensor:
         """Return `e^-b 1[c = y] + (1 - e^-b) p(y)`."""
-        b = b.expand(torch.broadcast_shapes(b.shape, y.shape))[..., None]
-        fresh = self.stationary(b)[y][..., None]
-        return (-b).exp() * one_hot(y, self.size).to(b) - torch.expm1(-b) * fresh
+        return self._mixed(y, b, self.stationary(b)[y][..., None])
+
+    def _mixed(self, x: Tensor, b: Tensor, fresh: Tensor) -> Tensor:
+        b = b.expand(torch.broadcast_shapes(b.shape, x.shape))[..., None]
+        return (-b).exp() * one_hot(x, self.size).to(b) - torch.expm1(-b) * fresh
 
 
 class UniformRates(_Refreshing):
     """Every token is drawn anew, uniformly, at rate 1: `Q = 1 1^T / C - I`.
-
-    Arguments:
-        size: number of tokens C.
 
     Reference: Austin et al. 2021 (arXiv 2107.03006).
     """
@@ -129,26 +126,15 @@ class UniformRates(_Refreshing):
 
 
 class AbsorbingRates(_Refreshing):
-    """Every token turns into the mask at rate 1, and stays there.
-
-    Arguments:
-        size: number of tokens C, the mask among them.
-        mask: which token is the mask; the last one if left out.
-
-    Raises:
-        ValueError: `size` is below two, or `mask` is not a token.
+    """Every token turns into the mask, the last of the `size` tokens, at rate 1 and stays there.
 
     Reference: Austin et al. 2021 (arXiv 2107.03006).
     """
 
-    def __init__(self, size: int, mask: int = -1) -> None:
-        super().__init__(size)
-        if not -1 <= mask < size:
-            raise ValueError(
-                f"mask must be a token in 0..{size - 1}; got {mask}; count the mask in size, or "
-                "leave it out to take the last token"
-            )
-        self.mask = mask % size
+    @property
+    def mask(self) -> int:
+        """Which token is the mask."""
+        return self.size - 1
 
     def stationary(self, like: Tensor | None = None) -> Tensor:
         """Return 1 at the mask, 0 elsewhere, (C,)."""
@@ -164,9 +150,6 @@ class OrdinalRates(RateMatrix):
         V[i, k] ~ cos(pi k (i + 1/2) / C)        (the cosine transform)
 
     It forgets slowly: in `b` of about `C^2 / 4`.
-
-    Arguments:
-        size: number of tokens C.
     """
 
     def matrix(self, like: Tensor | None = None) -> Tensor:
@@ -216,28 +199,22 @@ class DenseRates(RateMatrix):
         q = validate.batch("rates", rates)
         if not q.is_floating_point():
             raise TypeError(f"rates must be a floating-point tensor; got {q.dtype}; use q.double()")
-        if q.ndim != 2 or q.shape[0] != q.shape[1]:
-            raise ValueError(
-                f"rates must be square, (C, C); got shape {tuple(q.shape)}; give one row and one "
-                "column for each token"
-            )
-        super().__init__(q.shape[0])
+        super().__init__(len(q))
+        shaped("rates", q, (len(q), len(q)), "a square: a row and a column for each token")
         off_diagonal = _no_diagonal(q)
         if validate.readable(q) and not bool((off_diagonal >= 0).all()):
-            raise ValueError(
-                f"rates off the diagonal must be >= 0; got {float(off_diagonal.min())}; a rate "
-                "counts jumps per time"
-            )
+            least = float(off_diagonal.min())
+            raise ValueError(f"rates off the diagonal must be >= 0; got {least}; clamp them at 0")
         slack = 100 * torch.finfo(q.dtype).eps * q.abs().max().clamp_min(1.0)
         if validate.readable(q) and not bool((q.sum(1).abs() <= slack).all()):
             raise ValueError(
                 f"rows of the rates must sum to 0; got a sum off by {float(q.sum(1).abs().max())}; "
-                "set the diagonal to minus the sum of the other entries of its row (rows, not "
-                "columns)"
+                "set the diagonal to minus the sum of the rest of its row (rows, not columns)"
             )
         # Without its diagonal, it stays a rate matrix when it is rounded to another type.
         self.register_buffer("off_diagonal", off_diagonal)
-        self.register_buffer("law", self._stationary())
+        # It is worked out once, in float64, and NaN if there are several.
+        self.register_buffer("law", self._solved().to(q))
 
     def matrix(self, like: Tensor | None = None) -> Tensor:
         """Return Q."""
@@ -250,11 +227,7 @@ class DenseRates(RateMatrix):
         return _stochastic(torch.linalg.matrix_exp(b.double()[..., None, None] * q)).to(b.dtype)
 
     def stationary(self, like: Tensor | None = None) -> Tensor:
-        """Return the solution of `p Q = 0`, `sum p = 1`.
-
-        Raises:
-            ValueError: more than one law is stationary.
-        """
+        """Return the solution of `p Q = 0`, `sum p = 1`; a ValueError tells of several."""
         if validate.readable(self.law) and bool(self.law.isnan().any()):
             raise ValueError(
                 "there must be one stationary law; got a rate matrix with parts that never meet; "
@@ -262,13 +235,11 @@ class DenseRates(RateMatrix):
             )
         return _stochastic(self.law.to(_empty(like)))
 
-    def _stationary(self) -> Tensor:
-        """Return the stationary law, NaN if there are several: worked out once, to the last bit."""
+    def _solved(self) -> Tensor:
         q = self.matrix(self.off_diagonal.double())
         if int(torch.linalg.matrix_rank(q)) < self.size - 1:
-            return self.off_diagonal.new_full((self.size,), torch.nan)
+            return q.new_full((self.size,), torch.nan)
         # The columns of Q sum to 0: one equation more fixes the sum of p.
         equations = torch.cat([q.T, q.new_ones(1, self.size)])
         right = torch.cat([q.new_zeros(self.size), q.new_ones(1)])
-        law = torch.linalg.lstsq(equations, right[:, None]).solution[:, 0]
-        return _stochastic(law).to(self.off_diagonal)
+        return _stochastic(torch.linalg.lstsq(equations, right[:, None]).solution[:, 0])

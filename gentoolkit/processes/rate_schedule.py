@@ -36,11 +36,7 @@ class RateSchedule(ABC):
 
 @dataclass(frozen=True)
 class ConstantRate(RateSchedule):
-    """`beta(t) = speed`.
-
-    Raises:
-        ValueError: `speed` is not positive.
-    """
+    """`beta(t) = speed`, which is positive."""
 
     speed: float = 1.0
 
@@ -62,15 +58,7 @@ class ConstantRate(RateSchedule):
 
 @dataclass(frozen=True)
 class LinearRate(RateSchedule):
-    """`beta(t) = low + slope t`, so `B_t = low t + slope t^2 / 2`.
-
-    Arguments:
-        low: rate at time 0.
-        slope: growth of the rate by unit of time.
-
-    Raises:
-        ValueError: `low` or `slope` is not positive.
-    """
+    """`beta(t) = low + slope t`, so `B_t = low t + slope t^2 / 2`; both numbers are positive."""
 
     low: float = 0.1
     slope: float = 10.0
@@ -100,13 +88,7 @@ class LogLinearRate(RateSchedule):
 
         beta(t) = (1 - left) / (1 - (1 - left) t),   B_t = -log(1 - (1 - left) t)
 
-    Made for masks and `end` = 1.
-
-    Arguments:
-        left: share of tokens that are not masked at time 1.
-
-    Raises:
-        ValueError: `left` is outside (0, 1).
+    Made for masks and `end` = 1, where the share `left` in (0, 1) is not masked.
 
     Reference: Austin et al. 2021 (arXiv 2107.03006), whose 1 / (T - t + 1) this is.
     """

@@ -1,19 +1,36 @@
 """Tokens: whether they are any, and how to draw them."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from gentoolkit.core import validate
 
 
-def checked_tokens(name: str, x: Tensor, size: int, dims: int | None = None) -> Tensor:
-    """Return `x` if it holds tokens 0..size-1 in int64, with a batch dimension.
+def shaped(name: str, x: Tensor, shape: Sequence[int], advice: str) -> Tensor:
+    """Return `x` if it has this very shape, else raise a ValueError that ends in `advice`."""
+    if x.shape != torch.Size(shape):
+        raise ValueError(f"{name} must have shape {tuple(shape)}; got {tuple(x.shape)}; {advice}")
+    return x
 
-    Arguments:
-        name: what an error calls `x`.
-        x: tokens.
-        size: number of tokens C.
-        dims: number of places, if `x` must be (B, dims).
+
+def per_row(t: Tensor, x: Tensor) -> Tensor:
+    """Return times or noise `t`, () or (B,), shaped to broadcast to states x (B, ...).
+
+    Raises:
+        ValueError: `t` has neither one entry nor one for each row.
+    """
+    if t.ndim and len(t) not in (1, len(x)):
+        raise ValueError(
+            f"times must be one number or one for each of {len(x)} rows; got {len(t)}; use "
+            "t.expand(len(x))"
+        )
+    return t.reshape(-1, *[1] * (x.ndim - 1)) if t.ndim else t
+
+
+def checked_tokens(name: str, x: Tensor, size: int, dims: int | None = None) -> Tensor:
+    """Return `x` if it holds tokens 0..size-1 in int64, (B, ...), or (B, dims) if that is given.
 
     Raises:
         TypeError: `x` is not a tensor of int64.
@@ -52,15 +69,3 @@ def weigh(law: Tensor, likelihood: Tensor) -> Tensor:
     # A net may put nothing on what the state allows: then all of that is as likely.
     weights = torch.where(weights.sum(-1, keepdim=True) > 0, weights, likelihood)
     return weights / weights.sum(-1, keepdim=True)
-
-
-def two_or_more(name: str, size: int) -> int:
-    """Return `size` if it is a number of tokens among which one can jump.
-
-    Raises:
-        TypeError: `size` is not an int.
-        ValueError: `size` is below two.
-    """
-    if validate.positive_count(name, size) < 2:
-        raise ValueError(f"{name} must be at least 2; got {size}; one token cannot jump anywhere")
-    return size

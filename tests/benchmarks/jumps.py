@@ -237,7 +237,7 @@ class _Watching(torch.nn.Module):
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         self.seen.append(x.clone())
-        return self.model.output(x, t)
+        return self.model.data_logits(x, t)
 
 
 def slopes() -> list[list[str]]:

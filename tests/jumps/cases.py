@@ -9,7 +9,6 @@ from gentoolkit.jumps import (
     D3PM,
     Denoising,
     Euler,
-    ExplicitRatioMatching,
     HollowMLP,
     HollowTransformer,
     MaskedDiffusion,
@@ -18,7 +17,6 @@ from gentoolkit.jumps import (
     TauLeaping,
     TokenMixer,
     TokenMLP,
-    TokenTransformer,
     grid_chain,
 )
 from gentoolkit.jumps.leaping import StepLaw
@@ -73,9 +71,7 @@ MODELS: Models = {
     "d3pm of masks": lambda: (perturbed(D3PM(masked(), 4)), torch.randint(2, (7, 2))),
     "denoising": lambda: (
         perturbed(
-            Denoising(
-                TokenTransformer(3, 2, 8, 2, 1), JumpProcess(DenseRates(Q), LinearRate(), 1.0), 2
-            )
+            Denoising(TokenMixer(3, 2, 8, 9, 1), JumpProcess(DenseRates(Q), LinearRate(), 1.0), 2)
         ),
         data(),
     ),
@@ -83,11 +79,9 @@ MODELS: Models = {
         perturbed(RatioMatching(HollowMLP(3, 2, (8,)), JumpProcess(OrdinalRates(3), end=5.0), 2)),
         data(),
     ),
-    "explicit ratio matching": lambda: (
+    "ratio matching by attention": lambda: (
         perturbed(
-            ExplicitRatioMatching(
-                HollowTransformer(3, 2, 8, 2, 1), JumpProcess(DenseRates(Q), end=5.0), 2
-            )
+            RatioMatching(HollowTransformer(3, 2, 8, 2, 1), JumpProcess(DenseRates(Q), end=5.0), 2)
         ),
         data(),
     ),

@@ -9,15 +9,13 @@ from gentoolkit.jumps import (
     HollowTransformer,
     TokenMixer,
     TokenMLP,
-    TokenTransformer,
     own_jacobian,
 )
-from gentoolkit.jumps.networks import Attention
 from tests.flows.truth import perturbed
 
 SIZE, DIMS = 3, 4
 HOLLOW = [HollowMLP, HollowTransformer]
-SEEING = [TokenMLP, TokenMixer, TokenTransformer]
+SEEING = [TokenMLP, TokenMixer]
 
 
 def net_of(kind, dims=DIMS):
@@ -25,7 +23,6 @@ def net_of(kind, dims=DIMS):
     torch.manual_seed(1)
     small = {
         TokenMixer: {"width": 8, "across": 9, "layers": 2},
-        TokenTransformer: {"width": 8, "heads": 2},
         HollowTransformer: {"width": 8, "heads": 2},
     }
     return perturbed(kind(SIZE, dims, **small.get(kind, {"hidden": (9, 7)})))
@@ -114,7 +111,7 @@ def test_states_of_another_kind_are_refused(kind):
 def test_sizes_that_do_not_fit_are_refused():
     """Catches heads of a broken width, which torch would name by a reshape."""
     with pytest.raises(ValueError, match="multiple of heads"):
-        Attention(10, 4)
+        HollowTransformer(3, 2, 10, 4)
     with pytest.raises(ValueError, match="dims"):
         HollowMLP(3, 0)
     with pytest.raises(ValueError, match="hidden"):

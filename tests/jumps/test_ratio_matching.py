@@ -1,16 +1,10 @@
-"""Categorical ratio matching: its least value, its rates, and the two heads."""
+"""Categorical ratio matching: its least value, its rates and its steps."""
 
 import pytest
 import torch
 
 from gentoolkit.core import checks
-from gentoolkit.jumps import (
-    ExplicitRatioMatching,
-    HollowMLP,
-    RatioMatching,
-    Table,
-    cross_entropy,
-)
+from gentoolkit.jumps import HollowMLP, RatioMatching, Table, cross_entropy
 from gentoolkit.processes import (
     AbsorbingRates,
     ConstantRate,
@@ -35,16 +29,9 @@ def table(process, dims=2):
 
 
 def told(process, dims=2, start=1e-2):
-    """The implicit form with the data's exact law given the other tokens as its net."""
+    """The data's exact law given the other tokens, as a net."""
     exact = table(process, dims)
     return RatioMatching(lambda x, t: exact.data_unseen(x, t).log(), process, dims, start=start)
-
-
-def explicit(process, dims=2, start=1e-2):
-    """The explicit form with the exact law of the noisy tokens as its net."""
-    exact = table(process, dims)
-    net = lambda x, t: exact.conditionals(x, t).log()  # noqa: E731
-    return ExplicitRatioMatching(net, process, dims, start=start)
 
 
 def noisy_law(process, t):
@@ -66,10 +53,9 @@ def entropies(q):
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=IDS)
-@pytest.mark.parametrize("head", [told, explicit])
-def test_the_loss_at_the_truth_is_the_conditional_entropy(process, head):
+def test_the_loss_at_the_truth_is_the_conditional_entropy(process):
     """Catches a law of another time, or a kernel used the wrong way round."""
-    model, q = head(process), noisy_law(process, 0.7)
+    model, q = told(process), noisy_law(process, 0.7)
     law = model.conditionals(STATES, 0.7, 0.7)
     assert float(q @ cross_entropy(law, STATES)) == pytest.approx(entropies(q), abs=1e-10)
     for seed in range(3):
@@ -89,10 +75,9 @@ def test_a_net_that_sees_its_token_falls_below_the_entropy():
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=IDS)
-@pytest.mark.parametrize("head", [told, explicit])
-def test_the_drawn_loss_averages_the_entropy_over_time(process, head):
+def test_the_drawn_loss_averages_the_entropy_over_time(process):
     """Catches times outside [start, end], a sum over the wrong axis, a mean over tokens."""
-    model, exact = head(process, start=0.5), table(process)
+    model, exact = told(process, start=0.5), table(process)
     generator = torch.Generator().manual_seed(0)
     losses = torch.stack(
         [model.loss(exact.sample(64, generator), generator=generator) for _ in range(200)]
@@ -106,11 +91,10 @@ def test_the_drawn_loss_averages_the_entropy_over_time(process, head):
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=IDS)
-@pytest.mark.parametrize("head", [told, explicit])
-def test_rates_run_the_noise_backwards(process, head):
+def test_rates_run_the_noise_backwards(process):
     """Catches Q not transposed, a ratio inverted, B_t for beta(t): the flux of each edge."""
     t = 0.7
-    rates, q = head(process).rates(STATES, t), noisy_law(process, t)
+    rates, q = told(process).rates(STATES, t), noisy_law(process, t)
     beta = float(process.schedule.rate(torch.tensor(t)))
     matrix = process.rate_matrix.matrix().double()
     for i, x in enumerate(STATES.tolist()):
@@ -124,10 +108,9 @@ def test_rates_run_the_noise_backwards(process, head):
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=IDS)
-@pytest.mark.parametrize("head", [told, explicit])
-def test_one_token_is_stepped_exactly(process, head):
+def test_one_token_is_stepped_exactly(process):
     """Catches q_{t|0} for q_{s|0}, and evidence of the wrong end: Bayes on three states."""
-    model, line = head(process, 1), every_state(3, 1)
+    model, line = told(process, 1), every_state(3, 1)
     kernels = [
         torch.linalg.matrix_exp(b * process.rate_matrix.matrix().double())
         for b in (
@@ -141,10 +124,9 @@ def test_one_token_is_stepped_exactly(process, head):
     assert torch.allclose(law, (joint / joint.sum(0)).T, atol=1e-12)
 
 
-@pytest.mark.parametrize("head", [told, explicit])
-def test_a_step_of_two_tokens_is_off_by_its_square(head):
+def test_a_step_of_two_tokens_is_off_by_its_square():
     """Catches a step that is wrong in first order: halving it must quarter the error."""
-    model, t, errors = head(UNIFORM), 0.7, []
+    model, t, errors = told(UNIFORM), 0.7, []
     q = noisy_law(UNIFORM, t)
     for e in (0.1, 0.05, 0.025):
         kernel = step_matrix(UNIFORM.moved(STATES, t - e, t), STATES)  # (x_s, x_t)
@@ -155,20 +137,18 @@ def test_a_step_of_two_tokens_is_off_by_its_square(head):
     assert errors[1] / errors[2] == pytest.approx(4.0, abs=0.3)
 
 
-def test_the_explicit_form_lands_on_the_data():
+def test_the_steps_land_on_the_data():
     """Catches a last step that stays at `start`: the exact law after 64 steps down to 0."""
     times = torch.linspace(4.0, 0.0, 65)
     source = torch.full((9,), 1 / 9)
-    for head in (told, explicit):
-        law = output_law(head(UNIFORM).transition, times, STATES, source)
-        assert tv(law, some_law(3, 2).flatten()) < 0.03
+    law = output_law(told(UNIFORM).transition, times, STATES, source)
+    assert tv(law, some_law(3, 2).flatten()) < 0.03
 
 
-@pytest.mark.parametrize("kind", [RatioMatching, ExplicitRatioMatching])
-def test_a_trained_model_samples_its_data(kind):
+def test_a_trained_model_samples_its_data():
     """Catches a gradient that misses a parameter, and a model that does not learn."""
     process = JumpProcess(UniformRates(3), ConstantRate(1.0), 3.0)
-    model = kind(HollowMLP(3, 2, (32,)), process, 2)
+    model = RatioMatching(HollowMLP(3, 2, (32,)), process, 2)
     both = 0.25 * torch.eye(3) + 0.25 / 6 * (1 - torch.eye(3))  # mostly two of a kind
     generator, exact = torch.Generator().manual_seed(0), Table(process, both)
     model.loss(exact.sample(8, generator), generator=generator).backward()
@@ -192,17 +172,16 @@ def test_a_mask_is_never_told_as_data():
     assert law[0, 0].tolist() == pytest.approx([0.5, 0.5, 0.0])
 
 
-@pytest.mark.parametrize("kind", [RatioMatching, ExplicitRatioMatching])
-def test_bad_input_is_refused(kind):
+def test_bad_input_is_refused():
     """Catches silent broadcasts of a wrong net, and times at which no ratio is finite."""
     net = HollowMLP(3, 2)
-    model = kind(net, UNIFORM, 2)
+    model = RatioMatching(net, UNIFORM, 2)
     with pytest.raises(ValueError, match="start"):
-        kind(net, UNIFORM, 2, start=0.0)
+        RatioMatching(net, UNIFORM, 2, start=0.0)
     with pytest.raises(ValueError, match="start"):
-        kind(net, UNIFORM, 2, start=4.0)
+        RatioMatching(net, UNIFORM, 2, start=4.0)
     with pytest.raises(ValueError, match="dims"):
-        kind(net, UNIFORM, 0)
+        RatioMatching(net, UNIFORM, 0)
     with pytest.raises(TypeError, match="int64"):
         model.loss(torch.rand(3, 2))
     with pytest.raises(ValueError, match="0..2"):
@@ -210,6 +189,6 @@ def test_bad_input_is_refused(kind):
     with pytest.raises(ValueError, match=r"\(B, 2\)"):
         model.loss(torch.zeros(3, 4, dtype=torch.int64))
     with pytest.raises(ValueError, match="logits"):
-        kind(lambda x, t: torch.zeros(len(x), 3), UNIFORM, 2).loss(STATES)
+        RatioMatching(lambda x, t: torch.zeros(len(x), 3), UNIFORM, 2).loss(STATES)
     with pytest.raises(ValueError, match="mask"):
-        kind(net, JumpProcess(AbsorbingRates(3), end=2.0), 2).loss(STATES)
+        RatioMatching(net, JumpProcess(AbsorbingRates(3), end=2.0), 2).loss(STATES)

@@ -15,8 +15,8 @@ from gentoolkit.jumps import (
     RatioMatching,
     Table,
     TauLeaping,
+    TokenMixer,
     TokenMLP,
-    TokenTransformer,
     walk_back,
 )
 from gentoolkit.processes import (
@@ -211,7 +211,7 @@ def test_an_end_that_comes_too_soon_warns_where_it_matters():
 def test_masks_are_filled_in_and_masked_anew():
     """Catches corrections that leave masks behind: the step to 0 is the predictor's alone."""
     process = JumpProcess(AbsorbingRates(4), LogLinearRate(), 1.0)
-    model = MaskedDiffusion(perturbed(TokenTransformer(4, 5, 8, 2, 1)), process, 5)
+    model = MaskedDiffusion(perturbed(TokenMixer(4, 5, 8, 9, 1)), process, 5)
     x = process.source(5).sample(50, torch.Generator().manual_seed(0))
     states = list(walk_back(process, model.transition, x, 8, corrector=Corrector(model, 1, 0.5)))
     left = [int((s.x == 3).sum()) for s in states]

@@ -27,7 +27,6 @@ def test_the_law_in_time_is_the_joint_kernel_applied(name):
     exact = table(name, "linear")
     truth = exact.probs.flatten() @ joint_kernel(exact.process, 0.0, 0.7, 2)
     torch.testing.assert_close(exact.law(0.7).flatten(), truth, rtol=0, atol=1e-13)
-    torch.testing.assert_close(exact.log_law(STATES, 0.7), truth.log(), rtol=0, atol=1e-10)
     many = exact.law(torch.tensor([0.0, 0.7]))
     torch.testing.assert_close(many[0], exact.probs)
     torch.testing.assert_close(many[1].flatten(), truth, rtol=0, atol=1e-13)
@@ -120,8 +119,6 @@ def test_each_row_has_its_own_time():
     for i in range(9):
         alone = exact.rates(STATES[i : i + 1], float(t[i]))
         torch.testing.assert_close(rates[i], alone[0], rtol=1e-12, atol=1e-12)
-    apart = [exact.log_law(STATES[i : i + 1], float(t[i])) for i in range(9)]
-    torch.testing.assert_close(exact.log_law(STATES, t), torch.cat(apart))
 
 
 def test_answers_by_hand():
