@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from gentoolkit.core.checks import log_det, round_trip
-from gentoolkit.flows import Flow, Layer
 from tests.claims import s19_layers, s22_self_normalizing, s25_clamp
 from tests.claims.claim import Claim
 from tests.claims.s13_cavi_gibbs import race
@@ -84,18 +83,23 @@ def test_the_fitted_exponent_is_read_off_powers():
     assert s22_self_normalizing.slope([3.0 * w**2.5 for w in widths]) == pytest.approx(2.5)
 
 
-def test_a_batch_of_flows_scores_like_a_flow():
-    """Catches a wrong sign in the batched loss: the library's Flow of the same layers."""
+def test_a_batch_of_flows_scores_like_each_flow():
+    """Catches parameters that mix between the seeds of a clamp, and a wrong sign of the loss."""
     torch.manual_seed(0)
-    stack = s25_clamp.Stack(1.0, 3)
+    stacks = [s25_clamp.Account(1.0, 3) for _ in range(3)]
     with torch.no_grad():
-        for parameter in stack.parameters():
+        for parameter in (p for stack in stacks for p in stack.parameters()):
             parameter.add_(0.2 * torch.randn_like(parameter))
     x = s25_clamp.sheet(20, 0.1, torch.Generator().manual_seed(0))
-    flow = Flow([layer for layer in stack.layers if isinstance(layer, Layer)], 4)
-    z, loss = stack(x)
-    assert torch.allclose(loss, -flow.log_prob(x), atol=1e-4)
-    assert torch.allclose(stack.push(z), x, atol=1e-3)
+    parameters, buffers = torch.func.stack_module_state(stacks)
+    fixed = {name: buffer[0] for name, buffer in buffers.items()}
+
+    def score(parameters):
+        return torch.func.functional_call(stacks[0], (parameters, fixed), (x,))
+
+    together = torch.func.vmap(score)(parameters)[1]
+    for stack, loss in zip(stacks, together, strict=True):
+        assert torch.allclose(loss, -stack.flow.log_prob(x), atol=1e-4)
 
 
 def test_lost_and_spiking_runs_stay_in_the_account():

@@ -122,10 +122,10 @@ def test_conditional_flows_fit_each_context(build):
             self.c = c
 
         def sample(self, n, generator=None):
-            return flow.sample(n, generator, torch.full((n, 1), self.c))
+            return flow.sample(n, context=torch.full((n, 1), self.c), generator=generator)
 
         def log_prob(self, x):
-            return flow.log_prob(x, torch.full((len(x), 1), self.c))
+            return flow.log_prob(x, context=torch.full((len(x), 1), self.c))
 
     with torch.no_grad():
         for c in (-1.0, 2.0):

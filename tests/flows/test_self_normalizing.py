@@ -280,7 +280,7 @@ def test_bad_input_is_named() -> None:
     for broken, message in [
         (torch.zeros(0, SIZE), "empty"),
         (torch.full((2, SIZE), float("nan")), "finite"),
-        (torch.zeros(2, SIZE + 1), "x must have shape"),
+        (torch.zeros(2, SIZE + 1), r"must have shape \(B, 4\)"),
     ]:
         for call in (flow.loss, flow.log_prob):
             with pytest.raises(ValueError, match=message):
