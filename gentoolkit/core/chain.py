@@ -16,7 +16,7 @@ from torch.distributions import Distribution
 
 from gentoolkit.core import validate
 from gentoolkit.core.laws import seeded
-from gentoolkit.core.step import Step
+from gentoolkit.core.step import Bijection, Step
 
 
 class Density(Protocol):
@@ -263,19 +263,20 @@ class Chain:
     def _find(self, verb: str, states: list[Tensor], log_ratio: Tensor) -> None:
         """Name the first step, in the order of the verb, whose state or ratio is not a number.
 
-        A ratio may be infinite, on pairs that one of the laws excludes; a step with `advice`
-        promises that its own never is.
+        A ratio may be infinite, on pairs that one of the laws excludes; a map, and a step with
+        `advice`, promise that their own never is.
         """
         order = range(len(self.steps)) if verb == "push" else range(len(self.steps))[::-1]
         for t in order:
             x, y = (states[t], states[t + 1]) if verb == "push" else (states[t + 1], states[t])
-            ratio, advice = log_ratio[t], self.steps[t].advice
-            broken = bool(ratio.isnan().any()) or (advice is not None and bool(ratio.isinf().any()))
+            step, ratio = self.steps[t], log_ratio[t]
+            promised = step.advice is not None or isinstance(step, Bijection)
+            broken = bool(ratio.isnan().any()) or (promised and bool(ratio.isinf().any()))
             if broken or not validate.finite(y):
                 self._explain(t, verb, x)
                 raise ValueError(
                     f"a path must stay finite; got NaN or infinity from steps[{t}].{verb}, a "
-                    f"{type(self.steps[t]).__name__}; {advice or 'check the laws of this step'}"
+                    f"{type(step).__name__}; {step.advice or 'check the laws of this step'}"
                 )
 
     def _explain(self, t: int, verb: str, x: Tensor) -> None:
