@@ -42,14 +42,11 @@ def traced(x: Tensor | None = None) -> bool:
     return torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore
 
 
-def values_checked() -> bool:
-    """Whether values may be read here: not in a chain, a compiled function or a transform."""
-    return not (_DEPTH.inside or traced())
-
-
 def readable(x: Tensor) -> bool:
-    """Whether the values of `x` may be read here; tensors on the meta device have none."""
-    return not (_DEPTH.inside or traced(x))
+    """Whether values may be read here: not in a chain, compiled, transformed, or on meta."""
+    if torch.compiler.is_compiling() or _DEPTH.inside or x.device.type == "meta":
+        return False
+    return torch._C._functorch.peek_interpreter_stack() is None
 
 
 def positive_count(name: str, n: int) -> int:

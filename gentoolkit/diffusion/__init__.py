@@ -19,7 +19,6 @@ from gentoolkit.diffusion.matching import (
     estimated_matching,
     explicit_matching,
     implicit_matching,
-    sliced_matching,
     tweedie,
 )
 from gentoolkit.diffusion.parametrisations import (

@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from gentoolkit.core import validate
-from gentoolkit.numerics import Linearised, Noise, divergence, hutchinson, rademacher
+from gentoolkit.numerics import Noise, divergence, hutchinson, rademacher
 
 Score = Callable[[Tensor], Tensor]
 """An estimate of `grad log p`: rows (B, *event) to (B, *event), each alone."""
@@ -109,27 +109,6 @@ def estimated_matching(
     e = noise(_rows(x), generator)
     value, trace = hutchinson(lambda at: _scored(score, at), x, e)
     return trace + 0.5 * value.square().sum(1)
-
-
-def sliced_matching(
-    score: Score, x: Tensor, noise: Noise = rademacher, generator: Generator | None = None
-) -> Tensor:
-    """Return `e' (d score / dx) e + (e' score)^2 / 2`, (B,): the score along one direction.
-
-    The mean over e is `implicit_matching`.
-
-    Arguments:
-        score: the estimate, from (B, D) to (B, D).
-        x: data, (B, D).
-        noise: draws the direction e, E[e e'] = I.
-        generator: source of randomness.
-
-    Reference: Song, Garg, Shi, Ermon 2019 (arXiv 1905.07088).
-    """
-    e = noise(_rows(x), generator)
-    at = Linearised(lambda rows: _scored(score, rows), x)
-    along = (at.value * e).sum(1)
-    return (at.pull(e) * e).sum(1) + 0.5 * along.square()
 
 
 def _real(x: Tensor) -> Tensor:

@@ -28,3 +28,24 @@ def every_kind(frames=5):
     other.curve(np.arange(frames), rng.normal(size=frames))
     scene.image_panel(rng.random((frames, 5, 8, 8)), columns=3, title="images")
     return scene
+
+
+def unpack(table: dict[str, dict], buffer: bytes, name: str) -> np.ndarray:
+    """Read an array back as the browser reads it.
+
+    Arguments:
+        table: the ``arrays`` entry of a scene's spec.
+        buffer: the scene's buffer.
+        name: the array's name in the table.
+
+    Returns:
+        Positions in data units, uint8 and other numbers as stored.
+    """
+    entry = table[name]
+    dtype = np.dtype(entry["dtype"]).newbyteorder("<")
+    count = int(np.prod(entry["shape"]))
+    array = np.frombuffer(buffer, dtype, count, entry["offset"]).reshape(entry["shape"])
+    if "x" in entry:
+        lo, hi = np.array(entry["lo"]), np.array(entry["hi"])
+        return lo + array.astype(float) * ((hi - lo) / (65535 if entry["dtype"] == "uint16" else 1))
+    return array.astype(float) + entry["origin"] if "origin" in entry else array

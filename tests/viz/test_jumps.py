@@ -19,8 +19,8 @@ from gentoolkit.viz import (
     numbers_of,
     run_law,
 )
-from gentoolkit.viz.arrays import unpack
 from gentoolkit.viz.size import LARGEST
+from tests.viz.kinds import unpack
 from tests.viz.refused import refused
 
 GRAPH = StateGraph.square(3)

@@ -8,8 +8,8 @@ from gentoolkit import Chain, standard_normal
 from gentoolkit.flows import AffineCoupling
 from gentoolkit.stochastic import Langevin, Metropolis
 from gentoolkit.targets import eight_gaussians
-from gentoolkit.viz.arrays import unpack
 from gentoolkit.viz.weighed import ledger, stopped
+from tests.viz.kinds import unpack
 from tests.viz.refused import refused
 
 ALT = "A cloud of points moves through five layers while its log-weights are kept."

@@ -21,9 +21,9 @@ from gentoolkit.gflownet import (
 )
 from gentoolkit.gflownet import law as law_of
 from gentoolkit.viz import Pipes, Scene, along, learned_pipes, path_account, running_pipes
-from gentoolkit.viz.arrays import unpack
 from gentoolkit.viz.pipe_graph import run, waypoints
 from gentoolkit.widgets import Knob, tune
+from tests.viz.kinds import unpack
 from tests.viz.refused import refused
 
 SPACE = Space(Hypergrid(8, 2))

@@ -7,8 +7,8 @@ import torch
 from gentoolkit import Gaussian, Trajectory
 from gentoolkit.stochastic import GeometricPath, Langevin, annealed, even_schedule, increments
 from gentoolkit.viz import Scene
-from gentoolkit.viz.arrays import unpack
 from gentoolkit.viz.slopes import slopes
+from tests.viz.kinds import unpack
 from tests.viz.refused import refused
 
 ALT = "Particles climb from a wide source to a narrow target and others walk down again."

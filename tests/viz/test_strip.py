@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gentoolkit.viz import Scene, strip, strip_rows
-from gentoolkit.viz.arrays import unpack
+from tests.viz.kinds import unpack
 from tests.viz.refused import refused
 
 TIMES = np.linspace(1, 0, 4)

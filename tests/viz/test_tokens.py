@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from gentoolkit.viz import Scene, token_grid, token_rows
-from gentoolkit.viz.arrays import unpack
 from gentoolkit.viz.colors import (
     PULL,
     PUSH,
@@ -17,6 +16,7 @@ from gentoolkit.viz.colors import (
     rgb,
     table,
 )
+from tests.viz.kinds import unpack
 from tests.viz.refused import refused
 
 FALLING = np.array([1.0, 0.5, 0.0])

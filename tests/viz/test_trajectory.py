@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from gentoolkit.viz import Lane, Scene, there_and_back, trajectories
-from gentoolkit.viz.arrays import unpack
 from gentoolkit.viz.size import LARGEST
+from tests.viz.kinds import unpack
 from tests.viz.refused import refused
 
 ALT = "Two points change their places in a square of side one."

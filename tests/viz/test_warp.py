@@ -10,9 +10,9 @@ from torch import Tensor
 
 from gentoolkit.core import Bijection, Chain, FunctionKernel, Gaussian, standard_normal
 from gentoolkit.viz import Scene
-from gentoolkit.viz.arrays import unpack
 from gentoolkit.viz.contour import level_of, outline
 from gentoolkit.viz.warp import LARGEST, warp, warp_time, warp_training
+from tests.viz.kinds import unpack
 from tests.viz.refused import refused
 
 ALT = "A square grid and some points are bent by the layers of a flow."

@@ -6,8 +6,8 @@ import torch
 from gentoolkit import Categorical, Chain, FunctionKernel, Gaussian
 from gentoolkit.flows import AffineCoupling
 from gentoolkit.targets import eight_gaussians
-from gentoolkit.viz.arrays import unpack
 from gentoolkit.viz.weighed import weighed_paths
+from tests.viz.kinds import unpack
 from tests.viz.refused import refused
 
 ALT = "Points run to eight bumps; beside them what each has paid, and a histogram."
