@@ -43,10 +43,8 @@ def traced(x: Tensor | None = None) -> bool:
 
 
 def readable(x: Tensor) -> bool:
-    """Whether values may be read here: not in a chain, compiled, transformed, or on meta."""
-    if torch.compiler.is_compiling() or _DEPTH.inside or x.device.type == "meta":
-        return False
-    return torch._C._functorch.peek_interpreter_stack() is None
+    """Whether values may be read here for a check: not inside a chain, nor where `traced`."""
+    return not (_DEPTH.inside or traced(x))
 
 
 def positive_count(name: str, n: int) -> int:

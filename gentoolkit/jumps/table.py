@@ -136,7 +136,7 @@ class Table(nn.Module):
     def _noised(self, t: Tensor, dims: Iterable[int]) -> Tensor:
         """Return the joint law of x_t in `dims` and of x_0 elsewhere, (B or 1, C, ..., C)."""
         b = self.process.noise(0.0, t).to(self.probs).reshape(-1)
-        if validate.readable(b) and bool((b == b[:1]).all()):
+        if not validate.traced(b) and bool((b == b[:1]).all()):
             b = b[:1]  # a step of a grid: one time for all
         kernel, law = (
             self.process.rate_matrix.kernel(b),
