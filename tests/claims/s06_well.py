@@ -79,9 +79,7 @@ def train(model: StochasticFlow, well: Well, seed: int) -> int:
     generator, begun = torch.Generator().manual_seed(seed), process_time()
     batches = (well.sample(BATCH, generator) for _ in count())
     steps = 0
-    for record in fit(
-        model, batches, RATE, clip=10.0, generator=generator, progress=False
-    ):
+    for record in fit(model, batches, RATE, clip=10.0, generator=generator, progress=False):
         steps = record.step
         if process_time() - begun > SECONDS:
             break
