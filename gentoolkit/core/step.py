@@ -260,7 +260,7 @@ class Composite(Step):
         """
         total = x.new_zeros(x.shape[0])
         for step in self.steps[:-1]:
-            if not isinstance(step, Bijection):
+            if not (isinstance(step, Bijection) or step.why_no_density() is None):
                 raise Unsupported(
                     f"the ratio of a composite through a {type(step).__name__} depends on the "
                     "states between its ends; keep the steps apart in a Chain and replay them"

@@ -2,7 +2,15 @@
 
 import torch
 
-from gentoolkit import Bernoulli, Categorical, Chain, FunctionKernel, Gaussian, standard_normal
+from gentoolkit import (
+    Bernoulli,
+    Categorical,
+    Chain,
+    Composite,
+    FunctionKernel,
+    Gaussian,
+    standard_normal,
+)
 from gentoolkit.targets import GaussianMixture, eight_gaussians
 from tests.laws.examples import Affine, Flattened, Metropolis, Sinh, linear_gaussian, lopsided
 from tests.laws.kinds import Bijections, Densities, Journey, Journeys, Steps
@@ -33,6 +41,16 @@ STEPS: Steps = {
     "bernoulli kernel": lambda d: (pixels(d), torch.randn(16, 2, dtype=d)),
     "affine bijection": lambda d: (affine(d), torch.randn(16, 3, dtype=d)),
     "sinh bijection": lambda d: (Sinh(), torch.randn(16, 2, dtype=d)),
+    "composite of maps": lambda d: (Composite([affine(d), Sinh()]), torch.randn(16, 3, dtype=d)),
+    "map, then kernel": lambda d: (
+        Composite([Sinh(), linear_gaussian(d)]),
+        torch.randn(16, 2, dtype=d),
+    ),
+    "reversed kernel": lambda d: (reversed(linear_gaussian(d)), torch.randn(16, 3, dtype=d)),
+    "reversed composite": lambda d: (
+        reversed(Composite([affine(d), Sinh()])),
+        torch.randn(16, 3, dtype=d),
+    ),
     "metropolis": lambda d: (Metropolis(eight_gaussians(dtype=d)), torch.randn(16, 2, dtype=d)),
 }
 

@@ -127,3 +127,22 @@ def test_bad_parameters_are_refused(make, error, words):
     """Catches a bad scale, shape or probability that would give a silent wrong number."""
     with pytest.raises(error, match=words):
         make()
+
+
+def test_certain_coins_have_their_probability():
+    """Catches 0 times infinity: p = 0 and p = 1 are logits of -inf and inf."""
+    logits = torch.tensor([[-torch.inf, torch.inf, 0.0]]).expand(2, 3)
+    x = torch.tensor([[0.0, 1.0, 1.0], [1.0, 1.0, 1.0]])
+    value = Bernoulli(logits).log_prob(x)
+    assert float(value[0]) == pytest.approx(-0.6931472, abs=1e-6) and value[1] == -torch.inf
+    assert float(Bernoulli(logits).entropy()[0]) == pytest.approx(0.6931472, abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_rounded_probabilities_are_probabilities(dtype):
+    """Catches one tolerance for every precision: softmax sums to one within its own rounding."""
+    probs = torch.randn(50, 7, dtype=torch.float64).softmax(-1)
+    law = Categorical.from_probs(probs.to(dtype))
+    assert law.logits.dtype == dtype
+    with pytest.raises(ValueError, match="sum to 1"):
+        Categorical.from_probs((1.05 * probs).to(dtype))

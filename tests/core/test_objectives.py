@@ -93,3 +93,15 @@ def test_bad_weights_are_refused(call, words):
     """Catches empty, NaN and misshapen weights."""
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_infinite_weights_have_the_right_values_or_are_refused():
+    """Catches NaN for samples that are all impossible, and for a weight that is infinite."""
+    log_w = torch.tensor([[0.0, -torch.inf], [1.0, -torch.inf]], requires_grad=True)
+    value = log_z(log_w)
+    assert float(value[0]) == pytest.approx(0.6201145, abs=1e-6) and value[1] == -torch.inf
+    value[0].backward()
+    assert log_w.grad is not None and bool(log_w.grad.isfinite().all())
+    assert float(ess(torch.tensor([0.0, 0.0, -torch.inf]))) == pytest.approx(2.0)
+    with pytest.raises(ValueError, match="weights must be finite"):
+        ess(torch.tensor([0.0, torch.inf]))
