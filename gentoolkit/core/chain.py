@@ -270,7 +270,8 @@ class Chain:
         for t in order:
             x, y = (states[t], states[t + 1]) if verb == "push" else (states[t + 1], states[t])
             step, ratio = self.steps[t], log_ratio[t]
-            promised = step.advice is not None or isinstance(step, Bijection)
+            exact = isinstance(step, Bijection) or step.why_no_density() is None
+            promised = exact or step.advice is not None
             broken = bool(ratio.isnan().any()) or (promised and bool(ratio.isinf().any()))
             if broken or not validate.finite(y):
                 self._explain(t, verb, x)

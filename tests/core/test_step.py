@@ -82,3 +82,18 @@ def test_frozen_laws_follow_their_module():
     assert law.sample(4).dtype == torch.float32
     assert {k for k, _ in law.named_buffers()} == {"mean", "std"}
     assert all(b.is_meta for b in law.to("meta").buffers())
+
+
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: Composite([s]), reversed])
+def test_a_map_without_volume_is_named_however_it_is_wrapped(wrap):
+    """Catches an infinite log-determinant that passes for a density of zero."""
+
+    class Flat(Sinh):
+        def transform(self, x):
+            return x, torch.full((len(x),), -torch.inf)
+
+        inverse = transform
+
+    chain = Chain(standard_normal(2), [wrap(Flat())])
+    with pytest.raises(ValueError, match=r"stay finite; got NaN or infinity from steps\[0\]"):
+        chain.log_prob(torch.randn(3, 2))
