@@ -119,6 +119,7 @@ bench: $(VENV)/.bench
 weights: $(VENV)/.test
 	$(BIN)/python -m tools.train_digits $(ARGS)
 	$(BIN)/python -m tools.train_tokens $(ARGS)
+	$(BIN)/python -m tools.train_filling $(ARGS)
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
