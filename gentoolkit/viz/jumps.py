@@ -439,9 +439,7 @@ def _state_panel(scene: Scene, graph: StateGraph, law: np.ndarray, title: str, s
     return panel
 
 
-def _probabilities(
-    panel: Panel, graph: StateGraph, law: np.ndarray, inside: bool = False
-) -> None:
+def _probabilities(panel: Panel, graph: StateGraph, law: np.ndarray, inside: bool = False) -> None:
     """Write each state's probability beside it, or inside where no particles lie."""
     words = [[f"{p:.2f}" for p in column] for column in law.T]
     if inside:

@@ -151,8 +151,10 @@ def piano_roll(
         smooth=False,
     )
     for b, title in enumerate(titles):
-        panel = scene.panel((0.0, float(length)), (low, high), title=title, equal=False,
-                            x_label="quavers", y_label="pitch (MIDI)" if b == 0 else "")  # fmt: skip
+        panel = scene.panel(
+            (0.0, float(length)), (low, high), title=title, equal=False,
+            x_label="quavers", y_label="pitch (MIDI)" if b == 0 else "",
+        )  # fmt: skip
         walls = [[[x, low], [x, high]] for x in range(moments, length, moments)]
         if walls:
             panel.lines(walls, color=colors.NEUTRAL, width=1.0)
