@@ -21,7 +21,7 @@ from tools.training import averaged, options, write
 NAME, EIGHT = "mnist_flow", "eight_spline"
 SIDE, LEVELS = 12, 16
 PIXELS = SIDE * SIDE
-WIDTH, DEPTH, STEPS, BATCH, LR = 48, 6, 5000, 64, 3e-3
+WIDTH, DEPTH, STEPS, BATCH, LR = 48, 6, 4000, 64, 3e-3
 EIGHT_STEPS, EIGHT_BATCH = 2000, 256
 SEED, DECAY = 0, 0.998
 
