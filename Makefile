@@ -7,7 +7,7 @@ PIP_ARGS ?=
 # `make check` tests what changed since the common ancestor with this commit.
 SINCE ?= main
 BIN := $(VENV)/bin
-COURSE := $(wildcard course/*.md)
+COURSE := $(wildcard course/[0-9][0-9]_*.md)
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 # JupyterLab refuses to run as root without being told; containers are root.
 ROOT_FLAG := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
