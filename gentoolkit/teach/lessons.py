@@ -50,7 +50,7 @@ _ROWS = (
 )
 # Minutes that a newcomer needs for each lesson that is ready: `python -m tools.minutes`.
 _MINUTES = {
-    "00": 30,
+    "00": 40,
     "01": 60,
     "02": 60,
     "03": 60,
@@ -59,7 +59,7 @@ _MINUTES = {
     "07": 60,
     "08": 60,
     "14": 60,
-    "15": 60,
+    "15": 55,
     "16": 60,
     "17": 60,
     "18": 60,
