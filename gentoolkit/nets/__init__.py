@@ -1,4 +1,4 @@
 """Networks: torch alone, no knowledge of chains."""
 
 from gentoolkit.nets.made import MADE
-from gentoolkit.nets.mlp import MLP, TimeEmbedding, TimeMLP
+from gentoolkit.nets.mlp import MLP, ParallelMLP, TimeEmbedding, TimeMLP
