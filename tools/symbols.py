@@ -26,6 +26,8 @@ _WORDS = re.compile(
     r"\s*(?:\{[^{}]*\}|[A-Za-z])"
 )
 _ATOM = re.compile(r"\\mathcal\s*\{?\s*([A-Z])\s*\}?|\\([A-Za-z]+)|([A-Za-z])")
+FOREIGN = "Names elsewhere"
+"""Tables below these words hold the symbols of papers."""
 EVERYWHERE = frozenset("d e pi i j k m n O".split())
 """The differential, Euler's number, the circle's, indices, and the order of a cost."""
 
@@ -61,8 +63,13 @@ def atoms(latex: str) -> list[str]:
 
 
 def formulas(markdown: str) -> Iterator[tuple[bool, str]]:
-    """Yield each formula of a prose cell in its order: whether it is displayed, and its text."""
+    """Yield each formula of a prose cell in its order: whether it is displayed, and its text.
+
+    A cell that names things as papers do keeps its tables to itself.
+    """
     text = re.sub(r"```.*?```|`[^`]*`", " ", markdown, flags=re.DOTALL)
+    if FOREIGN in text:
+        text = re.sub(r"^\|.*$", " ", text, flags=re.MULTILINE)
     for shown, inline in re.findall(r"\$\$(.*?)\$\$|(?<!\\)\$([^$]+?)\$", text, flags=re.DOTALL):
         yield bool(shown), shown or inline
 
