@@ -50,7 +50,7 @@ _ROWS = (
 )
 # Minutes that a newcomer needs for each lesson that is ready: `python -m tools.minutes`.
 _MINUTES = {
-    "00": 30,
+    "00": 40,
     "01": 60,
     "02": 60,
     "03": 60,
