@@ -330,7 +330,7 @@ def _law_panel(scene: Scene, pipes: Pipes, target: np.ndarray, law: np.ndarray) 
         return
     (x0, x1), (y0, y1) = pipes.ranges
     panel = scene.panel(
-        (x0, x1), (y0, y1 + 1.5 * unit), title="where paths end", axes=False, weight=0.85
+        (x0, x1), (y0, y1 + 1.9 * unit), title="where paths end", axes=False, weight=0.85
     )
     foot = at - [0.0, 0.36 * unit]
     panel.lines(np.stack([foot - [0.4 * unit, 0], foot + [0.4 * unit, 0]], 1), color="#CFD6DD")
@@ -349,7 +349,7 @@ def _law_panel(scene: Scene, pipes: Pipes, target: np.ndarray, law: np.ndarray) 
         (apart if len(apart) > 1 else apart[0], INK),
     )
     for k, (line, color) in enumerate(lines):
-        panel.text(x0 + 0.1, y1 + (1.2 - 0.55 * k) * unit, line, color=color, anchor="left")
+        panel.text(x0 + 0.1, y1 + (1.62 - 0.55 * k) * unit, line, color=color, anchor="left")
     for across, up, word in pipes.ticks:
         panel.text(across, up, word, color=colors.NEUTRAL)
     write_beside(panel, pipes.graph, pipes.graph.names, (0.0, -2.4), "center")
@@ -369,7 +369,7 @@ def _sum_panel(scene: Scene, each: np.ndarray, sums: np.ndarray, total: float) -
     ends = [[[-0.2, total], [len(each) + 0.2, total]]]
     panel.lines(ends, color=INK, width=2.0, dash=True)
     panel.accounts(np.arange(len(sums)), sums[:, None], name="sum of residuals", others=0)
-    words = ("bars: each move; blue: their sum", "dashed: the whole path")
+    words = ("bars: moves; blue: their sum", "dashed: the whole path")
     for k, line in enumerate(words):
         panel.text(0, high - (0.06 + 0.075 * k) * (high - low), line, anchor="left")
 
