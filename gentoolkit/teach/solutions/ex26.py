@@ -172,8 +172,8 @@ ex26_4 = Exercise(
     "Each path to a cell must carry the same flow, so the water divides as the paths do.",
     "The paths that come from the left are those whose last move goes right: among i moves down "
     "and j to the right in any order, how often is the last one of the second kind?",
-    why="Of the orders of i moves down and j right, a share j / (i + j) ends with a move right, and "
-    "each order carries the same flow.",
+    why="Of the orders of i moves down and j right, a share j / (i + j) ends with a move right, "
+    "and each order carries the same flow.",
     cases=lambda: [(3, 5), (4, 2)],
     oracle=_counted,
     right="counting all paths gives the same shares.",

@@ -72,9 +72,7 @@ ex27_2 = Exercise(
 )
 
 
-def mean_of(
-    source_flow: SourceFlow, reward: OfObjects, quantity: OfObjects, low: float
-) -> Tensor:
+def mean_of(source_flow: SourceFlow, reward: OfObjects, quantity: OfObjects, low: float) -> Tensor:
     """Give the mean of a quantity under R / Z, from two source flows."""
 
     def shifted(x: Tensor) -> Tensor:
@@ -112,7 +110,7 @@ def _cost(x: Tensor) -> Tensor:
 
 
 def _tilted(_: SourceFlow, reward: OfObjects, quantity: OfObjects, low: float) -> float:
-    """d log sum R exp(h q) / d h at 0: no mean is taken."""
+    """Differentiate log sum R exp(h q) by h at 0: no mean is taken."""
     tilt = torch.zeros((), requires_grad=True)
     log_z = (reward(_OBJECTS).log() + tilt * (quantity(_OBJECTS) - low)).logsumexp(0)
     return float(torch.autograd.grad(log_z, tilt)[0]) + low
