@@ -10,6 +10,7 @@ from gentoolkit.viz.graph import (
     circles,
     draw_states,
     law_panel,
+    named,
     shade_states,
     write_beside,
 )
@@ -336,8 +337,9 @@ def _law_panel(scene: Scene, pipes: Pipes, target: np.ndarray, law: np.ndarray) 
     panel.lines(np.stack([foot - [0.4 * unit, 0], foot + [0.4 * unit, 0]], 1), color="#CFD6DD")
     # A net that has not learned yet may put all on one state: what is taller than this is cut.
     top = min(float(max(target.max(), law.max())), 1.6 * float(target.max()))
+    tallest = unit * (0.42 if named(pipes.graph) else _TALLEST)  # names stand below
     for values, width, color in ((target, 17.0, GREY), (law, 11.0, colors.PUSH)):
-        tall = _TALLEST * unit * np.minimum(values / top, 1.0)
+        tall = tallest * np.minimum(values / top, 1.0)
         ends = foot + np.stack([np.zeros_like(tall), tall], -1)
         bars = np.stack([np.broadcast_to(foot, ends.shape), ends], -2)
         # A dashed line ends flat, and its first dash is longer than the tallest bar.
