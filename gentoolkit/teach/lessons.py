@@ -51,8 +51,8 @@ _ROWS = (
 # Minutes that a newcomer needs for each lesson that is ready: `python -m tools.minutes`.
 _MINUTES = {
     "00": 40,
-    "01": 60,
-    "02": 60,
+    "01": 55,
+    "02": 50,
     "03": 60,
     "05": 60,
     "06": 60,
