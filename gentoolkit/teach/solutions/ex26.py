@@ -197,7 +197,7 @@ ex26_5 = Open(
     answer="No. On own paths log Z is a baseline: it changes the noise of the gradient and not its "
     "mean. With log Z at 2.777 seed 1 even ended with one mode of four in our run (total variation "
     "0.75; log Z itself fell to 1.39, the log of a quarter of the reward), while seeds 0 and 3 "
-    "found all four, as without it. Sixteen paths pulled from the four peaks in each batch mend "
+    "found all four, as without it. Sixteen paths pulled from the four peaks in each batch repair "
     "seed 1: total variation 0.03 and log Z 2.76. But to pull a path one must know where the peaks "
     "are; then the hard part of the problem is already solved, as in the list of words. A memory "
     "knows only what was found once. It cannot find a mode, but it keeps one from being forgotten, "
