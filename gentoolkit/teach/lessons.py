@@ -51,8 +51,8 @@ _ROWS = (
 # Minutes that a newcomer needs for each lesson that is ready: `python -m tools.minutes`.
 _MINUTES = {
     "00": 40,
-    "01": 60,
-    "02": 60,
+    "01": 55,
+    "02": 50,
     "03": 60,
     "05": 50,
     "06": 55,
@@ -64,7 +64,7 @@ _MINUTES = {
     "17": 60,
     "18": 60,
     "19": 60,
-    "24": 60,
+    "24": 55,
     "25": 60,
     "26": 60,
     "27": 60,

@@ -260,8 +260,11 @@ def _film(
         len(pixels),
         alt=shown.told(way) if alt is None else alt,
         fps=fps,
-        times=at,
-        notes=[f"t = {number(t)}, frame {f + 1} of {len(at)}." for f, t in enumerate(at)],
+        # A single frame has no story: neither a time nor a count belongs under it.
+        times=at if len(at) > 1 else None,
+        notes=[f"t = {number(t)}, frame {f + 1} of {len(at)}." for f, t in enumerate(at)]
+        if len(at) > 1
+        else None,
     )
     low, high = float(pixels[-1].min()), float(pixels[-1].max())
     ends = (low, high if low < high else low + 1.0)
