@@ -204,5 +204,5 @@ ex05_5 = Open(
     "crease stretches or squeezes along one line, once. Two creases can pull the cloud apart and "
     "squeeze one side; then about three quarters of the points lie in one well, and 23 to 25 % "
     "between the wells, where the target has 6.5 %. The weights correct that, at the price of "
-    "samples. Sixteen layers improve nothing on eight here: 3,800 effective samples and the same ELBO.",
+    "samples. Sixteen layers improve nothing on eight here: 3,800 effective samples, equal ELBO.",
 )
