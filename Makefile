@@ -121,6 +121,7 @@ weights: $(VENV)/.test
 	$(BIN)/python -m tools.train_mnist $(ARGS)
 	$(BIN)/python -m tools.train_tokens $(ARGS)
 	$(BIN)/python -m tools.train_flows $(ARGS)
+	$(BIN)/python -m tools.train_stochastic $(ARGS)
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
