@@ -11,7 +11,7 @@ MOST_KILOBYTES = 400
 LEAST_ALT = 20
 MOST_CODE_LINES = 250
 MOST_CELL_LINES = 15
-WORDS = (2000, 4000)
+WORDS = (2000, 5500)
 MOST_PROSE_WORDS = 130
 _WIDGETS = (
     "application/vnd.jupyter.widget-view+json",
@@ -22,7 +22,7 @@ _HIDING_TAGS = {"hide-input", "remove-input", "hide-cell", "remove-cell"}
 
 
 def words(markdown: str, tables: bool = False) -> int:
-    """Count the words of a prose cell: no formulas, code, or addresses of links.
+    """Count the words of a prose cell: no formulas, code, addresses of links, or folded text.
 
     Arguments:
         markdown: the cell's source.
@@ -31,7 +31,8 @@ def words(markdown: str, tables: bool = False) -> int:
     Returns:
         How many words a reader reads as words.
     """
-    text = re.sub(r"```.*?```", " ", markdown, flags=re.DOTALL)
+    text = re.sub(r"<details>.*?</details>", " ", markdown, flags=re.DOTALL)
+    text = re.sub(r"```.*?```", " ", text, flags=re.DOTALL)
     if not tables:
         text = re.sub(r"^\s*\|.*\|\s*$", " ", text, flags=re.MULTILINE)
     text = re.sub(r"\$\$.*?\$\$", " ", text, flags=re.DOTALL)
@@ -104,7 +105,7 @@ def _output_faults(output: NotebookNode) -> list[str]:
 
 
 def length_faults(notebook: NotebookNode, number: str) -> list[str]:
-    """Hold a lesson against the lengths that a newcomer can read in an hour.
+    """Hold a lesson against the lengths that a newcomer can read in an hour and a half.
 
     Arguments:
         notebook: as read from disk.

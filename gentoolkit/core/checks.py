@@ -41,8 +41,9 @@ class Check:
         return f"{verdict}  {self.name}: {self.value:.3g} (at most {self.bound:.3g})"
 
     def line(self) -> str:
-        """Return the verdict and the bound without the measured value: the same on every run."""
-        return f"{'PASS' if self.passed else 'FAIL'}  {self.name} (within {self.bound:.3g})"
+        """Return the verdict for a stored notebook: digits after ≈ differ from run to run."""
+        verdict = "PASS" if self.passed else "FAIL"
+        return f"{verdict}  {self.name}: ≈ {self.value:.3g}, bound {self.bound:.3g}"
 
 
 def same_ratio(
@@ -101,7 +102,7 @@ def mean_is(values: Tensor, expected: float, name: str = "mean") -> Check:
     off = abs(float(values.mean()) - expected)
     rounding = 1e-9 * max(1.0, abs(expected))
     score = 0.0 if off <= rounding else off / error if error > 0 else inf
-    return Check(f"{name}, in standard errors off", score, STANDARD_ERRORS)
+    return Check(f"{name}, distance in standard errors", score, STANDARD_ERRORS)
 
 
 def mean_weight(log_w: Tensor, log_z: float) -> Check:
@@ -134,7 +135,7 @@ def bridge(pushed: Tensor, pulled: Tensor, log_z: float) -> Check:
     off = (left.mean() - right.mean()).abs()
     # Two chains that agree exactly give 1/2 on both sides, without spread.
     score = 0.0 if float(off) <= 1e-9 else float(off / error)
-    return Check("push and pull tell the same Z, in standard errors off", score, STANDARD_ERRORS)
+    return Check("push and pull give one Z, distance in standard errors", score, STANDARD_ERRORS)
 
 
 def fits(

@@ -1,6 +1,13 @@
-"""Data: 2-D toys that are generated, and digits that come with scikit-learn. No download."""
+"""Data: 2-D toys that are generated, digits of scikit-learn, and small files of real things.
 
+Nothing is downloaded: digits of 28 x 28 pixels, words, tunes, molecules and graphs lie in `files`.
+"""
+
+from gentoolkit.data.chorales import Chorales, Tune, bars, chorales, note
 from gentoolkit.data.digits import Digits, batches, digits
+from gentoolkit.data.graphs import graphs
+from gentoolkit.data.mnist import mnist
+from gentoolkit.data.molecules import Molecules, molecules
 from gentoolkit.data.toys import (
     TOYS,
     checkerboard,
@@ -10,3 +17,4 @@ from gentoolkit.data.toys import (
     two_circles,
     two_moons,
 )
+from gentoolkit.data.words import Words, letters, spell, words

@@ -1,4 +1,4 @@
-"""The course's real data: scikit-learn's 1,797 handwritten digits of 8 x 8 pixels.
+"""The small digits: scikit-learn's 1,797 handwritten digits of 8 x 8 pixels.
 
 scikit-learn is loaded with the first digits: it takes longer to load than many a lesson's picture.
 """
@@ -18,10 +18,10 @@ class Digits:
     """Images and their classes, split into a part to learn from and a part to test on.
 
     Arguments:
-        train: (1500, 64) images.
-        test: (297, 64) images.
-        train_labels: (1500,) classes 0..9.
-        test_labels: (297,) classes 0..9.
+        train: (N, pixels) images: (1500, 64), or (4000, 784) of `mnist`.
+        test: (M, pixels) images: (297, 64), or (1000, 784) of `mnist`.
+        train_labels: (N,) classes 0..9.
+        test_labels: (M,) classes 0..9.
     """
 
     train: Tensor

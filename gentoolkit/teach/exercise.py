@@ -198,6 +198,32 @@ class Exercise:
         return self.start.format(given=mine, truth=truth)
 
 
+@dataclass(frozen=True)
+class Open:
+    """An exercise with many good answers: an experiment, a design, an argument.
+
+    Nothing judges it; the learner compares what was found with a model answer.
+
+    Arguments:
+        first: a hint.
+        second: one that says more.
+        third: one that says all but the answer.
+        answer: a good answer in words, with the numbers that it rests on.
+        name: `exNN_k`, the variable that holds the exercise.
+    """
+
+    first: str
+    second: str
+    third: str
+    answer: str
+    name: str = ""
+
+    @property
+    def hints(self) -> tuple[str, str, str]:
+        """The three hints."""
+        return self.first, self.second, self.third
+
+
 class _NotAttempted(Exception):
     """The learner's function returned the ellipsis of the stub."""
 

@@ -3,13 +3,14 @@
 import os
 import pkgutil
 import re
+import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
 from importlib import import_module
 
 from gentoolkit.teach import solutions
-from gentoolkit.teach.exercise import Exercise, judge
+from gentoolkit.teach.exercise import Exercise, Open, judge
 
 
 def known_lessons() -> tuple[str, ...]:
@@ -19,7 +20,7 @@ def known_lessons() -> tuple[str, ...]:
 
 
 @cache
-def exercises(number: str) -> dict[str, Exercise]:
+def exercises(number: str) -> dict[str, Exercise | Open]:
     """Load the exercises of one lesson, in their order, by name.
 
     Arguments:
@@ -35,7 +36,11 @@ def exercises(number: str) -> dict[str, Exercise]:
         )
     # Imported when first asked for: a lesson needs no other lesson's oracles.
     held = vars(import_module(f"gentoolkit.teach.solutions.ex{number}")).items()
-    return {name: replace(value, name=name) for name, value in held if isinstance(value, Exercise)}
+    return {
+        name: replace(value, name=name)
+        for name, value in held
+        if isinstance(value, Exercise | Open)
+    }
 
 
 def names() -> list[str]:
@@ -43,7 +48,7 @@ def names() -> list[str]:
     return [name for number in known_lessons() for name in exercises(number)]
 
 
-def find(name: str) -> Exercise:
+def find(name: str) -> Exercise | Open:
     """Find an exercise by its name, such as `ex01_2`; raise AttributeError if there is none."""
     number = name[2:4]
     if number in known_lessons() and name in exercises(number):
@@ -75,12 +80,15 @@ class _ByName:
         return names()
 
 
-def _check(exercise: Exercise, answer: object) -> None:
+def _check(exercise: Exercise | Open, answer: object) -> None:
     """Print what an independent oracle says about the answer."""
+    if isinstance(exercise, Open):
+        print(f"open: compare your answer with the one that solution.{exercise.name}() prints.")
+        return
     print(judge(exercise, exercise.answer() if solutions_shown() else answer))
 
 
-def _hint(exercise: Exercise, level: int = 1) -> None:
+def _hint(exercise: Exercise | Open, level: int = 1) -> None:
     """Print the first, second or third hint: each says more."""
     if level not in (1, 2, 3):
         asked = f"hint.{exercise.name}"
@@ -88,8 +96,11 @@ def _hint(exercise: Exercise, level: int = 1) -> None:
     print(f"Hint {level} of 3: {exercise.hints[level - 1]}")
 
 
-def _solution(exercise: Exercise) -> None:
-    """Print a solution and say why it is one."""
+def _solution(exercise: Exercise | Open) -> None:
+    """Print a solution and say why it is one, or the model answer of an open exercise."""
+    if isinstance(exercise, Open):
+        print(textwrap.fill(exercise.answer, 88))
+        return
     print(exercise.source)
     print(exercise.why)
 

@@ -48,7 +48,28 @@ _ROWS = (
     ("VII", "30_graphs", "Generating graphs"),
     ("VII", "31_one_map", "All families on one map"),
 )
-_READY = set("00 01 02 03 05 06 07 08 14 15 16 17 18 19 24 25 26 27 31".split())
+# Minutes that a newcomer needs for each lesson that is ready: `python -m tools.minutes`.
+_MINUTES = {
+    "00": 30,
+    "01": 60,
+    "02": 60,
+    "03": 60,
+    "05": 60,
+    "06": 60,
+    "07": 60,
+    "08": 60,
+    "14": 60,
+    "15": 60,
+    "16": 60,
+    "17": 60,
+    "18": 60,
+    "19": 60,
+    "24": 60,
+    "25": 60,
+    "26": 60,
+    "27": 60,
+    "31": 60,
+}
 
 
 @dataclass(frozen=True)
@@ -59,7 +80,7 @@ class Lesson:
         name: the file's, without its ending.
         title: what a reader sees.
         part: a key of PARTS.
-        minutes: how long a newcomer needs.
+        minutes: how long a newcomer needs; 0 for a lesson to come.
         ready: whether its text and notebook exist.
     """
 
@@ -76,7 +97,8 @@ class Lesson:
 
 
 LESSONS = tuple(
-    Lesson(name, title, part, 60 if part else 30, name[:2] in _READY) for part, name, title in _ROWS
+    Lesson(name, title, part, _MINUTES.get(name[:2], 0), name[:2] in _MINUTES)
+    for part, name, title in _ROWS
 )
 
 

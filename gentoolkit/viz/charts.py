@@ -5,7 +5,7 @@ This module loads plotly; nothing else in the package does.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -124,6 +124,8 @@ def curves(
     alt: str,
     x: object | None = None,
     references: Mapping[str, float] | None = None,
+    errors: Mapping[str, object] | None = None,
+    errors_are: str = "two standard errors",
     title: str = "",
     x_label: str = "step",
     y_label: str = "",
@@ -133,11 +135,16 @@ def curves(
 ) -> Chart:
     """Draw named curves over a common axis, with exact values as horizontal lines.
 
+    Points are marked if there are twelve or fewer. A legend names every line, and the ticks of a
+    logarithmic axis are powers of ten.
+
     Arguments:
         lines: name -> (N,) values.
         alt: what the chart shows, in a sentence.
         x: (N,) positions; 1, 2, ... if left out.
-        references: name -> a height drawn as a thin line across.
+        references: name -> a height drawn as a thin dotted line across.
+        errors: name of a line -> (N,) lengths of the whiskers above and below its points.
+        errors_are: what the whiskers are; written into the chart.
         title: one short line.
         x_label: what x is, with its unit.
         y_label: what the curves are, with their unit.
@@ -146,12 +153,16 @@ def curves(
         height: pixels.
 
     Raises:
-        ValueError: there is no curve, a curve is empty, its length is not that of `x`, or a
-            reference of 0 or less on a logarithmic axis.
+        ValueError: there is no curve, a curve is empty, its length is not that of `x`, whiskers of
+            an unknown curve, or a value of 0 or less on a logarithmic axis.
     """
     if not lines:
         raise ValueError("lines must hold at least one curve; got none; pass {'name': values}")
+    unknown = set(errors or {}) - set(lines)
+    if unknown:
+        raise ValueError(f"errors belong to curves; got {sorted(unknown)}; name curves of lines")
     figure = go.Figure()
+    places, heights = [], []
     for i, (name, values) in enumerate(lines.items()):
         y = short(values, name)
         at = list(range(1, len(y) + 1)) if x is None else short(x, "x")
@@ -160,33 +171,71 @@ def curves(
                 f"a curve needs one x for each y; got {len(at)} x and {len(y)} y for {name!r}; "
                 "pass arrays of one length"
             )
-        figure.add_scatter(x=at, y=y, name=name, mode="lines", line=line_style(i))
-    for name, value in (references or {}).items():
-        if log_y and value <= 0:
-            raise ValueError(
-                f"a logarithmic axis has no place for a reference of 0 or less; got {value} for "
-                f"{name!r}; leave it out or pass log_y=False"
-            )
-        figure.add_hline(y=float(value), line={"color": INK, "width": 1.5, "dash": "dot"})
-        # plotly takes a line's height as it is, but a label's as its logarithm.
-        figure.add_annotation(
-            text=name,
-            x=0.0,
-            xref="x domain",
-            xanchor="left",
-            y=math.log10(value) if log_y else float(value),
-            yref="y",
-            yanchor="bottom",
-            showarrow=False,
-            font={"size": 14},
-            bgcolor="rgba(255,255,255,0.8)",
+        line = figure.add_scatter(x=at, y=y, name=name, mode="lines", line=line_style(i)).data[-1]
+        if len(y) <= _FEW:
+            line.update(mode="lines+markers", marker={"size": 7})
+        if name in (errors or {}):
+            line.error_y = {"array": short((errors or {})[name], name), "thickness": 1.5}
+        places, heights = places + at, heights + y
+    for i, (name, value) in enumerate((references or {}).items()):
+        dash = ("dot", "dashdot", "longdashdot")[i % 3]
+        figure.add_scatter(
+            x=[min(places), max(places)],
+            y=[float(value)] * 2,
+            name=name,
+            mode="lines",
+            line={"color": INK, "width": 1.5, "dash": dash},
         )
-    figure.update_layout(title=title, xaxis_title=x_label, yaxis_title=y_label)
-    figure.update_xaxes(type="log" if log_x else "linear")
-    if log_x and x is not None and len(short(x, "x")) <= 10:
-        figure.update_xaxes(tickvals=short(x, "x"))
-    figure.update_yaxes(type="log" if log_y else "linear")
+        heights.append(float(value))
+    for log, name, values in ((log_x, "x", places), (log_y, "y", heights)):
+        if log and min(values) <= 0:
+            raise ValueError(
+                f"a logarithmic axis has no place for 0 or less; got {min(values):g} on the "
+                f"{name} axis; leave it out or pass log_{name}=False"
+            )
+    figure.update_layout(
+        title=title, xaxis_title=x_label, yaxis_title=y_label, showlegend=len(figure.data) > 1
+    )
+    points = sorted(set(places))
+    if log_x:
+        figure.update_xaxes(**log_axis(places))
+        if x is not None and len(points) <= _FEW:
+            figure.update_xaxes(tickvals=points, ticktext=[f"{v:g}" for v in points])
+    if log_y:
+        figure.update_yaxes(**log_axis(heights))
+    if errors:
+        figure.add_annotation(
+            text=f"whiskers: {errors_are}", x=1, y=1, xref="x domain", yref="y domain",
+            xanchor="right", yanchor="bottom", showarrow=False,
+        )  # fmt: skip
     return Chart(figure, alt, height=height)
+
+
+_FEW = 12
+
+
+def log_axis(values: Sequence[float]) -> dict[str, object]:
+    """Return plotly's settings of a logarithmic axis: powers of ten, 2 and 5 on a short one.
+
+    Arguments:
+        values: what is drawn on the axis, all positive.
+    """
+    low, high = math.log10(min(values)), math.log10(max(values))
+    room = 0.04 * max(high - low, 0.3)
+    low, high = low - room, high + room
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    if high - low < 1.5:
+        ticks = {m * 10.0**k: f"{m * 10.0**k:g}" for k in powers for m in (1, 2, 5)}
+    else:
+        every = math.ceil((high - low) / 8)
+        ticks = {10.0**k: f"10<sup>{k}</sup>".replace("-", "−") for k in powers if k % every == 0}
+    inside = {v: t for v, t in ticks.items() if low <= math.log10(v) <= high}
+    return {
+        "type": "log",
+        "range": [low, high],
+        "tickvals": list(inside),
+        "ticktext": list(inside.values()),
+    }
 
 
 def plane(

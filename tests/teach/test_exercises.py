@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from gentoolkit.teach import check, hint, solution
-from gentoolkit.teach.exercise import Exercise, judge
+from gentoolkit.teach.exercise import Exercise, Open, judge
 from gentoolkit.teach.exercises import exercises, find, known_lessons, names
 
-ALL = [find(name) for name in names()]
+FOUND = [find(name) for name in names()]
+ALL = [exercise for exercise in FOUND if isinstance(exercise, Exercise)]
+OPEN = [exercise for exercise in FOUND if isinstance(exercise, Open)]
 CODE = [exercise for exercise in ALL if exercise.code]
 WRONG = [
     pytest.param(exercise, wrong, told, id=f"{exercise.name}-{i}")
@@ -22,7 +24,13 @@ WRONG = [
 ]
 
 
-def named(items: list[Exercise]) -> list:
+def judged(name: str) -> Exercise:
+    exercise = find(name)
+    assert isinstance(exercise, Exercise)
+    return exercise
+
+
+def named(items: list) -> list:
     return [pytest.param(exercise, id=exercise.name) for exercise in items]
 
 
@@ -137,6 +145,21 @@ def test_unusable_values_are_reported(exercise: Exercise, answer: object) -> Non
     assert judge(exercise, answer).word == "NOT YET"
 
 
+@pytest.mark.parametrize("exercise", named(OPEN))
+def test_an_open_exercise_has_hints_and_a_model_answer(
+    exercise: Open, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches an open exercise that leaves a learner alone, or one that judges."""
+    assert len({*exercise.hints, exercise.answer}) == 4
+    assert 30 <= len(exercise.answer.split()) <= 250
+    getattr(check, exercise.name)(...)
+    assert capsys.readouterr().out.startswith("open: ")
+    getattr(hint, exercise.name)(3)
+    assert exercise.third in capsys.readouterr().out
+    getattr(solution, exercise.name)()
+    assert " ".join(capsys.readouterr().out.split()) == " ".join(exercise.answer.split())
+
+
 @pytest.mark.parametrize("exercise", named(ALL))
 def test_hints_do_not_give_the_answer(exercise: Exercise) -> None:
     """Catches a hint that holds the number that is asked for."""
@@ -165,19 +188,19 @@ def test_a_function_that_works_in_place_cannot_bend_the_oracle() -> None:
     def in_place(log_w: Tensor) -> Tensor:
         return log_w.zero_()[0]
 
-    assert judge(find("ex02_3"), in_place).word == "NOT YET"
-    assert judge(find("ex02_3"), find("ex02_3").answer()).word == "PASS"
+    assert judge(judged("ex02_3"), in_place).word == "NOT YET"
+    assert judge(judged("ex02_3"), judged("ex02_3").answer()).word == "PASS"
 
 
 def test_the_sheet_numbers_hold() -> None:
     """Catches a drift of the exercises' truths from the numbers that were measured for them."""
-    assert find("ex00_1").answer() == 0.0
-    assert find("ex00_2").answer() == (1, 24)
-    assert find("ex01_1").answer() == 68
-    assert find("ex01_2").answer() == pytest.approx(-17.670350, abs=1e-6)
-    assert find("ex15_1").answer() == pytest.approx(-0.4955, abs=1e-9)
-    assert find("ex16_2").answer() == pytest.approx(1.895613, abs=1e-6)
-    assert find("ex19_2").answer() == pytest.approx(1.230, abs=5e-4)
+    assert judged("ex00_1").answer() == 0.0
+    assert judged("ex00_2").answer() == (1, 24)
+    assert judged("ex01_1").answer() == 68
+    assert judged("ex01_2").answer() == pytest.approx(-17.670350, abs=1e-6)
+    assert judged("ex15_1").answer() == pytest.approx(-0.4955, abs=1e-9)
+    assert judged("ex16_2").answer() == pytest.approx(1.895613, abs=1e-6)
+    assert judged("ex19_2").answer() == pytest.approx(1.230, abs=5e-4)
 
 
 def test_check_prints_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -211,7 +234,7 @@ def test_hint_and_solution_print(capsys: pytest.CaptureFixture[str]) -> None:
     solution.ex01_4()
     out = capsys.readouterr().out
     assert "def cavi_sweep(" in out
-    assert find("ex01_4").why in out
+    assert judged("ex01_4").why in out
 
 
 @pytest.mark.parametrize("asked", [check, hint, solution], ids=["check", "hint", "solution"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gentoolkit.viz.charts import Chart, curves, plane
+from gentoolkit.viz.charts import Chart, curves, log_axis, plane
 from gentoolkit.viz.log_weights import LogWeights, log_weight_panel
 from tests.viz.refused import refused
 
@@ -55,20 +55,52 @@ def test_zero_weights_count():
     log_weight_panel(log_w)
 
 
-@pytest.mark.parametrize(("log_y", "label"), [(False, 5.0), (True, np.log10(5.0))])
-def test_a_reference_and_its_label_lie_at_one_height(log_y, label):
-    """Catches a label at 10^5 for a reference of 5, which also stretches the axis to there."""
+@pytest.mark.parametrize("log_y", [False, True])
+def test_a_reference_is_a_line_that_the_legend_names(log_y):
+    """Catches a reference at another height, or a label of it that covers the curves."""
     options = {"references": {"floor": 5}, "log_y": log_y}
     chart = curves({"loss": [100.0, 10.0]}, alt="A loss that falls to ten.", **options)
-    layout = _json(chart)["layout"]
-    assert layout["shapes"][0]["y0"] == layout["shapes"][0]["y1"] == 5
-    assert layout["annotations"][0]["y"] == pytest.approx(label)
-    assert layout["annotations"][0]["text"] == "floor"
+    figure = _json(chart)
+    assert [t["name"] for t in figure["data"]] == ["loss", "floor"]
+    assert figure["data"][1]["y"] == [5, 5] and figure["data"][1]["x"] == [1, 2]
+    assert figure["layout"]["showlegend"] and "annotations" not in figure["layout"]
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([0.001, 2.0], ["10<sup>−3</sup>", "10<sup>−2</sup>", "10<sup>−1</sup>", "10<sup>0</sup>"]),
+        ([0.3, 0.9], ["0.5"]),
+        ([20, 160], ["20", "50", "100"]),
+        ([1e-12, 1.0], [f"10<sup>{k}</sup>".replace("-", "−") for k in range(-12, 1, 2)]),
+    ],
+)
+def test_logarithmic_axes_have_readable_ticks(values, labels):
+    """Catches bare digits 9 8 7 beside a lone 0.1, and labels that lie on each other."""
+    axis = log_axis(values)
+    assert axis["ticktext"] == labels
+    low, high = axis["range"]
+    assert 10**low < min(values) and max(values) < 10**high
+    assert all(low <= np.log10(v) <= high for v in axis["tickvals"])
+
+
+def test_whiskers_say_what_they_are():
+    """Catches whiskers on the wrong curve, or without their meaning."""
+    chart = curves(
+        {"a": [1.0, 2.0], "b": [3.0, 4.0]}, errors={"b": [0.1, 0.2]},
+        errors_are="one deviation of 3 seeds", alt="two lines that rise, one with whiskers",
+    )  # fmt: skip
+    figure = _json(chart)
+    assert "error_y" not in figure["data"][0]
+    assert figure["data"][1]["error_y"]["array"] == [0.1, 0.2]
+    assert figure["layout"]["annotations"][0]["text"] == "whiskers: one deviation of 3 seeds"
+    with pytest.raises(ValueError, match="got \\['c'\\]; name curves"):
+        curves({"a": [1.0]}, errors={"c": [1.0]}, alt="a line that does not exist here")
 
 
 def test_a_reference_without_a_logarithm_is_refused():
     """Catches a label at NaN."""
-    with pytest.raises(ValueError, match="got 0 for 'floor'; leave it out"):
+    with pytest.raises(ValueError, match="got 0 on the y axis; leave it out"):
         curves({"a": [1.0]}, alt="A loss that stays at one.", references={"floor": 0}, log_y=True)
 
 
@@ -79,7 +111,7 @@ def test_curves_hold_their_values_and_references():
     )
     figure = _json(chart)
     assert figure["data"][0]["x"] == [10, 20] and figure["data"][0]["y"] == [3, 1]
-    assert figure["layout"]["shapes"][0]["y0"] == 0.5
+    assert figure["data"][1]["name"] == "exact" and figure["data"][1]["y"] == [0.5, 0.5]
     assert chart.bundle()["text/plain"] == "a falls from three to one"
     json.dumps(chart.bundle())
 
