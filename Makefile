@@ -119,6 +119,7 @@ bench: $(VENV)/.bench
 weights: $(VENV)/.test
 	$(BIN)/python -m tools.train_digits $(ARGS)
 	$(BIN)/python -m tools.train_tokens $(ARGS)
+	$(BIN)/python -m tools.train_moons $(ARGS)
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
