@@ -7,7 +7,7 @@ PIP_ARGS ?=
 # `make check` tests what changed since the common ancestor with this commit.
 SINCE ?= main
 BIN := $(VENV)/bin
-COURSE := $(wildcard course/*.md)
+COURSE := $(wildcard course/[0-9][0-9]_*.md)
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 # JupyterLab refuses to run as root without being told; containers are root.
 ROOT_FLAG := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
@@ -36,7 +36,7 @@ help:
 	@echo "make notebooks    build notebooks/ from course/ (ARGS='--only 01' for one lesson)"
 	@echo "make claims       repeat the experiments behind the papers' claims, as a table"
 	@echo "make bench        measure against other libraries"
-	@echo "make weights      train the models that lessons load (about a quarter of an hour)"
+	@echo "make weights      train the models that lessons load (about half an hour)"
 	@echo "make format       format code and lessons"
 	@echo "make constraints  pin what is not pinned yet (ARGS=--upgrade: all but torch anew)"
 	@echo "make clean        remove the environment and the caches"
@@ -118,8 +118,11 @@ bench: $(VENV)/.bench
 
 weights: $(VENV)/.test
 	$(BIN)/python -m tools.train_digits $(ARGS)
+	$(BIN)/python -m tools.train_mnist $(ARGS)
 	$(BIN)/python -m tools.train_tokens $(ARGS)
 	$(BIN)/python -m tools.train_moons $(ARGS)
+	$(BIN)/python -m tools.train_filling $(ARGS)
+	$(BIN)/python -m tools.train_flows $(ARGS)
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .

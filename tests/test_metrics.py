@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gentoolkit.metrics import energy_distance, ess, mmd
+from gentoolkit.metrics import energy_distance, ess, frechet_distance, mmd
 
 
 def test_energy_distance_of_two_normals():
@@ -47,7 +47,7 @@ def test_ess_between_one_and_all():
     assert float(ess(torch.tensor([0.0, -50.0, -60.0]))) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("metric", [energy_distance, mmd])
+@pytest.mark.parametrize("metric", [energy_distance, mmd, frechet_distance])
 @pytest.mark.parametrize(
     ("x", "y", "words"),
     [
@@ -83,3 +83,34 @@ def test_float32_far_from_zero(metric, offset):
     assert float(shifted) == pytest.approx(truth, rel=2e-5, abs=2e-6)
     far = torch.cdist(x.float() + 1e4, y.float() + 1e4) - torch.cdist(x, y)
     assert float(far.abs().max()) > 0.1  # the control
+
+
+def _with_moments(n, mean, root):
+    """A sample whose empirical mean and covariance are exactly `mean` and `root root^T`."""
+    x = torch.randn(n, len(mean))
+    x = x - x.mean(0)
+    x = x @ torch.linalg.inv(torch.linalg.cholesky(torch.cov(x.mT))).mT
+    return mean + x @ root.mT
+
+
+def test_frechet_distance_of_gaussians_in_closed_form():
+    """Catches a root of the wrong product, and a lost factor 2.
+
+    Covariances that commute have the closed form |m|^2 + sum (sqrt l - sqrt k)^2 of eigenvalues; a
+    map that transports one Gaussian to another, symmetric and positive, has E|x - Ax|^2.
+    """
+    zero, m = torch.zeros(3), torch.tensor([1.0, -2.0, 0.5])
+    x = _with_moments(50, zero, torch.diag(torch.tensor([1.0, 2.0, 3.0])))
+    y = _with_moments(70, m, torch.diag(torch.tensor([2.0, 0.5, 3.0])))
+    assert float(frechet_distance(x, y)) == pytest.approx(1 + 4 + 0.25 + 1 + 2.25)
+    turn = torch.linalg.qr(torch.randn(3, 3)).Q
+    assert float(frechet_distance(x @ turn, y @ turn)) == pytest.approx(8.5)
+    root = torch.randn(3, 3)
+    shift = root @ root.mT + torch.eye(3)  # does not commute with the covariance of x
+    z = x @ shift.mT
+    moved = (torch.cov((x - z).mT)).trace()
+    assert float(frechet_distance(x, z)) == pytest.approx(float(moved))
+    assert float(frechet_distance(x, x)) == pytest.approx(0.0, abs=1e-9)
+    # More numbers than rows: the covariances are singular.
+    wide = torch.randn(4, 6)
+    assert float(frechet_distance(wide, wide + 1.0)) == pytest.approx(6.0, abs=1e-6)

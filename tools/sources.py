@@ -100,7 +100,10 @@ def pairs(course: Path = COURSE, notebooks: Path = NOTEBOOKS) -> list[Pair]:
     Returns:
         The pairs in the lessons' order, whether or not the notebooks exist.
     """
-    return [Pair(text, notebooks / f"{text.stem}.ipynb") for text in sorted(course.glob("*.md"))]
+    return [
+        Pair(text, notebooks / f"{text.stem}.ipynb")
+        for text in sorted(course.glob("[0-9][0-9]_*.md"))
+    ]
 
 
 def faults(course: Path = COURSE, notebooks: Path = NOTEBOOKS) -> list[str]:
@@ -154,7 +157,7 @@ def format_texts(course: Path = COURSE) -> list[Path]:
         The files that changed.
     """
     changed = []
-    for path in sorted(course.glob("*.md")):
+    for path in sorted(course.glob("[0-9][0-9]_*.md")):
         text = canonical(path)
         if path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")

@@ -40,6 +40,8 @@ class UNet(nn.Module):
         width: channels inside, a multiple of 8; twice as many at half resolution.
         classes: number of classes, 0 for a net without a context.
         time_features: width of the embedding of time.
+        patch: side of the squares of pixels that become channels: 2 makes half of each side, and
+            so a quarter of the work, and every block sees twice as far.
 
     Raises:
         ValueError: a count is below one, or `width` no multiple of 8.
@@ -49,26 +51,33 @@ class UNet(nn.Module):
     """
 
     def __init__(
-        self, channels: int = 1, width: int = 32, classes: int = 0, time_features: int = 32
+        self,
+        channels: int = 1,
+        width: int = 32,
+        classes: int = 0,
+        time_features: int = 32,
+        patch: int = 1,
     ) -> None:
         super().__init__()
         self.channels = validate.positive_count("channels", channels)
         if validate.positive_count("width", width) % 8:
             raise ValueError(f"width must be a multiple of 8; got {width}; use 32")
+        self.patch = validate.positive_count("patch", patch)
+        inner = channels * patch**2
         self.classes = validate.positive_count("classes", classes) if classes else 0
         condition = 2 * width
         self.time = nn.Sequential(
             TimeEmbedding(time_features), MLP(time_features, condition, (condition,))
         )
         self.label = nn.Embedding(classes + 1, condition) if classes else None
-        self.enter = nn.Conv2d(channels, width, 3, padding=1)
+        self.enter = nn.Conv2d(inner, width, 3, padding=1)
         self.fine = _Block(width, width, condition)
         self.down = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)
         self.coarse = nn.ModuleList([_Block(2 * width, 2 * width, condition) for _ in range(2)])
         self.up = nn.ConvTranspose2d(2 * width, width, 2, stride=2)
         self.back = _Block(2 * width, width, condition)
         self.leave = nn.Sequential(
-            nn.GroupNorm(8, width), nn.SiLU(), nn.Conv2d(width, channels, 3, padding=1)
+            nn.GroupNorm(8, width), nn.SiLU(), nn.Conv2d(width, inner, 3, padding=1)
         )
 
     @property
@@ -80,12 +89,15 @@ class UNet(nn.Module):
         """Return the output at images `x`, times `t` (B,) or () and classes (B,) int64.
 
         Raises:
-            ValueError: `x` is not of shape (B, channels, H, W) with even sides, a context is
-                given to a net without classes, or one is outside 0..classes.
+            ValueError: `x` is not of shape (B, channels, H, W) with sides that halve into
+                whole patches, a context is given to a net without classes, or one is outside
+                0..classes.
         """
-        if x.ndim != 4 or x.shape[1] != self.channels or x.shape[2] % 2 or x.shape[3] % 2:
+        step = 2 * self.patch
+        if x.ndim != 4 or x.shape[1] != self.channels or x.shape[2] % step or x.shape[3] % step:
+            sides = "even H and W" if step == 2 else f"H and W multiples of {step}"
             raise ValueError(
-                f"x must have shape (B, {self.channels}, H, W) with even H and W; got "
+                f"x must have shape (B, {self.channels}, H, W) with {sides}; got "
                 f"{tuple(x.shape)}; pad or reshape the images"
             )
         condition = self.time(t.expand(x.shape[0]))
@@ -93,11 +105,12 @@ class UNet(nn.Module):
             condition = condition + self.label(self._classes(x, context))
         else:
             validate.no_context(context, "a UNet without classes")
-        fine = self.fine(self.enter(x), condition)
+        fine = self.fine(self.enter(nn.functional.pixel_unshuffle(x, self.patch)), condition)
         coarse = self.down(fine)
         for block in self.coarse:
             coarse = block(coarse, condition)
-        return self.leave(self.back(torch.cat([self.up(coarse), fine], 1), condition))
+        out = self.leave(self.back(torch.cat([self.up(coarse), fine], 1), condition))
+        return nn.functional.pixel_shuffle(out, self.patch)
 
     def _classes(self, x: Tensor, context: Tensor | None) -> Tensor:
         if context is None:

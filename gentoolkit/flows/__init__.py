@@ -12,6 +12,7 @@ from gentoolkit.flows.builders import real_nvp, spline_flow
 from gentoolkit.flows.continuous import ContinuousFlow, Velocity, continuous_flow
 from gentoolkit.flows.coupling import AffineCoupling, Coupling, SplineCoupling, alternating_mask
 from gentoolkit.flows.elementary import LeakySoftplus, Planar, Radial
+from gentoolkit.flows.image import ConvCoupling, glow
 from gentoolkit.flows.interop import FlowDistribution
 from gentoolkit.flows.layer import Flow, Inverted, Layer
 from gentoolkit.flows.linear import ActNorm, InvertibleConv1x1, LULinear, Permute, initialise

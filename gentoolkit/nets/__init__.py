@@ -1,4 +1,5 @@
 """Networks: torch alone, no knowledge of chains."""
 
+from gentoolkit.nets.digit_net import DigitNet
 from gentoolkit.nets.made import MADE
 from gentoolkit.nets.mlp import MLP, TimeEmbedding, TimeMLP

@@ -9,6 +9,7 @@ from gentoolkit.viz.graph import StateGraph
 from gentoolkit.viz.jumps import (
     JumpLane,
     flux_balance,
+    flux_scatter,
     follow,
     jump_landscape,
     jump_lanes,
@@ -16,6 +17,7 @@ from gentoolkit.viz.jumps import (
     run_law,
 )
 from gentoolkit.viz.lane import Lane, there_and_back
+from gentoolkit.viz.letters import piano_roll, word_grid
 from gentoolkit.viz.output import mode
 from gentoolkit.viz.panel import Panel
 from gentoolkit.viz.pipes import Pipes, along, learned_pipes, path_account, running_pipes

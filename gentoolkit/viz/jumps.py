@@ -27,6 +27,8 @@ from gentoolkit.viz.size import small
 _SMALLER = "the number of particles or frames"
 _LEAK = 0.02
 """Share of the strongest flow from which on a difference counts as a leak."""
+_SCATTERED = 0.1  # of the largest flow: a jump that is marked in the scatter
+_MARKED = 3  # halves of edges with a ring, at most
 
 
 class Jumping(Protocol):
@@ -190,7 +192,8 @@ def flux_balance(
     On each half of an edge the dashed orange ribbon is the noising's flow out of the near state,
     ``law(x) Q(x, y)``, and the solid blue one beside it the reversal's flow back into it,
     ``law(y) R(y, x)``. With exact ratios the two mirror each other; where they do not the edge
-    leaks, and is marked. Beside it, the law that the reversal really arrives at.
+    leaks, and the three halves that leak most are marked. Where a fault is everywhere,
+    `flux_scatter` shows it better. Beside it, the law that the reversal really arrives at.
 
     Arguments:
         graph: N states.
@@ -211,7 +214,7 @@ def flux_balance(
     shape = (len(at), len(graph.at))
     laws, found = as_law(law, "the law", shape), as_law(pushed, "the law that is pushed", shape)
     pull, push = _flows(graph, laws, pull_rates, False), _flows(graph, laws, push_rates, True)
-    top = max(float(pull.max()), 1e-300)
+    top = max(float(pull.max()), float(push.max()), 1e-300)
     leak, off = np.abs(push - pull), apart_by(laws, found)
     told = [
         f"t = {t:.2f}: {_leaks(graph, leak[f], pull[f], push[f], top)} The law that is pushed is "
@@ -228,17 +231,75 @@ def flux_balance(
         poster_frame=round(0.8 * (len(at) - 1)),
     )
     panel = _state_panel(scene, graph, laws, "flux balance", 2)
-    out, back = (np.minimum(WIDEST * flow / top, 2 * WIDEST) for flow in (pull, push))
+    out, back = (WIDEST * flow / top for flow in (pull, push))
     panel.ribbons(graph.halves, out, color=colors.PULL, dash=True)
     panel.ribbons(graph.halves[:, ::-1], back, color=colors.PUSH)
-    _probabilities(panel, graph, laws)
-    leaking = leak > _LEAK * top
+    _probabilities(panel, graph, laws, inside=True)
+    worst = -np.sort(-leak, axis=1)[:, [min(_MARKED, leak.shape[1]) - 1]]
+    leaking = (leak > _LEAK * top) & (leak >= worst)
     which = leaking.any(0)
-    if which.any():  # a ring around each half that leaks, in the frames where it does
+    if which.any():  # a ring around each of the halves that leak most, in the frames where they do
         middles = graph.halves[which, graph.halves.shape[1] // 2]
         rings = circles(middles, 0.85 * graph.room)
         shown = np.where(leaking[:, which, None, None], rings, panel.nowhere)
         panel.lines(shown, color=colors.WRONG, width=2.0)
+    law_panel(scene, graph, laws, found, ("exact", "pushed"), "law")
+    return small(scene, _SMALLER)
+
+
+def flux_scatter(
+    graph: StateGraph,
+    times: object,
+    law: object,
+    *,
+    pull_rates: object,
+    push_rates: object,
+    pushed: object,
+) -> Scene:
+    """Show every jump of a small space as a dot: flow of the noise across, of the reversal upward.
+
+    With exact ratios ``law(x) Q(x, y) = law(y) R(y, x)``, so that every dot lies on the diagonal.
+    A dot below it is a jump that the reversal undoes too rarely. Beside it, the law that the
+    reversal really arrives at.
+
+    The arguments, and what is refused, are those of `flux_balance`.
+
+    Returns:
+        A scene of F frames, whose poster is the last one; a red cross marks each jump that is off
+        by more than a tenth of the largest flow.
+    """
+    at = as_times(times, "times", falling=True)
+    shape = (len(at), len(graph.at))
+    laws, found = as_law(law, "the law", shape), as_law(pushed, "the law that is pushed", shape)
+    pull, push = _flows(graph, laws, pull_rates, False), _flows(graph, laws, push_rates, True)
+    off = apart_by(laws, found)
+    top = max(float(pull.max()), float(push.max()), 1e-300)
+    wrong = np.abs(push - pull) > _SCATTERED * top
+    told = [
+        f"t = {t:.2f}: all of the reversal's jumps together carry {push[f].sum():.3f}, those of "
+        f"the noise {pull[f].sum():.3f}; the law that is pushed is off by {off[f]:.3f}."
+        for f, t in enumerate(at)
+    ]
+    scene = Scene(
+        len(at),
+        alt=f"{pull.shape[1]} jumps as dots: flow of the noise across, of the reversal upward, "
+        f"beside a diagonal. At the end the pushed law is off by {off[-1]:.3f}.",
+        fps=8.0,
+        times=at,
+        notes=told,
+        poster_frame=-1,
+    )
+    panel = scene.panel(
+        (0.0, 1.08 * top), (0.0, 1.08 * top), title="the flow of each jump",
+        x_label="noise, x to y", y_label="reversal, y to x",
+    )  # fmt: skip
+    panel.lines([[[0.0, 0.0], [1.08 * top] * 2]], color=colors.NEUTRAL, dash=True)
+    dots = np.stack([pull, push], -1)
+    panel.points(np.where(wrong[..., None], panel.nowhere, dots), color=colors.PUSH, size=9)
+    if wrong.any():
+        arms = 0.016 * top * np.array([[[-1, -1], [1, 1]], [[-1, 1], [1, -1]]])
+        lines = np.where(wrong[..., None, None, None], dots[:, :, None, None] + arms, panel.nowhere)
+        panel.lines(lines.reshape(len(at), -1, 2, 2), color=colors.WRONG, width=2.0)
     law_panel(scene, graph, laws, found, ("exact", "pushed"), "law")
     return small(scene, _SMALLER)
 
@@ -378,9 +439,13 @@ def _state_panel(scene: Scene, graph: StateGraph, law: np.ndarray, title: str, s
     return panel
 
 
-def _probabilities(panel: Panel, graph: StateGraph, law: np.ndarray) -> None:
+def _probabilities(panel: Panel, graph: StateGraph, law: np.ndarray, inside: bool = False) -> None:
+    """Write each state's probability beside it, or inside where no particles lie."""
     words = [[f"{p:.2f}" for p in column] for column in law.T]
-    write_beside(panel, graph, words, (0.75, 1.2), "left")
+    if inside:
+        write_beside(panel, graph, words, (0.0, 0.0), "center")
+    else:
+        write_beside(panel, graph, words, (0.75, 1.2), "left")
 
 
 def _particles(

@@ -98,24 +98,21 @@ def log_weight_panel(
     figure = make_subplots(
         rows=1,
         cols=len(arrays),
-        shared_yaxes=True,
-        horizontal_spacing=0.04,
+        horizontal_spacing=0.07,  # each has its own height: a narrow one would flatten the rest
         subplot_titles=[name or " " for name in samples],
     )
-    tallest, named = 0.0, set()
+    named = set()
     for column, (values, summary) in enumerate(zip(arrays, summaries.values(), strict=True), 1):
         counts, _ = np.histogram(np.clip(values, low, high), edges)
         density = counts / (len(values) * np.diff(edges))
         # The outermost bars also hold what lies beyond the axis: they do not set the scale.
-        inner = float(density[1:-1].max())
-        tallest, top = max(tallest, inner), 1.12 * inner
+        top = 1.12 * float(density[1:-1].max())
         _bars_and_band(figure, column, edges, density, summary, top)
-        lines = [
-            ("ELBO", summary.elbo, {"color": "#7B5AA6", "dash": "dash", "width": 2.5}),
-            (f"{symbol}, importance-sampled", summary.log_z, {"color": PUSH, "width": 2.5}),
-        ]
+        lines = [(f"{symbol}, importance-sampled", summary.log_z, {"color": PUSH, "width": 3.5})]
         if exact is not None:
             lines.append((f"{symbol}, exact", exact, {"color": INK, "dash": "dot", "width": 3}))
+        # Last, and so on top: its dashes show even where the ELBO is as good as log Z.
+        lines.append(("ELBO", summary.elbo, {"color": "#B48BE0", "dash": "dash", "width": 2}))
         for label, at, line in lines:
             if low <= at <= high:
                 figure.add_scatter(
@@ -150,10 +147,16 @@ def log_weight_panel(
         title=title,
         bargap=0.0,
         margin={"t": 112, "b": 92 if alone else 144},
-        legend={"orientation": "h", "x": 0.0, "y": 1.12, "yanchor": "bottom"},
+        legend={
+            "orientation": "h",
+            "x": 0.0,
+            "y": 1.12,
+            "yanchor": "bottom",
+            "traceorder": "normal",
+        },
     )
     figure.update_xaxes(title_text="log w", range=[low, high])
-    figure.update_yaxes(range=[0, 1.15 * tallest])
+    figure.update_yaxes(rangemode="tozero")
     figure.update_yaxes(title_text="density", col=1)
     told = [f"{name}: " * bool(name) + s.sentence(exact, symbol) for name, s in summaries.items()]
     return Chart(figure, f"{title}. Histogram of log w. {'. '.join(told)}.", height=470)

@@ -88,7 +88,7 @@ def slopes(
     right.heat(heat[::-1], limits=(0.0, 1.0), colormap="greys", alpha=0.7)
     right.points(down[::-1], color=colors.PULL, size=4.5)
     histogram_panel(
-        scene, log_w, weights, exact, title="share of log w", label="log w so far",
+        scene, log_w, weights, exact, title="share of paths", label="log w so far",
         color=colors.PUSH, piled=True,
     )  # fmt: skip
     _share_panel(scene, shares, most)
@@ -109,7 +109,7 @@ def _arrows(panel: Panel, points: np.ndarray, lag: object) -> None:
 def _share_panel(scene: Scene, shares: np.ndarray, most: float | None) -> None:
     low = min(0.0, 1.1 * float(shares.min()))
     top = max(1.1 * float(shares.max()) if most is None else float(most), low + 1e-6)
-    title = f"Var log w = {float(shares.sum()):.2f}"
+    title = f"variance of log w: {float(shares.sum()):.2f}"
     span: Range = (0.3, len(shares) + 0.7)
     panel = scene.panel(span, (low, top), title=title, x_label="step", equal=False)
     at, tall = np.arange(1, len(shares) + 1), np.clip(shares, low, top)

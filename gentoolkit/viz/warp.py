@@ -6,6 +6,7 @@ is the running account of each particle.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -20,8 +21,8 @@ from gentoolkit.viz.contour import level_of, outline
 from gentoolkit.viz.panel import INK, Panel
 from gentoolkit.viz.particles import account_panel, density_over, number
 from gentoolkit.viz.scene import Scene
+from gentoolkit.viz.sheet import Sheet, densities, layers_of, like, mix, push_sheet
 from gentoolkit.viz.sheet import between as weights_between
-from gentoolkit.viz.sheet import densities, layers_of, like, mix, push_sheet
 from gentoolkit.viz.size import LARGEST, small
 
 _SMALLER = "n, lines, grid or the number of frames"
@@ -74,7 +75,7 @@ def warp(
     at_least(between, "between", 0)
     names = [type(layer).__name__ for layer in layers_of(chain)]
     depth = len(names)
-    sheet = push_sheet(chain, span, lines, n)
+    sheet = _with_one_to_follow(push_sheet(chain, span, lines, n), span)
     per_frame = 4 * sheet.lines[0].size // 2 + 9 * n + (grid * grid if density else 0)
     room = (LARGEST // per_frame - 1) // depth - 1
     share = weights_between(depth + 1, depth * (min(between, max(room, 0)) + 1) + 1)
@@ -91,6 +92,22 @@ def warp(
         _outline(panel, span, density_over(target, span, grid, like(chain.source)))
     _log_density_panel(scene, where, mix(share, sheet.log_density), "layer")
     return small(scene, _SMALLER)
+
+
+def _with_one_to_follow(sheet: Sheet, span: Range) -> Sheet:
+    """Exchange particle 0, whose path is drawn first, for one that stays inside and moves most."""
+    middle, half = sum(span) / 2, (span[1] - span[0]) / 2
+    reach = np.abs(sheet.points - middle).max((0, 2)) / half
+    length = np.hypot(*np.diff(sheet.points, axis=0).transpose(2, 0, 1)).sum(0)
+    best = int(np.where(reach < 0.8, length, -reach).argmax())
+    order = np.arange(len(reach))
+    order[[0, best]] = best, 0
+    return replace(
+        sheet,
+        points=sheet.points[:, order],
+        log_det=sheet.log_det[:, order],
+        log_density=sheet.log_density[:, order],
+    )
 
 
 def warp_training(
@@ -134,7 +151,7 @@ def warp_training(
         np.stack(ends)
         for ends in zip(*((s.lines[-1], s.points[-1], s.log_det[-1]) for s in sheets), strict=True)
     )
-    panel = _sheet_panel(scene, span, "colour: log |det|", bent)
+    panel = _sheet_panel(scene, span, "colour: log |det|", bent, followed=False)
     _color_points(panel, points, log_det)
     heat = np.concatenate([densities(chain, span, _GRID, False) for chain in snapshots])
     _density_panel(scene, span, heat, target, snapshots[-1])
@@ -203,8 +220,12 @@ def warp_time(
     return small(scene, _SMALLER)
 
 
-def _sheet_panel(scene: Scene, span: Range, title: str, lines: np.ndarray | None) -> Panel:
-    panel = scene.panel(span, span, title=title)  # no names of axes: every pixel goes to the plot
+def _sheet_panel(
+    scene: Scene, span: Range, title: str, lines: np.ndarray | None, followed: bool = True
+) -> Panel:
+    # No names of axes, which are the plane's; the room is used to say what the player draws itself.
+    words = "black line: path of the blue point" if followed else ""
+    panel = scene.panel(span, span, title=title, x_label=words)
     if lines is not None:
         panel.lines(lines, color=colors.NEUTRAL, width=1.0, alpha=0.5)
     return panel
@@ -255,8 +276,9 @@ def _outline(panel: Panel, span: Range, density: np.ndarray) -> None:
 
 def _log_density_panel(scene: Scene, at: np.ndarray, running: np.ndarray, label: str) -> None:
     # Densities have long tails downward.
+    words = f"{label} (grey: other points)" if running.shape[1] > 1 else label
     account_panel(
-        scene, at, running, title="log-density of one point", label=label, name="log-density",
+        scene, at, running, title="log-density of one point", label=words, name="log-density",
         inside=(0.02, 1.0), others=60,
     )  # fmt: skip
 

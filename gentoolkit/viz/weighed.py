@@ -95,7 +95,7 @@ def weighed_paths(
     cloud = scene.panel(side, side, title=title)
     cloud.heat(heat, limits=(0.0, 1.3), colormap="greys").points(states, size=3.0, alpha=0.5)
     account_panel(
-        scene, at, account, title="account of log w", label="step", name="account of log w",
+        scene, at, account, title="log w so far", label="step", name="log w so far",
         inside=(0.1, 0.95), across=(0, at[-1]), mark=log_z,
     )  # fmt: skip
     last = np.repeat(account[-1:], len(at), 0)
@@ -173,7 +173,7 @@ def ledger(
     cloud.text(side[0] + 0.03 * width, side[1] - 0.055 * width, names, anchor="left")
     room = 0.12
     panel = account_panel(
-        scene, at, log_w, title="account of log w", label="layer", name="log w, stopped here",
+        scene, at, log_w, title="log w, stopped here", label="layer", name="log w, stopped here",
         inside=(0.1, 0.99), across=(0, count), mark=log_z, room=room,
     )  # fmt: skip
     # Tile k hangs over the stretch in which layer k acts; the layer just done stands filled.

@@ -23,6 +23,21 @@ def test_time_and_class_are_seen_row_by_row():
     assert torch.allclose(net(x, torch.tensor(0.1))[0], out[3], atol=1e-12)
 
 
+def test_patches_become_channels_and_come_back():
+    """Catches pixels that come back elsewhere, and an old net whose parameters changed."""
+    net, plain = UNet(1, 8, classes=2, patch=2), UNet(4, 8, classes=2)
+    plain.load_state_dict(net.state_dict())
+    x, t, label = torch.randn(3, 1, 12, 8), torch.rand(3), torch.tensor([0, 1, 2])
+    parts = torch.stack([x[:, 0, i::2, j::2] for i in (0, 1) for j in (0, 1)], 1)
+    out = plain(parts, t, label)
+    expected = torch.empty_like(x)
+    for k, (i, j) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
+        expected[:, 0, i::2, j::2] = out[:, k]
+    assert torch.equal(net(x, t, label), expected)
+    with pytest.raises(ValueError, match="multiples of 4"):
+        net(torch.randn(3, 1, 10, 8), t, label)
+
+
 def test_gradients_arrive_and_float32_stays():
     """Catches a layer that nothing uses."""
     net = UNet(1, 8, classes=2)

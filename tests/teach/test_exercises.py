@@ -196,7 +196,7 @@ def test_the_sheet_numbers_hold() -> None:
     """Catches a drift of the exercises' truths from the numbers that were measured for them."""
     assert judged("ex00_1").answer() == 0.0
     assert judged("ex00_2").answer() == (1, 24)
-    assert judged("ex01_1").answer() == 68
+    assert judged("ex01_1").answer() == pytest.approx(11 / 27)
     assert judged("ex01_2").answer() == pytest.approx(-17.670350, abs=1e-6)
     assert judged("ex15_1").answer() == pytest.approx(-0.4955, abs=1e-9)
     assert judged("ex16_2").answer() == pytest.approx(1.895613, abs=1e-6)
@@ -205,9 +205,9 @@ def test_the_sheet_numbers_hold() -> None:
 
 def test_check_prints_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """Catches a check that returns its verdict too, so that a cell shows it twice."""
-    assert check.ex01_1(135) is None
+    assert check.ex01_1(1.0) is None
     out = capsys.readouterr().out
-    assert out.startswith("NOT YET: you give 135. ")
+    assert out.startswith("NOT YET: you give 1. ")
     assert out.count("\n") == 1
 
 

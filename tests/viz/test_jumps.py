@@ -13,6 +13,7 @@ from gentoolkit.viz import (
     Scene,
     StateGraph,
     flux_balance,
+    flux_scatter,
     follow,
     jump_landscape,
     jump_lanes,
@@ -206,7 +207,7 @@ def test_exact_ratios_balance_every_edge_and_a_wrong_one_leaks():
     assert not layers(exact, "lines") and widths.max() == pytest.approx(13.0)
     assert all("every edge is in balance" in note for note in exact.spec["notes"])
     wrong = balance(3.0)
-    flow = read(wrong, layers(wrong, "ribbons")[1]["widths"])
+    widths, flow = (read(wrong, one["widths"]) for one in layers(wrong, "ribbons"))
     off = np.flatnonzero((np.abs(flow - widths) > 1e-3).any(0))
     edge = GRAPH.pairs.tolist().index([4, 5])
     assert off.tolist() == [18 + edge]  # what comes back into 5 from 4
@@ -222,6 +223,41 @@ def test_exact_ratios_balance_every_edge_and_a_wrong_one_leaks():
     drift = 0.5 * np.abs(start - end).sum()
     assert drift > 0.01 and f"off by {drift:.3f}" in wrong.spec["notes"][-1]
     assert f"off by {drift:.3f}" in wrong.alt
+
+
+def test_the_scatter_lies_on_its_diagonal_with_exact_ratios():
+    """Bug: axes exchanged, a fault that is not marked, or marks where all is in balance."""
+    times = np.linspace(1.5, 0.1, 9)
+    law = noised(times)
+    rates = reverse(law)
+    for factor in (1.0, 3.0):
+        pushed = run_law(law[0], factor * reverse(noised(0.5 * (times[1:] + times[:-1]))), times)
+        scene = flux_scatter(
+            GRAPH, times, law, pull_rates=joint(LOPSIDED), push_rates=factor * rates, pushed=pushed
+        )
+        (dots,) = layers(scene, "points")
+        at = read(scene, dots["xy"])
+        seen = at[..., 0] <= scene.spec["panels"][0]["x"][1]
+        np.testing.assert_allclose(at[seen][:, 1], factor * at[seen][:, 0], atol=2e-4)
+        assert len(layers(scene, "lines")) == (1 if factor == 1.0 else 2)
+        assert bool(seen.all()) == (factor == 1.0) and scene.spec["poster"] == len(times) - 1
+        assert "off by" in scene.spec["notes"][-1]
+
+
+def test_at_most_three_leaks_are_ringed():
+    """Bug: a ring around every half edge, so that none can be seen."""
+    times = np.linspace(1.5, 0.1, 9)
+    law = noised(times)
+    rates = 2.0 * reverse(law)
+    middle = 2.0 * reverse(noised(0.5 * (times[1:] + times[:-1])))
+    scene = flux_balance(
+        GRAPH, times, law, pull_rates=joint(LOPSIDED), push_rates=rates,
+        pushed=run_law(law[0], middle, times),
+    )  # fmt: skip
+    (rings,) = layers(scene, "lines")
+    shown = np.abs(read(scene, rings["xy"])).max((2, 3)) < 4
+    assert (shown.sum(1) <= 3).all() and shown.any(1).all()
+    assert read(scene, layers(scene, "ribbons")[1]["widths"]).max() == pytest.approx(13.0)
 
 
 def sampler_lanes(**more: Any) -> list[JumpLane]:

@@ -64,7 +64,7 @@ def test_the_bars_are_the_shares_of_the_variance_of_the_last_log_weight():
     terms = increments(up, densities[1:])
     expected = [float(torch.cov(torch.stack([t, log_w]))[0, 1]) for t in terms]
     np.testing.assert_allclose(shares, expected, rtol=1e-4, atol=1e-5)
-    assert scene.spec["panels"][3]["title"] == f"Var log w = {float(log_w.var()):.2f}"
+    assert scene.spec["panels"][3]["title"] == f"variance of log w: {float(log_w.var()):.2f}"
 
 
 def test_the_histogram_ends_at_the_log_weights_and_starts_at_one_weight():

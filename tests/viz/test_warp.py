@@ -375,3 +375,14 @@ def test_a_layer_without_an_inverse_is_drawn_without_density():
     assert len(scene.spec["panels"]) == 2 and not layers(scene, "heat")
     beside = warp(chain(OneWay()), alt=ALT, n=9, density=False, target=standard_normal(2))
     assert len(beside.spec["panels"]) == 3
+
+
+def test_the_point_that_is_followed_moves_and_stays_inside():
+    """Bug: the drawn path leaves the picture, or belongs to a point that stands still."""
+    scene = warp(chain(), alt=ALT, n=200, extent=(-3, 3))
+    points = read(scene, layers(scene, "points", 0)[0]["xy"])
+    step = np.hypot(*np.diff(points, axis=0).transpose(2, 0, 1)).sum(0)
+    assert np.abs(points[:, 0]).max() < 0.85 * 3 and step[0] > np.median(step)
+    account = read(scene, layers(scene, "accounts", 2)[0]["y"])
+    end = torch.as_tensor(points[-1, :1], dtype=torch.float64)
+    assert abs(float(chain().log_prob(end)) - account[0, -1]) < 0.02

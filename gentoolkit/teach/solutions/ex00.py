@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from gentoolkit.teach.exercise import Exercise, Like
+from gentoolkit.teach.exercise import Exercise, Like, Open
 
 
 def log_weight_of_a_flow() -> float:
@@ -123,4 +123,21 @@ ex00_3 = Exercise(
         "return log_target -> return": "log target is missing.",
     },
     otherwise="is every log_ratio counted once, and summed over steps (T) only?",
+)
+
+
+ex00_4 = Open(
+    "Which of the numbers estimates a quantity that is the same for every chain?",
+    "E[w] = Z holds for any number of moves. The ELBO and the ESS depend on how far the pair is "
+    "from perfect.",
+    "Give each move less to do: then push and pull nearly agree on it, and log w is nearly "
+    "constant.",
+    answer="More moves bring the annealed densities closer together, so each move has less to "
+    "repair and log w varies less. With seeds 2, 3 and 4 and 2,000 paths, 30 moves give an ELBO of "
+    "about -3.0 and an ESS near 700; 99 moves -0.4 and 1,140; 300 moves +0.3 and 1,490. The ELBO "
+    "rises towards log Z = 0.698 and the ESS towards 2,000. The estimate of log Z may move only "
+    "within its error: it was 0.67 to 0.73 with 30 moves and 0.70 to 0.71 with 300. The range must "
+    "change together with the divisor: if you keep 99 moves and divide by 31, the share of the "
+    "target runs past 1, the last densities are sharper than the target, and the extra moves "
+    "spoil the weights.",
 )

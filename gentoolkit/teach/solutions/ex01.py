@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from gentoolkit.teach.exercise import Exercise
+from gentoolkit.teach.exercise import Exercise, Open
 
 POINTS = (-2.1, -1.7, -2.6, 1.9, 2.4, 0.3, 1.2, -0.4)
 PRIOR_VARIANCE = 9.0
@@ -15,30 +15,44 @@ NOISE_VARIANCE = 0.5
 ANGLE = 0.6
 
 
-def _sweeps_run() -> int:
-    """Run the coordinate ascent; the second mean is the one updated last in a sweep."""
-    second, sweeps = 1.0, 0
-    while abs(second) >= 1e-3:
-        first = 0.95 * second
-        second, sweeps = 0.95 * first, sweeps + 1
-    return sweeps
+def third_mean() -> float:
+    """Sweep once through three means of a target whose correlations are all 0.5."""
+    ratio = 1 / 3  # -precision_jk / precision_jj, which is r / (1 + r)
+    first = ratio * (1 + 1)
+    second = ratio * (first + 1)
+    return ratio * (first + second)
+
+
+def _third_mean_by_search() -> float:
+    """Minimise the quadratic form over one mean after the other; no formula for the best one."""
+    precision = torch.linalg.inv(0.5 * torch.eye(3) + 0.5)
+    m = torch.ones(3)
+    for j in range(3):
+        side = torch.eye(3)[j]
+        left, here, right = ((m + h * side) @ precision @ (m + h * side) for h in (-1, 0, 1))
+        m = m + side * 0.5 * (left - right) / (left - 2 * here + right)
+    return float(m[2])
 
 
 ex01_1 = Exercise(
-    "math.ceil(math.log(1e-3) / math.log(0.95**2))",
-    "One update shrinks the error of its mean to r times the error of the other mean.",
-    "A sweep is two updates, so its ratio is r**2. How many such factors make 1/1000?",
-    "Solve (r**2)**k < 1e-3 for k with natural logs, and round up.",
-    why="Each of the two updates in a sweep multiplies the error by r, so k sweeps multiply "
-    "it by r**(2k). The stronger the correlation, the slower the climb.",
-    oracle=_sweeps_run,
-    right="run step by step, the error falls below a thousandth in sweep {truth:.0f}.",
+    third_mean,
+    "The update needs the precision matrix. For equal correlations its off-diagonal entries are "
+    "all the same.",
+    "Try I - t J for the inverse, with J the matrix of ones, up to a factor; which t makes the "
+    "product with the covariance diagonal?",
+    "The off-diagonal entry over the diagonal one is -r / (1 + r). The second update uses the new "
+    "first mean, the third both new ones.",
+    why="The covariance is (1 - r) I + r J; its inverse is proportional to I - r / (1 + 2 r) J. So "
+    "each mean becomes a third of the sum of the other two: 2/3, then 5/9, then 11/27.",
+    oracle=_third_mean_by_search,
+    right="m_3 = 11/27 = {truth:.4f}, where a line search finds it too.",
     wrong={
-        135: "That is the count for a ratio of r a sweep; a sweep updates both coordinates.",
-        67: "One more: after this sweep the error is still just above a thousandth.",
-        30: "One log is to base 10, the other natural.",
+        1.0: "You weigh the other means by the correlations. The update has the precision in it.",
+        2 / 3: "You update all three from the old means; each update uses what is new.",
+        -22 / 27: "The sign: with positive correlations the off-diagonal precisions are negative.",
+        5 / 9: "That is the second mean; the third is updated after it.",
     },
-    otherwise="By what factor does one sweep, two updates, shrink the error?",
+    otherwise="Invert the covariance, then update one mean after the other.",
 )
 
 
@@ -137,42 +151,80 @@ ex01_3 = Exercise(
 )
 
 
-def cavi_sweep(m: Tensor, mu: Tensor, precision: Tensor) -> Tensor:
-    """Update both means of a mean-field q once: (2,), (2,), (2, 2) -> (2,)."""
-    first = mu[0] - precision[0, 1] / precision[0, 0] * (m[1] - mu[1])
-    second = mu[1] - precision[1, 0] / precision[1, 1] * (first - mu[0])  # the new first mean
-    return torch.stack([first, second])
+def cavi_sweep(log_p: Tensor, q1: Tensor, q2: Tensor) -> tuple[Tensor, Tensor]:
+    """Update both factors of a discrete q once: (A, B), (A,), (B,) -> (A,), (B,)."""
+    q1 = (log_p @ q2).softmax(0)
+    q2 = (q1 @ log_p).softmax(0)
+    return q1, q2
 
 
-def _line_searches(m: Tensor, mu: Tensor, precision: Tensor) -> Tensor:
-    """Minimise over one mean after the other: three heights of a parabola give its lowest point."""
-    for side in torch.eye(2):
-        left, here, right = (
-            0.5 * (mean - mu) @ precision @ (mean - mu) for mean in (m - side, m, m + side)
+def _by_descent(log_p: Tensor, q1: Tensor, q2: Tensor) -> tuple[Tensor, Tensor]:
+    """Raise the ELBO by a quasi-Newton search in the logits of one factor, then of the other."""
+
+    def best(table: Tensor, other: Tensor) -> Tensor:
+        logits = torch.zeros(len(table), requires_grad=True)
+        search = torch.optim.LBFGS(
+            [logits],
+            max_iter=200,
+            tolerance_grad=1e-12,
+            tolerance_change=0.0,
+            line_search_fn="strong_wolfe",
         )
-        m = m + side * 0.5 * (left - right) / (left - 2 * here + right)
-    return m
+
+        def loss() -> Tensor:
+            search.zero_grad()
+            q = logits.softmax(0)
+            joint = q[:, None] * other
+            value = (joint * (q.log()[:, None] + other.log() - table)).sum()
+            value.backward()
+            return value
+
+        search.step(loss)  # pyright: ignore[reportArgumentType]
+        return logits.detach().softmax(0)
+
+    q1 = best(log_p, q2)
+    return q1, best(log_p.T, q1)
 
 
 ex01_4 = Exercise(
     cavi_sweep,
-    "Fix m[1]. The divergence is a parabola in m[0]; where is its lowest point?",
-    "Set the derivative of (m - mu)' precision (m - mu) / 2 with respect to m[0] to zero.",
-    "Each mean moves against the other's error, weighed by the off-diagonal entry over "
-    "its own diagonal entry; then the second uses the first one's new value.",
-    why="Each update is the exact minimum over one mean while the other is held. Taking the "
-    "new first mean at once is what makes it coordinate ascent: no update lowers the ELBO.",
+    "The rule says: log q1 is the average of log_p over the other unknown, plus a constant.",
+    "The average over z_2 is a matrix product of log_p and q2. What turns logs into normalised "
+    "probabilities?",
+    "A softmax normalises. The second update averages over the first index, with the new q1.",
+    why="Averaging log_p over q2 is a matrix product, and softmax exponentiates and normalises. "
+    "The second factor uses the new first one, which is what makes it coordinate ascent.",
     cases=lambda: [
-        (*torch.randn(2, 2), root @ root.T + 0.3 * torch.eye(2)) for root in torch.randn(5, 2, 2)
+        (2 * torch.randn(a, b), torch.randn(a).softmax(0), torch.randn(b).softmax(0))
+        for a, b in ((3, 4), (2, 5), (4, 2))
     ],
-    oracle=_line_searches,
-    right="on five random targets both means land where a line search puts them.",
+    oracle=_by_descent,
+    right="on three tables both factors are where a search over their logits ends.",
     wrong={
-        "(first - -> (m[0] -": "both means move from the old ones; the second must use the first "
-        "one's new value.",
-        "0] - p -> 0] + p": "the first mean moves away from its best place: look at the sign.",
-        "/ precision[0, 0] ->; / precision[1, 1] ->": "each move is divided by the mean's own "
-        "diagonal entry of the precision.",
+        "(log_p @ q2).softmax(0) -> (log_p.exp() @ q2) / (log_p.exp() @ q2).sum()": "you average "
+        "p; the rule averages its logarithm.",
+        "q1 = (log_p @ q2).softmax(0) -> old, q1 = q1, (log_p @ q2).softmax(0); "
+        "(q1 @ log_p) -> (old @ log_p)": "the second factor is updated from the old q1.",
+        ".softmax(0) ->": "the factors are not normalised.",
+        "(log_p @ q2).softmax(0) -> log_p.mean(1).softmax(0)": "the average over z_2 must be "
+        "weighted by q2.",
     },
-    otherwise="does the first one move first, is mu added, what does each move divide by?",
+    otherwise="is it the average of the logarithm, over the other factor, normalised?",
+)
+
+
+ex01_5 = Open(
+    "Read q.mean and q.log_std.exp() after each training.",
+    "At the centre all eight bumps pull equally. What decides then, and how does a wide cloud "
+    "differ from a small one?",
+    "Print the mean after 1, 100 and 300 steps for several seeds, and compare the directions in "
+    "which it leaves.",
+    answer="With seeds 4 and 5 q ends on the bumps at (2, 0) and at (-2, 0), each time with "
+    "deviations of 0.20 and an ELBO of log Z - log 8. The draws of the first hundred steps decide "
+    "which bump wins, so another seed gives another bump. The small cloud leaves the centre at "
+    "once: at the exact centre the mean gradient is zero, but the gradient of 64 draws is not, and "
+    "Adam divides each coordinate by its own size, so that both coordinates move by the learning "
+    "rate at every step. It therefore leaves along a diagonal, and in three seeds of three it "
+    "ended on one of the four diagonal bumps, after about 100 steps. No start finds more than one "
+    "bump: the choice is made by noise, and the bound never takes it back.",
 )

@@ -1,19 +1,15 @@
-"""Lesson 15: the bound of one step, the weight of a step, slips that stay unbiased, annealing."""
+"""Lesson 15: the bound of one step, both directions combined, the best ladder and its length."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from gentoolkit.teach.exercise import Exercise, Like
+from gentoolkit.teach.exercise import Exercise, Like, Open
 
 MEAN, STEP = 1.0, 0.1  # target N(MEAN, 1); a step's noise has the variance 2 STEP
-SLIPS = "ABCD"
-
-Score = Callable[[Tensor], Tensor]
-LogDensity = Callable[[Tensor], Tensor]
+WIDE, DIMS, LEAST = 3.0, 100, 0.5  # source N(0, WIDE^2) in DIMS dimensions, least share
 
 
 def _normal(x: Tensor, mean: Tensor | float, variance: float) -> Tensor:
@@ -65,131 +61,184 @@ ex15_1 = Exercise(
 )
 
 
-def log_ratio(x: Tensor, y: Tensor, score: Score, step: float, correction: Score) -> Tensor:
-    """Give log b(x | y) - log f(y | x): x and y (B, D) -> (B,)."""
-    push = y - x - step * score(x)
-    pull = x - y + step * score(y) - 2 * step * correction(y)
-    return (push.square() - pull.square()).sum(1) / (4 * step)
+def bar(pushed: Tensor, pulled: Tensor) -> float:
+    """Combine log-weights of both directions: (n,) and (m,) -> log Z."""
+    more = math.log(len(pulled) / len(pushed))
+    low, high = -50.0, 50.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        taken = (pushed - middle + more).sigmoid().sum()  # pushed paths that look pulled
+        missed = (middle - pulled - more).sigmoid().sum()  # pulled paths that look pushed
+        low, high = (middle, high) if taken > missed else (low, middle)
+    return (low + high) / 2
 
 
-def _two_normals(x: Tensor, y: Tensor, score: Score, step: float, correction: Score) -> Tensor:
-    pull = _normal(x, y - step * score(y) + 2 * step * correction(y), 2 * step)
-    return (pull - _normal(y, x + step * score(x), 2 * step)).sum(1)
+def _two_directions() -> list[tuple]:
+    # Normal log-weights obey Crooks' theorem if their means are log Z -+ half their variance.
+    cases = []
+    for n, m, log_z in ((300, 300, 1.2), (500, 100, -0.7)):
+        spread, noise = 1.5, torch.randn(n + m)
+        pushed = log_z - 0.5 * spread**2 + spread * noise[:n]
+        cases.append((pushed, log_z + 0.5 * spread**2 + spread * noise[n:]))
+    return cases
+
+
+def _most_likely(pushed: Tensor, pulled: Tensor) -> float:
+    """Maximise the likelihood of the directions by Newton steps, with derivatives from autograd."""
+    log_odds = math.log(len(pulled)) - math.log(len(pushed))
+    at = torch.tensor(0.5 * float(pushed.mean() + pulled.mean()), requires_grad=True)
+    for _ in range(50):
+        score = torch.cat([pulled - at + log_odds, at - pushed - log_odds])
+        (slope,) = torch.autograd.grad(-torch.log1p((-score).exp()).sum(), at, create_graph=True)
+        (bend,) = torch.autograd.grad(slope, at)
+        at = (at - slope / bend).detach().requires_grad_()
+    return float(at.detach())
 
 
 ex15_2 = Exercise(
-    log_ratio,
-    "Both laws have the same variance, so the constants cancel.",
-    "What is left are two squared residuals: y minus the push's mean, x minus the pull's.",
-    "A squared residual is divided by twice the variance; sum over coordinates.",
-    why="With correction = score the pull is the push's own kernel started at y, which is "
-    "plain annealing; any other correction changes the pull alone.",
-    cases=lambda: [(*torch.randn(2, 5, 3), lambda z: -z - z.sin(), 0.15, lambda z: 0.3 - z.tanh())],
-    oracle=_two_normals,
-    right="the two normal densities differ by the same at five pairs.",
+    bar,
+    "By Bayes' rule the odds of pulled against pushed at log w = l are "
+    "m rho_pull(l) / (n rho_push(l)).",
+    "Crooks gives the ratio of the two densities: the log-odds are l - log Z + log(m / n).",
+    "Set the derivative of the log-likelihood in log Z to zero: the sum over pushed paths of "
+    "P(pulled | l) equals the sum over pulled paths of P(pushed | l).",
+    why="This is Bennett's acceptance ratio of 1976. Every path counts, and those between the two "
+    "histograms count most, where both directions have paths.",
+    cases=_two_directions,
+    oracle=_most_likely,
+    atol=1e-5,
+    right="Newton's method on the likelihood finds the same log Z in two cases.",
     wrong={
-        "return ( -> return -(": "the sign is wrong; it is the pull's density over the push's.",
-        "4 * -> 2 *": "your variance is the step; it is twice the step.",
-        "e(y) -> e(x); n(y) -> n(x)": "the pull starts at y, so its score and its correction are "
-        "taken at y.",
-        "- 2 * step -> - step": "a 2 is missing: the correction is multiplied by twice the step.",
-        "y + s -> y - s; - 2 * step * correction(y) ->": "that is plain annealing; the correction "
-        "does not enter.",
-        "y + step -> y - step": "the pull goes against the score: its drift has a minus sign.",
-        "sum( -> mean(": "you average over the coordinates; their logs add up.",
+        "math.log(len(pulled) / len(pushed)) -> 0.0": "the numbers of paths differ, and so do the "
+        "prior odds of the two directions.",
+        "(len(pulled) / len(pushed)) -> (len(pushed) / len(pulled))": "the prior odds are upside "
+        "down: pulled over pushed is m / n.",
+        (lambda pushed, pulled: pushed.logsumexp(0) - math.log(len(pushed))): "that is Jarzynski's "
+        "estimate; the pulled paths are not used.",
+        (lambda pushed, pulled: math.log(len(pulled)) - (-pulled).logsumexp(0)): "that is "
+        "Jarzynski's estimate from the pulled paths alone.",
+        (lambda pushed, pulled: (pushed.mean() + pulled.mean()) / 2): "the middle of the two "
+        "bounds is no estimate: it is right only if both gaps are equal.",
+        "> missed else (low, middle) -> < missed else (low, middle)": "your bisection runs away "
+        "from the solution; which way does each sum change when log Z grows?",
     },
-    otherwise="each density is a squared residual over four steps; take both means.",
+    otherwise="balance the two sums of logistic functions.",
 )
 
 
-def _unbiased_on_a_grid() -> frozenset[str]:
-    """Integrate source times push times weight, that is target times pull, for each slip."""
-    axis = torch.linspace(-9.0, 11.0, 501)
-    x, y = axis[:, None], axis[None, :]
-    learned = -(y - STEP * MEAN) / ((1 - STEP) ** 2 + 2 * STEP)  # score of the law of y
-    score, noise = MEAN - y, 2 * STEP
-    pulls = {
-        "A": _normal(x, y + STEP * score + 2 * STEP * learned, noise),
-        "B": _normal(x, y - STEP * score + STEP * learned, noise),
-        "C": _normal(x, y - STEP * score + 2 * STEP * learned, STEP),
-        "D": _normal(x, y - STEP * (MEAN - x) + 2 * STEP * learned, noise),
-    }
-    mass = {slip: (_normal(y, MEAN, 1.0) + pull).exp().sum() for slip, pull in pulls.items()}
-    area = (axis[1] - axis[0]) ** 2
-    return frozenset(slip for slip in SLIPS if abs(mass[slip] * area - 1) < 1e-6)
+def ladder(sigma0: float, sigma1: float, T: int) -> Tensor:  # noqa: N803
+    """Give exponents whose rungs have precisions in a geometric row: numbers -> (T + 1,)."""
+    first, last = sigma0**-2, sigma1**-2
+    precision = first * (last / first) ** (torch.arange(T + 1) / T)
+    return (precision - first) / (last - first)
+
+
+def _share(before: float, after: float) -> float:
+    """Integrate one increment between zero-mean Gaussians of two precisions on a grid."""
+    x = torch.linspace(-9.0, 9.0, 1201) / math.sqrt(min(before, 2 * after - before))
+    density = (-0.5 * before * x.square()).exp()
+    w = (-0.5 * (after - before) * x.square()).exp()
+    return float((density * w).sum() ** 2 / (density.sum() * (density * w.square()).sum()))
+
+
+def _equal_shares(sigma0: float, sigma1: float, T: int) -> Tensor:  # noqa: N803
+    """Shoot: find the share for which T rungs of that share end at the target."""
+    first, last = sigma0**-2, sigma1**-2
+
+    def rungs(share: float) -> list[float]:
+        found = [first]
+        for _ in range(T):
+            low, high = found[-1], 4 * last
+            for _ in range(45):
+                middle = (low + high) / 2
+                enough = _share(found[-1], middle) >= share
+                low, high = (middle, high) if enough else (low, middle)
+            found.append(low)
+        return found
+
+    low, high = 0.05, 1.0
+    for _ in range(45):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rungs(middle)[-1] >= last else (low, middle)
+    return (torch.tensor(rungs(low)) - first) / (last - first)
 
 
 ex15_3 = Exercise(
-    '"ABC"',
-    "Write E[w] as an integral over x and y; the push cancels.",
-    "What is left is the target at y times the pull of x, given y. Integrate over x first.",
-    "Ask of each slip: at fixed y, is it still a normalised density of x?",
-    why="Any normalised pull leaves the weight unbiased, a bad one too, so an average of "
-    "weights does not find A, B and C; a known E[log w] does.",
-    oracle=_unbiased_on_a_grid,
-    letters=SLIPS,
-    right="on a grid, with Z = 1, the weights average to 1.000, 1.000, 1.000 and 1.111. Only "
-    "E[log w] betrays the others.",
+    ladder,
+    "Each rung is a Gaussian too. What is its precision, as a function of alpha?",
+    "The precision is linear in alpha: (1 - alpha) / sigma0^2 + alpha / sigma1^2. Stretching the "
+    "axis changes no share, so the share of an increment depends on the precisions how?",
+    "Only the ratio of neighbouring precisions can matter, so all ratios are equal. Solve the "
+    "linear relation for alpha.",
+    why="A change of units turns any two neighbours into N(0, 1) and N(0, 1/r), r the ratio of "
+    "their precisions. Equal shares are equal ratios: a geometric row of precisions.",
+    cases=lambda: [(3.0, 1.0, 4), (5.0, 0.5, 6)],
+    oracle=_equal_shares,
+    right="the rung-by-rung shares, integrated on a grid, are all equal.",
     wrong={
-        "none": "A worse pull is still a pull; not every slip biases the weight.",
-        "ABCD": "One of them is no density in x any more; which one does not integrate?",
-        "D": "Those are the slips that bias; name the ones that do not.",
-        Like("ABD", lambda named: "D" in named): "D: as a function of x, at fixed y, what does it "
-        "integrate to?",
-        "AB": "C: a narrower normal density is normalised too.",
-        Like("A", lambda _: True): "More slips than that are harmless: does the pull integrate "
-        "to 1 over x?",
+        (lambda sigma0, sigma1, T: torch.arange(T + 1) / T): "those are even rungs; the first of "
+        "them costs most.",
+        "** (torch.arange(T + 1) / T) -> ** (torch.arange(T + 1) / T) * 0.0 + first + (last - "
+        "first) * (torch.arange(T + 1) / T) ** 2": "a quadratic row is not it; which quantity must "
+        "keep its ratio?",
+        "(precision - first) / (last - first) -> precision": "you return precisions; exponents "
+        "run from 0 to 1.",
+        "sigma0**-2, sigma1**-2 -> 1 / sigma0, 1 / sigma1": "your row is geometric in the "
+        "deviations and linear in the wrong quantity: log g is linear in the precision.",
+        "(last / first) ** (torch.arange(T + 1) / T) -> (last / first) ** (1 - torch.arange(T + 1) "
+        "/ T)": "your ladder runs from 1 to 0.",
     },
+    otherwise="precisions in a geometric row, then solve for alpha.",
 )
 
 
-def log_weights(
-    states: Tensor, betas: Tensor, log_source: LogDensity, log_target: LogDensity
-) -> Tensor:
-    """Add up what each change of density gains: states (K + 1, B, D), betas (K + 1,) -> (B,)."""
-    gains = torch.stack([log_target(x) - log_source(x) for x in states[:-1]])
-    return (betas.diff()[:, None] * gains).sum(0)
-
-
-def _five_places() -> list[tuple]:
-    tables, places = 2 * torch.randn(2, 5), torch.randint(5, (5, 6, 1)).double()
-    betas = torch.tensor([0.0, 0.1, 0.25, 0.6, 1.0])
-    return [(places, betas, *(lambda z, t=table: t[z[..., 0].long()] for table in tables))]
-
-
-def _metropolis(states: Tensor, betas: Tensor, source: LogDensity, target: LogDensity) -> Tensor:
-    """Push and pull are one Metropolis matrix a step, of proposals uniform over five places."""
-    at, (log_source, log_target) = (
-        states[..., 0].long(),
-        (law(torch.arange(5.0)[:, None]) for law in (source, target)),
-    )
-    truth = log_target[at[-1]] - log_source[at[0]]
-    for k in range(1, len(betas)):
-        log_g = (1 - betas[k]) * log_source + betas[k] * log_target
-        move = (log_g[None, :] - log_g[:, None]).exp().clamp(max=1) / 5
-        move = move + (1 - move.sum(1)).diag()
-        truth = truth + (move[at[k], at[k - 1]] / move[at[k - 1], at[k]]).log()
-    return truth
+def _least_rungs() -> float:
+    """Count rungs with the share of one increment from quadrature."""
+    rungs = 2
+    while DIMS * rungs * math.log(_share(1.0, WIDE ** (2 / rungs))) < math.log(LEAST):
+        rungs += 1
+    return float(rungs)
 
 
 ex15_4 = Exercise(
-    log_weights,
-    "Detailed balance: pull over push of the move to x_k is g_k(x_{k-1}) / g_k(x_k).",
-    "Multiply these, with target(x_K) / source(x_0) in front: at each state two g's stay.",
-    "log g_k - log g_{k-1} is the change of beta times log target - log source.",
-    why="The products telescope: at x_{k-1} the new density is divided by the old one, and "
-    "the moves themselves need no density.",
-    cases=_five_places,
-    oracle=_metropolis,
-    right="pull over push, read from the Metropolis matrices, gives the same weights.",
+    "347",
+    "Under perfect moves the increments are independent, so the shares of all rungs and all "
+    "coordinates multiply.",
+    "The share of one increment in one dimension is E[w]^2 / E[w^2] for N(0, 1) against N(0, 1/r), "
+    "both Gaussian integrals, with r = 9^(1/T).",
+    "That share is sqrt(2 r - 1) / r. Raise it to the power 100 T, and find the least T for which "
+    "the result is 1/2 or more.",
+    why="100 T log(sqrt(2 r - 1) / r) with r = 9^(1/T) passes log(1/2) between 346 and 347. For "
+    "large T this is about -(D/2) (log 9)^2 / T: the number of rungs grows like the dimension.",
+    oracle=_least_rungs,
+    atol=0.4,
+    right="{truth:.0f} rungs: at 346 the share is 0.4999, at 347 it is 0.5009.",
     wrong={
-        "s[:-1] -> s[1:]": "you take x_k; the density changes before the move, at x_{k-1}.",
-        (lambda x, _, source, target: target(x[-1]) - source(x[0])): "those are the end points "
-        "only; the moves have a log-ratio too.",
-        "gains).sum -> gains)[1:].sum": "the term k = 1, at x_0, is missing.",
-        "return ( -> return -(": "the sign is wrong; the new density is divided by the old one.",
-        "betas.diff()[:, None] -> 0.25": "your changes of beta are all equal; take them from "
-        "betas.",
+        Like(349, lambda rungs: rungs in (348, 349)): "close: that is e^(-Var), which is "
+        "approximate; use the exact share of each rung.",
+        346: "the share is just below one half there.",
+        Like(5, lambda rungs: rungs <= 10): "that is enough in one dimension; the shares of 100 "
+        "coordinates multiply.",
+        Like(697, lambda rungs: 600 < rungs < 800): "a factor of two: the variance of a squared "
+        "normal number is 2, so one rung costs half the square of its log-ratio.",
+        Like(512, lambda rungs: 500 < rungs < 520): "those are even rungs; the best ladder is "
+        "shorter.",
     },
-    otherwise="add, for k = 1 to K, log g_k - log g_{k-1}, both at x_{k-1}.",
+    otherwise="multiply the shares of T rungs and 100 coordinates.",
+)
+
+ex15_5 = Open(
+    "Take `mean_log_w` of exercise 1 apart: which of its four squares depends on the pull?",
+    "The pull's mean is y - delta y for the source's score. Let x minus that mean be linear in x "
+    "and the noise, as before.",
+    "Simulate first: T steps, 100,000 paths, log Z = 0. Compare the slip with the usual pull for "
+    "target means 0.5, 1 and 2, and for T from 1 to 16 at a fixed step.",
+    answer="With one step of 0.1 and the target's mean 1, E[log w] rises from -0.496 to -0.426: "
+    "the slip pays. The particles lag behind, so after the move they are nearer to the law of the "
+    "density before it, and its score describes them better. The gain grows with the square of the "
+    "distance: 0.017, 0.070 and 0.280 nats for the means 0.5, 1 and 2; at mean 0 both pulls are "
+    "the same. With 1, 2, 4 and 16 steps of this size it is 0.070, 0.057, 0.047 and 0.031 nats at "
+    "mean 1: neighbouring densities come closer, and the two scores differ by 1/T of the distance, "
+    "but there are more of them. A learned correction finds the particles' own score, which is "
+    "better than either of the two, and does not depend on luck.",
 )

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from gentoolkit.teach.exercise import Exercise, Like
+from gentoolkit.teach.exercise import Exercise, Like, Open
 
 TWO = ((-1.0, 1.0), (3.0, -3.0))
 SHORT = 1e-6
@@ -13,10 +13,10 @@ SHORT = 1e-6
 
 ex24_1 = Exercise(
     "(1 - math.exp(-0.7)) / 3",
-    "Uniform noise draws the token anew at rate 1. When has that not happened yet?",
-    "With probability e^-B it has never been drawn anew. What is its law otherwise?",
-    "Otherwise it is uniform over all tokens, the old one among them.",
-    why="The number of draws is Poisson with mean B, and the last one decides: (1 - e^-B) / C.",
+    "Uniform noise draws the letter anew at rate 1. When has that not happened yet?",
+    "With probability e^-0.7 it has never been drawn anew. What is its law otherwise?",
+    "Otherwise all values are alike, and the old one is among them: how many are there?",
+    why="The number of draws is Poisson with mean 0.7, and the last one decides: (1 - e^-0.7) / 3.",
     oracle=lambda: torch.linalg.matrix_exp(0.7 * (torch.ones(3, 3) / 3 - torch.eye(3)))[0, 1],
     atol=3e-4,
     right="{truth:.6f}: the matrix exponential of 0.7 Q has it beside the diagonal.",
@@ -42,7 +42,7 @@ ex24_2 = Exercise(
     "3 * 0.5 / 0.5",
     "Which jump of the noise does that jump undo?",
     "Both flows of the edge are equal: q(0) R(0, 1) = q(1) Q(1, 0).",
-    "Rows are where a jump starts: Q(1, 0) stands in the second row.",
+    "Rows are where a jump starts: in which row is the jump of the noise that is undone?",
     why="The ratio of the two halves is one, so what is left is the transposed rate.",
     oracle=lambda: _by_bayes(torch.tensor(TWO), torch.full((2,), 0.5))[0, 1],
     right="{truth:.2f}: so says Bayes' rule over a step of length 1e-06.",
@@ -122,11 +122,14 @@ def _short_steps(q: Tensor, states: Tensor, times: Tensor, end: float) -> float:
 ex24_4 = Exercise(
     log_path,
     "A path is made of waits and jumps: J jumps, and one wait more.",
-    "A wait of length w in x has probability exp(-exit rate of x times w).",
-    "A jump's density in time is its rate q[x, y]; take logs and add.",
+    "A wait of length w in x has the probability that no clock of x rings for so long.",
+    "The diagonal of q holds minus the total rates; the times of q are jump times, not waits.",
     why="Sum the log-rates of the jumps that happened, and subtract the exit rate of each "
     "state times the time spent there, up to the end.",
-    cases=lambda: [(*map(torch.tensor, (RATES, (0, 2, 1, 0), (0.3, 0.5, 1.4))), 2.0)],
+    cases=lambda: [
+        (*map(torch.tensor, (RATES, (0, 2, 1, 0), (0.3, 0.5, 1.4))), 2.0),
+        (torch.tensor(RATES), torch.tensor([2]), torch.zeros(0), 1.5),
+    ],
     oracle=_short_steps,
     atol=1e-4,
     right="two million short steps give the same log-density.",
@@ -140,8 +143,33 @@ ex24_4 = Exercise(
         "[states] * bounds.diff() -> [states[1:]] * bounds.diff()[:-1]": "each wait belongs to the "
         "state before the jump.",
         "bounds.diff() -> bounds[1:]": "a wait counts from the jump before, and not from time 0.",
+        "(q.diagonal()[states] * bounds.diff()) -> (q.diagonal()[states[:-1]] * times)": "a wait "
+        "counts from the jump before, and not from time 0; and after the last jump the path waits "
+        "until the end.",
         "(q.diagonal()[states] -> (torch.cat([-q[states[:-1], states[1:]], -q[:1, 1]])": "a wait "
-        "ends by whichever jump comes first: take the exit rate, not the arrow's own.",
+        "ends by whichever jump comes first: take the total rate, not the arrow's own.",
+        "(q.diagonal()[states] -> (torch.cat([-q[states[:-1], states[1:]], "
+        "q.diagonal()[states[-1:]]])": "the waits that end in a jump end by whichever clock rings "
+        "first: take the total rate of the state, not that of the arrow that it took.",
+        "(q.diagonal()[states] * bounds.diff()) -> (-q[states[:-1], states[1:]] * "
+        "bounds.diff()[:-1])": "a wait ends by whichever jump comes first: take the total rate, "
+        "not the arrow's own; and after the last jump the path waits until the end.",
     },
     otherwise="log-rates of jumps, minus exit x wait.",
+)
+
+
+ex24_5 = Open(
+    "Look at the ratio of two words, one of them forbidden, as t falls to 0.",
+    "Print the largest rate at t = 0.1, 0.01 and 0.001. Which power of t is it?",
+    "For the samplers, the function distance of section 7 needs the new data; sum the law of the "
+    "last step over the forbidden words instead of taking the total variation.",
+    answer="A forbidden word has p_t of the order of t, and a neighbour may have a fixed one, so "
+    "the rate out of it grows like 1/t: with (0, 1), (1, 1) and (2, 0) forbidden the largest rate "
+    "is 7.9 at t = 0.1, 81 at 0.01 and 818 at 0.001. At 0 it is infinite, so no bound on the last "
+    "piece exists. Stop at a small time, such as 0.01, where the table is still finite, and take "
+    "one analytic step to 0, which needs no rate. From the uniform source to t = 0 with 4, 16 and "
+    "64 steps the analytic rule leaves 0.098, 0.034 and 0.009 on the three forbidden words, Euler "
+    "0.180, 0.046 and 0.010, tau-leaping 0.222, 0.078 and 0.020. All fall about as one over the "
+    "number of steps: the letters that leap together in one step put the probability there.",
 )
