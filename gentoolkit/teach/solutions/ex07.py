@@ -185,8 +185,8 @@ ex07_3 = Exercise(
         "sum( -> mean(": "you average over the dimensions; a trace adds them up.",
         "(pulled * noise) -> (f(x) * noise)": "that is noise.f(x), the value; the derivative is "
         "asked for.",
-        "(pulled * noise) -> pulled": "noise' J is right; multiply it by the noise once more before "
-        "you add up.",
+        "(pulled * noise) -> pulled": "noise' J is right; multiply it by the noise once more "
+        "before you add up.",
         (lambda f, x, noise: torch.einsum("bii->b", _jacobians(f, x))): "that is the trace itself; "
         "one product of the Jacobian with the noise is asked for.",
         Like("grad_outputs=noise -> grad_outputs=torch.randn_like(noise)", lambda *_: True): "use "

@@ -216,10 +216,10 @@ ex08_5 = Open(
     "look at how fast the loss falls as well as at where it ends.",
     "A penalty is a second task for W. What does W do when this task has the larger gradient?",
     answer="With penalty 1 the reconstruction error ends far above 0.1, the library warns, and the "
-    "exact loss is several nats or more above the run with 10: the gradient is biased by V - W^-1. "
-    "With penalty 100 the error is the smallest of the three, but the loss falls more slowly, "
-    "because most of each gradient now serves the penalty. So a small error does not prove a good "
-    "loss, and a large one is a reason to distrust the run. If the exact loss were too expensive, I "
-    "would watch the reconstruction error as an alarm, and compute the exact loss every few hundred "
-    "steps: one determinant then costs little beside the steps between.",
+    "exact loss is several nats or more above the run with 10: the gradient is biased by "
+    "V - W^-1. With penalty 100 the error is the smallest of the three, but the loss falls more "
+    "slowly, because most of each gradient now serves the penalty. So a small error does not prove "
+    "a good loss, and a large one is a reason to distrust the run. If the exact loss were too "
+    "expensive, I would watch the reconstruction error as an alarm, and compute the exact loss "
+    "every few hundred steps: one determinant then costs little beside the steps between.",
 )
