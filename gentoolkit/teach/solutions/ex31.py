@@ -163,7 +163,8 @@ ex31_5 = Open(
     "1.05, -0.45 for 1.1 and -1.5 for 1.2, each time within 0.05 between seeds. The effective "
     "sample size is 175 to 514, then 58 to 370, 29 to 240 and 14 to 67: it falls too, but one "
     "heavy path changes it by a factor of three or more, so one run says little. Forty "
-    "coordinates share the error, so a few percent in each add up to half a nat. The factor 0.95 improves both (ELBO "
-    "0.26, 560 to 760): the noising law is not the exact reversal of twenty discrete denoising "
-    "steps, and a slightly narrower pull is nearer to it. A learned pull would find that.",
+    "coordinates share the error, so a few percent in each add up to half a nat. The factor "
+    "0.95 improves both (ELBO 0.26, 560 to 760): the noising law is not the exact reversal of "
+    "twenty discrete denoising steps, and a slightly narrower pull is nearer to it. A learned "
+    "pull would find that.",
 )
