@@ -122,6 +122,9 @@ weights: $(VENV)/.test
 	$(BIN)/python -m tools.train_tokens $(ARGS)
 	$(BIN)/python -m tools.train_filling $(ARGS)
 	$(BIN)/python -m tools.train_flows $(ARGS)
+	$(BIN)/python -m tools.train_stochastic $(ARGS)
+	$(BIN)/python -m tools.train_vae $(ARGS)
+	$(BIN)/python -m tools.train_chains $(ARGS)
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .

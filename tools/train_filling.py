@@ -81,6 +81,17 @@ def bound(net: TokenNet, data: Tensor, repeats: int = 20) -> float:
     return sum(found) / repeats / data.shape[1] / torch.log(torch.tensor(2.0)).item()
 
 
+def built(task: Task, width: int) -> tuple[TokenNet, str]:
+    """Return the net of a task, untrained, and the code that builds it."""
+    written = task.net.format(width=width)
+    return eval(written, dict(KINDS)), written
+
+
+def digest(data: Tensor) -> str:
+    """Return a short name of the rows that a net has learned from."""
+    return sha256(data.numpy().tobytes()).hexdigest()[:16]
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Train, write the files, and print how good they are on data that they have not seen."""
     for task in TASKS:
@@ -88,8 +99,8 @@ def main(arguments: list[str] | None = None) -> None:
             "train_filling", __doc__, task.name, task.steps, task.width, SEED, arguments
         )
         data, test = rows(task.name)
-        written = task.net.format(width=asked.width)
-        net = train(eval(written, dict(KINDS)), data, asked.steps, task.lr, asked.seed)
+        net, written = built(task, asked.width)
+        net = train(net, data, asked.steps, task.lr, asked.seed)
         path = asked.out.with_name(f"{task.name}.safetensors")
         about = {
             "net": written,
@@ -98,7 +109,7 @@ def main(arguments: list[str] | None = None) -> None:
             "steps": str(asked.steps),
             "batch": str(BATCH),
             "seed": str(asked.seed),
-            "data": sha256(data.numpy().tobytes()).hexdigest()[:16],
+            "data": digest(data),
             "torch": torch.__version__.split("+")[0],
             "script": "python -m tools.train_filling",
         }

@@ -2,4 +2,4 @@
 
 from gentoolkit.nets.digit_net import DigitNet
 from gentoolkit.nets.made import MADE
-from gentoolkit.nets.mlp import MLP, TimeEmbedding, TimeMLP
+from gentoolkit.nets.mlp import MLP, ParallelMLP, TimeEmbedding, TimeMLP

@@ -55,6 +55,59 @@ class MLP(nn.Sequential):
         return super().forward(x)
 
 
+class ParallelMLP(nn.Module):
+    """`n` networks of the same sizes run at once, (n, B, in_features) -> (n, B, out_features).
+
+    Row i of the input passes through network i only, so that several seeds, or several levels of
+    a chain, cost little more than one. Weights start as those of `MLP` do, independently.
+
+    Arguments:
+        n: how many networks.
+        in_features: width of the input.
+        out_features: width of the output.
+        hidden: widths of the hidden layers.
+        activation: makes the nonlinearity between layers.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        in_features: int,
+        out_features: int,
+        hidden: Sequence[int] = (64, 64),
+        activation: Callable[[], nn.Module] = nn.SiLU,
+    ) -> None:
+        super().__init__()
+        self.n = validate.positive_count("n", n)
+        nets = [MLP(in_features, out_features, hidden, activation) for _ in range(n)]
+        linear = [[layer for layer in net if isinstance(layer, nn.Linear)] for net in nets]
+        layers = list(zip(*linear, strict=True))
+        self.weights = nn.ParameterList(
+            torch.stack([part.weight.detach().T for part in layer]) for layer in layers
+        )
+        self.biases = nn.ParameterList(
+            torch.stack([part.bias.detach()[None] for part in layer]) for layer in layers
+        )
+        self.activation = activation()
+
+    def forward(self, x: Tensor, rows: slice = slice(None)) -> Tensor:
+        """Return the outputs of all networks, or of those in `rows`, for an input row each.
+
+        Raises:
+            ValueError: the first size of `x` is not the number of networks.
+        """
+        count = len(range(self.n)[rows])
+        if x.ndim != 3 or x.shape[0] != count:
+            raise ValueError(
+                f"x must have shape ({count}, B, in_features), a row for each network; got "
+                f"{tuple(x.shape)}; use x.expand({count}, -1, -1) to show all the same"
+            )
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            x = self.activation(x) if i else x
+            x = torch.baddbmm(bias[rows], x, weight[rows])
+        return x
+
+
 class TimeEmbedding(nn.Module):
     """Cosines and sines of a time at geometrically spaced frequencies, (B,) -> (B, features).
 

@@ -99,7 +99,7 @@ def _hint(exercise: Exercise | Open, level: int = 1) -> None:
 def _solution(exercise: Exercise | Open) -> None:
     """Print a solution and say why it is one, or the model answer of an open exercise."""
     if isinstance(exercise, Open):
-        print(textwrap.fill(exercise.answer, 88))
+        print(textwrap.fill(exercise.answer, 88, break_on_hyphens=False))
         return
     print(exercise.source)
     print(exercise.why)

@@ -13,6 +13,7 @@ from gentoolkit.vi.hierarchy import HierarchicalVAE
 from gentoolkit.vi.linear import PPCA
 from gentoolkit.vi.meanfield import MeanFieldGaussian, score_function_loss
 from gentoolkit.vi.mixture import MixtureState, cavi_mixture, mixture_evidence
+from gentoolkit.vi.parallel import ParallelHierarchies
 from gentoolkit.vi.probit import (
     ProbitMoments,
     ProbitRace,

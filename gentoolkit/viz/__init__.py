@@ -22,5 +22,5 @@ from gentoolkit.viz.output import mode
 from gentoolkit.viz.panel import Panel
 from gentoolkit.viz.pipes import Pipes, along, learned_pipes, path_account, running_pipes
 from gentoolkit.viz.scene import Scene
-from gentoolkit.viz.tiles import strip, strip_rows, token_grid, token_rows
+from gentoolkit.viz.tiles import picture_rows, strip, strip_rows, token_grid, token_rows
 from gentoolkit.viz.trajectory import trajectories

@@ -224,7 +224,7 @@ def log_axis(values: Sequence[float]) -> dict[str, object]:
     room = 0.04 * max(high - low, 0.3)
     low, high = low - room, high + room
     powers = range(math.floor(low), math.ceil(high) + 1)
-    if high - low < 1.5:
+    if high - low < 2.0:
         ticks = {m * 10.0**k: f"{m * 10.0**k:g}" for k in powers for m in (1, 2, 5)}
     else:
         every = math.ceil((high - low) / 8)

@@ -183,6 +183,11 @@ def shade_states(
     panel.points(graph.at, size=size, values=values, limits=limits, colormap=colormap, alpha=1.0)
 
 
+def named(graph: StateGraph) -> bool:
+    """Say whether the states are few enough to have words beside them."""
+    return len(graph.at) <= _NAMED
+
+
 def write_beside(
     panel: Panel,
     graph: StateGraph,
@@ -191,7 +196,7 @@ def write_beside(
     anchor: str,
 ) -> None:
     """Write words beside each state, ``shift`` rooms away; too many states are left bare."""
-    if len(graph.at) <= _NAMED:
+    if named(graph):
         for (x, y), word in zip(graph.at + np.multiply(shift, graph.room), words, strict=True):
             panel.text(x, y, word, anchor=anchor)
 

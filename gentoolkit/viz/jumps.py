@@ -265,8 +265,8 @@ def flux_scatter(
     The arguments, and what is refused, are those of `flux_balance`.
 
     Returns:
-        A scene of F frames, whose poster is the last one; a red cross marks each jump that is off
-        by more than a tenth of the largest flow.
+        A scene of F frames, whose poster is the last but one; a red cross marks each jump that is
+        off by more than a tenth of the largest flow.
     """
     at = as_times(times, "times", falling=True)
     shape = (len(at), len(graph.at))
@@ -287,7 +287,7 @@ def flux_scatter(
         fps=8.0,
         times=at,
         notes=told,
-        poster_frame=-1,
+        poster_frame=max(0, len(at) - 2),  # at the end rates may be 0 or without a bound
     )
     panel = scene.panel(
         (0.0, 1.08 * top), (0.0, 1.08 * top), title="the flow of each jump",

@@ -10,6 +10,7 @@ from gentoolkit.viz.graph import (
     circles,
     draw_states,
     law_panel,
+    named,
     shade_states,
     write_beside,
 )
@@ -27,6 +28,10 @@ _TIGHT = 0.02
 _LEAK_END = 2.0
 _RING = 1.25
 """Radius of the ring, in rooms of a state; names stand outside of it."""
+_PLACED = 8
+"""States from which on the bars of the laws stand at their states."""
+_TALLEST = 0.74
+"""Height of the tallest such bar, as a share of the least distance of two states."""
 
 
 def running_pipes(
@@ -318,8 +323,38 @@ def _leak_words(pipes: Pipes, leaks: np.ndarray) -> str:
 
 
 def _law_panel(scene: Scene, pipes: Pipes, target: np.ndarray, law: np.ndarray) -> None:
-    legend = ("target", "terminating law")
-    law_panel(scene, pipes.graph, target, law, legend, "where paths end")
+    """Add the two laws as bars that stand where their states lie."""
+    at, unit = pipes.graph.at, pipes.graph.unit
+    if len(at) < _PLACED:
+        legend = ("target", "terminating law")
+        law_panel(scene, pipes.graph, target, law, legend, "where paths end")
+        return
+    (x0, x1), (y0, y1) = pipes.ranges
+    panel = scene.panel(
+        (x0, x1), (y0, y1 + 1.9 * unit), title="where paths end", axes=False, weight=0.85
+    )
+    foot = at - [0.0, 0.36 * unit]
+    panel.lines(np.stack([foot - [0.4 * unit, 0], foot + [0.4 * unit, 0]], 1), color="#CFD6DD")
+    # A net that has not learned yet may put all on one state: what is taller than this is cut.
+    top = min(float(max(target.max(), law.max())), 1.6 * float(target.max()))
+    tallest = unit * (0.42 if named(pipes.graph) else _TALLEST)  # names stand below
+    for values, width, color in ((target, 17.0, GREY), (law, 11.0, colors.PUSH)):
+        tall = tallest * np.minimum(values / top, 1.0)
+        ends = foot + np.stack([np.zeros_like(tall), tall], -1)
+        bars = np.stack([np.broadcast_to(foot, ends.shape), ends], -2)
+        # A dashed line ends flat, and its first dash is longer than the tallest bar.
+        panel.lines(bars, color=color, width=width, dash=True)
+    apart = [f"apart by {v:.3f}" for v in np.atleast_1d(apart_by(law, target))]
+    lines = (
+        (f"wide grey: target; full height {top:.2g}", colors.NEUTRAL),
+        ("narrow blue: terminating law", colors.PUSH),
+        (apart if len(apart) > 1 else apart[0], INK),
+    )
+    for k, (line, color) in enumerate(lines):
+        panel.text(x0 + 0.1, y1 + (1.62 - 0.55 * k) * unit, line, color=color, anchor="left")
+    for across, up, word in pipes.ticks:
+        panel.text(across, up, word, color=colors.NEUTRAL)
+    write_beside(panel, pipes.graph, pipes.graph.names, (0.0, -2.4), "center")
 
 
 def _sum_panel(scene: Scene, each: np.ndarray, sums: np.ndarray, total: float) -> None:
@@ -336,7 +371,7 @@ def _sum_panel(scene: Scene, each: np.ndarray, sums: np.ndarray, total: float) -
     ends = [[[-0.2, total], [len(each) + 0.2, total]]]
     panel.lines(ends, color=INK, width=2.0, dash=True)
     panel.accounts(np.arange(len(sums)), sums[:, None], name="sum of residuals", others=0)
-    words = ("bars: each move; blue: their sum", "dashed: the whole path")
+    words = ("bars: moves; blue: their sum", "dashed: the whole path")
     for k, line in enumerate(words):
         panel.text(0, high - (0.06 + 0.075 * k) * (high - low), line, anchor="left")
 

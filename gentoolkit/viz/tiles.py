@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gentoolkit.viz import colors
-from gentoolkit.viz.arrays import as_array, at_least
+from gentoolkit.viz.arrays import as_array, as_range, at_least
 from gentoolkit.viz.particles import number
 from gentoolkit.viz.scene import Scene
 from gentoolkit.viz.size import small
@@ -73,11 +73,12 @@ class _Tiles:
         limits: Sequence[float],
         colormap: str,
         title: str = "",
+        weight: float = 2.0,
     ) -> None:
         """Add the panel: pixels (F, N, ., .) of the tiles, with words under them."""
         gap = 0.0 if self.words is None else _GAP
         height = -(-pixels.shape[1] // self.wide) * (1 + gap)
-        panel = scene.panel((0, self.wide), (0, height), title=title, axes=False, weight=2.0)
+        panel = scene.panel((0, self.wide), (0, height), title=title, axes=False, weight=weight)
         panel.images(pixels, limits=limits, colormap=colormap, gap=gap)
         for i, word in enumerate(self.words or ()):
             if word:
@@ -147,6 +148,46 @@ def strip_rows(
     """
     named = {f"{row_label} {name}".strip(): images for name, images in rows.items()}
     return _film(_Tiles.rows(named, _images, "images"), times, alt, limits, fps)
+
+
+def picture_rows(
+    rows: Mapping[str, object],
+    *,
+    alt: str,
+    limits: Sequence[float] = (0.0, 1.0),
+    greys: int = 9,
+) -> Scene:
+    """Show rows of small pictures that stand still, the row's name under each, as ink on white.
+
+    Arguments:
+        rows: name -> (N, H, W), (N, 1, H, W) or square pictures as rows of pixels, (N, H * H); as
+            many in each row; the first row is on top.
+        alt: the alternative text.
+        limits: pixel values that are white and black.
+        greys: how many shades are drawn; few keep a notebook with noisy pictures small.
+
+    Returns:
+        A scene of one frame and one panel.
+
+    Raises:
+        ValueError: no row, pictures of other shapes, or fewer than two shades.
+    """
+    low, high = as_range(limits, "limits")
+    steps = at_least(greys, "greys", 2) - 1
+
+    def read(pictures: Iterable[object]) -> np.ndarray:
+        found = as_array(pictures, "pictures")
+        if found.ndim == 2:
+            side = round(found.shape[1] ** 0.5)
+            found = as_array(found, "pictures as rows of pixels", ("N", side * side))
+            found = found.reshape(-1, side, side)
+        shade = np.clip((_images([found])[0] - low) / (high - low), 0.0, 1.0)
+        return (np.round(steps * shade) / steps)[None]
+
+    shown = _Tiles.rows(rows, read, "pictures")  # pyright: ignore[reportArgumentType]
+    scene = Scene(1, alt=alt)
+    shown.draw(scene, shown.cells, (0.0, 1.0), "greys", weight=1.0)
+    return scene
 
 
 def token_grid(
@@ -260,8 +301,11 @@ def _film(
         len(pixels),
         alt=shown.told(way) if alt is None else alt,
         fps=fps,
-        times=at,
-        notes=[f"t = {number(t)}, frame {f + 1} of {len(at)}." for f, t in enumerate(at)],
+        # A single frame has no story: neither a time nor a count belongs under it.
+        times=at if len(at) > 1 else None,
+        notes=[f"t = {number(t)}, frame {f + 1} of {len(at)}." for f, t in enumerate(at)]
+        if len(at) > 1
+        else None,
     )
     low, high = float(pixels[-1].min()), float(pixels[-1].max())
     ends = (low, high if low < high else low + 1.0)

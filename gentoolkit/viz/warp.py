@@ -38,6 +38,7 @@ def warp(
     grid: int = _GRID,
     target: Target | None = None,
     density: bool = True,
+    mark: Sequence[float] | None = None,
 ) -> Scene:
     """Show a chain of bijections bend the plane, layer by layer.
 
@@ -56,6 +57,7 @@ def warp(
         grid: cells of the density along each side.
         target: a log-density whose 50 and 90 % regions are outlined over the flow's density.
         density: False leaves the density out, for layers that are slow or unable to invert.
+        mark: a place (2,) to mark in the first panel, such as the centre of a layer.
 
     Returns:
         A scene of at most 1.5 MB; the same chain always gives the same one.
@@ -83,6 +85,9 @@ def warp(
     scene = Scene(len(where), alt=alt, times=where, time_label="layer", notes=notes)
     panel = _sheet_panel(scene, span, "colour: log |det| so far", mix(share, sheet.lines))
     _color_points(panel, mix(share, sheet.points), log_det)
+    if mark is not None:
+        panel.points([list(mark)], color=INK, size=11, alpha=1.0)
+        panel.points([list(mark)], color="#FFFFFF", size=5, alpha=1.0)
     if density:
         _density_panel(scene, span, mix(share, densities(chain, span, grid)), target, chain)
     elif target is not None:

@@ -10,6 +10,7 @@ import traitlets
 
 from gentoolkit.viz import output, page
 from gentoolkit.viz.arrays import as_array, as_range
+from gentoolkit.viz.labels import apart
 from gentoolkit.viz.scene import Scene
 from gentoolkit.widgets.player import live_bundle
 
@@ -159,9 +160,10 @@ def _plane(
     options |= {"points": layer["xy"], "labels": layer["values"]}
     if labels is not None:
         options["names"] = called
-        for k in np.unique(classes).astype(int):
-            # The median stands in the thick of a class; the label makes colour the second sign.
-            x, y = np.median(codes[classes == k], axis=0)
+        kinds = np.unique(classes).astype(int)
+        # The median stands in the thick of a class; the label makes colour the second sign.
+        thick = np.stack([np.median(codes[classes == k], axis=0) for k in kinds])
+        for k, (x, y) in zip(kinds, apart(thick, 0.06 * (extent[1] - extent[0])), strict=True):
             panel.text(float(x), float(y), called[k], size=17)
     return scene, options
 

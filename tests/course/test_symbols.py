@@ -11,19 +11,8 @@ from tools.symbols import Table, atoms, faults, formulas, table
 # Lessons whose symbols are still to be listed.
 NOT_YET = {
     # fmt: off
-    "02",
-    "03",
-    "05",
-    "06",
     "07",
     "08",
-    "14",
-    "16",
-    "17",
-    "25",
-    "26",
-    "27",
-    "31",
     "18",
     # fmt: on
 }

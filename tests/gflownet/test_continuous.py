@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from gentoolkit.core import Gaussian, Unsupported, log_z, log_z_error
 from gentoolkit.gflownet import (
@@ -14,6 +15,7 @@ from gentoolkit.gflownet import (
     SubTrajectoryBalance,
     TrajectoryBalance,
 )
+from gentoolkit.gflownet.continuous import MixedMove
 from gentoolkit.train import fit
 from tests.flows.truth import perturbed
 
@@ -120,6 +122,40 @@ def test_training_finds_the_target(objective):
     assert float(x.mean()) == pytest.approx(MEAN, abs=0.1)
     assert float(x.std()) == pytest.approx(STD, abs=0.1)
     assert model.log_z.item() == pytest.approx(LOG_Z, abs=0.1)
+
+
+def test_a_mixed_move_is_torchs_mixture():
+    """Catches a share or a deviation of another component, with one row and with many."""
+    for rows in (1, 5):
+        share = torch.randn(rows, 3).log_softmax(1)
+        mean, std = torch.randn(rows, 3, 2), torch.rand(rows, 3, 2) + 0.2
+        law = MixedMove(share, mean, std)
+        other = MixtureSameFamily(Categorical(logits=share), Independent(Normal(mean, std), 1))
+        x = torch.randn(5, 2)
+        assert torch.allclose(law.log_prob(x), other.log_prob(x), atol=1e-10)
+        assert not torch.allclose(law.log_prob(x), other.log_prob(x.flip(1)), atol=1e-3)
+    drawn = MixedMove(share[:1], mean[:1], std[:1]).sample(40_000)
+    wanted = (share[:1].exp()[..., None] * mean[:1]).sum(1)[0]
+    assert drawn.shape == (40_000, 2)
+    assert float((drawn.mean(0) - wanted).abs().max()) < 5 * float(drawn.std(0).max()) / 200
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_weights_of_mixed_moves_average_to_z(seed):
+    """Catches a density that is not the sampler's: E[w] = Z, and not another Z."""
+    torch.manual_seed(1)
+    model = GaussianFlowNet(log_reward, 1, moves=3, spread=1.6, components=3)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        path = model.chain().push(40_000, generator)
+        log_w = path.log_weight(log_reward)
+    off, error = float(log_z(log_w)) - LOG_Z, float(log_z_error(log_w))
+    assert abs(off) <= 4 * error
+    assert abs(off + 0.5) > 4 * error, "the control"
+    states = torch.stack(path.states)
+    assert torch.allclose(model.balance_terms(states).residuals().sum(0), log_w - model.log_z)
+    model.loss(states).backward()
+    assert all(p.grad is not None for p in model.net.parameters())
 
 
 def test_bad_sizes_are_refused():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gentoolkit.core.checks import dead_parameters
-from gentoolkit.nets import MLP, TimeEmbedding, TimeMLP
+from gentoolkit.nets import MLP, ParallelMLP, TimeEmbedding, TimeMLP
 
 
 def test_mlp_is_the_composition_it_says():
@@ -69,3 +69,21 @@ def test_bad_sizes_are_refused(call, words):
     """Catches widths and times that would broadcast to something else."""
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_parallel_nets_are_separate_ones():
+    """Catches networks that mix, share their start, or read another row's weights."""
+    nets = ParallelMLP(3, 2, 4, (5,))
+    x = torch.randn(3, 6, 2)
+    out = nets(x)
+    single = MLP(2, 4, (5,))
+    for row in range(3):
+        for layer, at in ((single[0], 0), (single[2], 1)):
+            layer.weight.data = nets.weights[at][row].T
+            layer.bias.data = nets.biases[at][row, 0]
+        torch.testing.assert_close(out[row], single(x[row]))
+        torch.testing.assert_close(nets(x[row : row + 1], slice(row, row + 1))[0], out[row])
+    assert not torch.allclose(nets(x[:1].expand(3, -1, -1))[0], nets(x[:1].expand(3, -1, -1))[1])
+    assert dead_parameters(lambda: nets(x).square().sum(), nets) == []
+    with pytest.raises(ValueError, match="a row for each network"):
+        nets(x[:2])

@@ -240,7 +240,7 @@ def test_the_scatter_lies_on_its_diagonal_with_exact_ratios():
         seen = at[..., 0] <= scene.spec["panels"][0]["x"][1]
         np.testing.assert_allclose(at[seen][:, 1], factor * at[seen][:, 0], atol=2e-4)
         assert len(layers(scene, "lines")) == (1 if factor == 1.0 else 2)
-        assert bool(seen.all()) == (factor == 1.0) and scene.spec["poster"] == len(times) - 1
+        assert bool(seen.all()) == (factor == 1.0) and scene.spec["poster"] == len(times) - 2
         assert "off by" in scene.spec["notes"][-1]
 
 

@@ -86,9 +86,14 @@ def test_widths_are_flows_and_bars_the_two_laws():
     flow = along(SPACE.child, flows.edges())
     np.testing.assert_allclose(read(scene, pipes["widths"]), 13 * flow / flow.max(), rtol=1e-5)
     np.testing.assert_allclose(read(scene, drops["widths"]), 13 * REWARD / flow.max(), rtol=1e-5)
-    target, law = layers(scene, "bars", 1)
-    np.testing.assert_allclose(read(scene, target["heights"]), flows.target(), rtol=1e-5)
-    np.testing.assert_allclose(read(scene, law["heights"]), flows.law(), rtol=1e-5)
+    _, target, law = layers(scene, "lines", 1)
+    top = min(float(flows.law().max()), 1.6 * float(flows.target().max()))
+    for layer, wanted in ((target, flows.target()), (law, flows.law())):
+        foot, head = np.moveaxis(read(scene, layer["xy"]), 1, 0)
+        np.testing.assert_allclose(foot[:, 0], PIPES.graph.at[:, 0], atol=1e-3)
+        np.testing.assert_allclose(head[:, 0], foot[:, 0], atol=1e-3)
+        tall = 0.74 * (wanted / top).clamp_max(1.0).numpy()
+        np.testing.assert_allclose(head[:, 1] - foot[:, 1], tall, atol=1e-3)
     off = 0.5 * float((flows.law() - flows.target()).abs().sum())
     assert off > 0.5 and f"off by {off:.3f}" in scene.spec["notes"][0] and f"{off:.3f}" in scene.alt
     assert "off by 0.000" in water(solve_flows(SPACE, REWARD)).alt

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gentoolkit.viz import Scene, strip, strip_rows
+from gentoolkit.viz import Scene, picture_rows, strip, strip_rows
 from tests.viz.kinds import unpack
 from tests.viz.refused import refused
 
@@ -94,3 +94,21 @@ def test_rows_stand_one_above_the_other_with_their_names():
 def test_bad_input_is_refused_in_three_parts(build, match):
     """Bug: flattened images drawn as a line, or a label under the wrong one."""
     refused(build, match)
+
+
+def test_pictures_that_stand_still_are_few_shades():
+    """Catches a picture whose shades are not those of its values, or rows in another order."""
+    scene = picture_rows(
+        {"first": np.array([[-1.0, 0.1, 1.0, 3.0]]), "second": np.zeros((1, 1, 2, 2))},
+        alt="Two small pictures, one above the other.", limits=(-1, 1), greys=3,
+    )  # fmt: skip
+    shades = stored(scene).reshape(2, 4)
+    np.testing.assert_allclose(shades, [[0, 0.5, 1, 1], [0.5] * 4], atol=1 / 255)
+    texts = [one["texts"][0] for one in scene.spec["panels"][0]["layers"] if one["kind"] == "text"]
+    assert texts == ["first", "second"]
+
+
+def test_pictures_of_other_shapes_are_refused():
+    """Catches rows of pixels that make no square."""
+    with pytest.raises(ValueError, match="rows of pixels"):
+        picture_rows({"a": np.zeros((2, 5))}, alt="Two pictures that cannot be.")

@@ -366,3 +366,12 @@ def test_the_point_that_is_followed_moves_and_stays_inside():
     account = read(scene, layers(scene, "accounts", 2)[0]["y"])
     end = torch.as_tensor(points[-1, :1], dtype=torch.float64)
     assert abs(float(chain().log_prob(end)) - account[0, -1]) < 0.02
+
+
+def test_a_place_can_be_marked():
+    """Bug: a mark that hides the particles' layer or lies elsewhere."""
+    scene = warp(chain(), alt=ALT, n=5, between=0, mark=(0.8, 0.4))
+    particles, _, ring, dot = layers(scene, "points", 0)
+    assert read(scene, particles["xy"]).shape == (3, 5, 2)
+    for layer in (ring, dot):
+        np.testing.assert_allclose(read(scene, layer["xy"]), [[0.8, 0.4]], atol=1e-3)

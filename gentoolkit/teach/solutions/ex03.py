@@ -1,4 +1,4 @@
-"""Lesson 03: the log-evidence of a path, how a chain forgets, an exact posterior, laws to add."""
+"""Lesson 03: the log-evidence of a path, how a chain forgets, a posterior, a gap by levels."""
 
 import math
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal
 
-from gentoolkit.teach.exercise import Exercise, Like
+from gentoolkit.teach.exercise import Exercise, Like, Open
 
 KEEP, SPARE, SCALE, NOISE = 0.8, 0.36, 2.0, 1.0  # z1|z2 and x|z1: factors and variances
 UP, UP_VARIANCE, TOP, TOP_VARIANCE = 0.3, 0.3, 0.7, 0.4  # the pull: z1|x and z2|z1
@@ -156,20 +156,64 @@ ex03_3 = Exercise(
 )
 
 
+def gap_and_upper() -> tuple[float, float]:
+    """Add the two divergences of the chain rule at x = 1."""
+    # z1 | x: precision 1 + 2**2, mean 2 / 5.   z2 | z1: precision 1 + 0.64 / 0.36, mean 0.8 z1.
+    lower = 0.5 * (math.log(0.2 / 0.3) + (0.3 + (0.3 - 0.4) ** 2) / 0.2 - 1.0)
+    square = 0.3 + 0.3**2  # of z1 under the pull
+    upper = 0.5 * (math.log(0.36 / 0.4) + (0.4 + (0.7 - 0.8) ** 2 * square) / 0.36 - 1.0)
+    return lower + upper, upper
+
+
+def _by_sums() -> tuple[float, float]:
+    """Average the log-evidence over a grid, and the upper level's ratio from the joint normal."""
+    x, z1, z2, share = _grid()
+    p_x = Normal(0.0, math.sqrt(SCALE**2 + NOISE)).log_prob(x[0])
+    gap = p_x - share @ _by_matrices(x, z1, z2)
+    pair = MultivariateNormal(torch.zeros(2), torch.tensor([[1.0, KEEP], [KEEP, KEEP**2 + SPARE]]))
+    true = pair.log_prob(torch.stack([z2, z1], dim=1)) - Normal(0.0, 1.0).log_prob(z1)
+    pulled = Normal(TOP * z1, math.sqrt(TOP_VARIANCE)).log_prob(z2)
+    return float(gap), float(share @ (pulled - true))
+
+
 ex03_4 = Exercise(
-    "1 + 2 * 6",
-    "Draw the row of variables and put an arrow to each from what it is drawn from.",
-    "The push draws all of them, the top one from the source.",
-    "The pull draws each latent once, and never the datum.",
-    why="One source, then a push and a pull for each step: 2 T + 1. Diffusion has the same "
-    "sum with T in the hundreds, and makes it cheap.",
-    oracle=lambda: len([*"654321x", *"123456"]),  # pushed in turn, and pulled
-    right="{truth:.0f}: seven pushed variables and six pulled ones.",
+    gap_and_upper,
+    "The chain rule of section 4 has two terms: what are the push's own laws of z1 given x and of "
+    "z2 given z1?",
+    "Both are normal: precisions add up. The divergence of two normals with variances v and V and "
+    "means m and M is half of log(V / v) + (v + (m - M)**2) / V - 1.",
+    "In the upper term the means differ by a multiple of z1: average its square over the pull.",
+    why="The lower pull is too wide and a little off; the upper one is nearly right, and costs "
+    "almost nothing. The gap is the sum, whatever the levels are.",
+    oracle=_by_sums,
+    parts="gap, upper",
+    atol=1e-4,
+    right="summing over a grid of paths gives a gap of 0.0806 nats, 0.0083 of them on top.",
     wrong={
-        12: "The source has a law too: what does the top latent come from?",
-        7: "Those are the push's laws; each latent is also pulled.",
-        6: "Those are the pull's laws, or the steps; each step has two laws.",
-        14: "The datum is given: the pull has no law for it.",
+        (0.0723, 0.0083): "The first is the lower level alone: the gap is the sum of both.",
+        (0.0764, 0.0041): "In the upper term you put the mean of z1 for z1: its square has the "
+        "variance in it too.",
+        (0.0603, 0.0076): "Is it the divergence from the pull to the push's law, averaged under "
+        "the pull?",
+        (0.1611, 0.0166): "A factor of one half is missing.",
+        (0.0806, 0.0723): "The second is the lower level; which of the two laws is on top?",
     },
-    otherwise="For each variable: is it pushed, is it pulled, or both?",
+    otherwise="Write both of the push's conditional laws first, then one divergence each.",
+)
+
+
+ex03_5 = Open(
+    "Copy the two cells of section 6 and change T; the loss of each run stands apart in `measure`.",
+    "Compare each run's gap with the baseline of section 2, to three digits.",
+    "What must the pull do, and what the push, when a gap is exactly that of one Gaussian? Which "
+    "of the parts of working systems in section 11 prevents it?",
+    answer="From noise, eight levels end near 0.05 nats after 1,000 steps, a little below the 0.07 "
+    "of four: the exact gap of fixed noise falls from 0.29 to 0.12, and the learned pulls "
+    "improve on both. With the usual start two of three runs end near 0.12 and one at 0.56. "
+    "That number is the gap of a single Gaussian, so all eight latents of this run are "
+    "unused: the pull ignores the data, the push draws one Gaussian, and neither gains by "
+    "moving alone. Good attempts are the start from noise, a price of the codes that rises "
+    "from 0 to 1 in the first few hundred steps, a pull that sees the data at every level, or "
+    "simply another seed, chosen by the loss in training. Counting only the runs that arrived "
+    "would be a mistake in a report.",
 )

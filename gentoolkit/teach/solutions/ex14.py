@@ -1,4 +1,4 @@
-"""Lesson 14: one path's account, an exact reversal, the ESS after Metropolis, a Langevin step."""
+"""Lesson 14: the weight of a path, an exact reversal, accept rules, a Langevin move."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal
 
-from gentoolkit.teach.exercise import Exercise, Like
+from gentoolkit.teach.exercise import Exercise, Like, Open
 
 LogLaw = Callable[[Tensor], Tensor]
-PATHS, ESS, MOVES = 1000, 320, 50
+RULES = "ABCDE"
 START, END, STEP = 1.0, 0.5, 0.1
 
 
@@ -65,7 +65,7 @@ ex14_1 = Exercise(
     "Langevin: both kernels are normal with variance 2 step, so half the difference of "
     "two squared noises is left. The pull's score is taken where the pull starts.",
     "Reversible: g(x2) push(x3 | x2) = g(x3) pull(x2 | x3). Solve for the log-ratio.",
-    why="Each layer makes one entry: the flow its log-determinant, Langevin half a difference "
+    why="Each layer adds one term: the flow its log-determinant, Langevin half a difference "
     "of squares, Metropolis what log_g has lost.",
     cases=_three_layers,
     oracle=_layer_by_layer,
@@ -124,40 +124,43 @@ ex14_2 = Exercise(
 )
 
 
-def _ess_run() -> float:
-    """Measure what share of an ESS real Metropolis moves leave, each entered in the account."""
-
-    def log_g(x: Tensor) -> Tensor:
-        return -((x.square() - 2) ** 2)
-
-    x = 1.4 * torch.randn(PATHS)
-    log_push, first, moves = Normal(0.0, 1.4).log_prob(x), log_g(x), torch.zeros_like(x)
-    for _ in range(MOVES):
-        y = x + torch.randn(PATHS)
-        y = torch.where(torch.rand(PATHS).log() < log_g(y) - log_g(x), y, x)
-        moves, x = moves + log_g(x) - log_g(y), y
-    log_w = torch.stack([first, log_g(x) + moves]) - log_push
-    before, after = 1 / log_w.softmax(1).square().sum(1)
-    return ESS * float(after / before)
+def _in_balance() -> frozenset[str]:
+    """Try each rule on six states with uniform proposals: is the flow of probability symmetric?"""
+    g = torch.tensor([0.3, 1.0, 2.5, 0.7, 4.0, 1.0])
+    r = g[None, :] / g[:, None]
+    rules = {
+        "A": r.clamp(max=1),
+        "B": r / (1 + r),
+        "C": r.square().clamp(max=1),
+        "D": 0.5 * r.clamp(max=1),
+        "E": (r >= 1).to(r),
+    }
+    flow = {rule: g[:, None] * accept / 6 for rule, accept in rules.items()}
+    return frozenset(rule for rule in RULES if torch.allclose(flow[rule], flow[rule].T))
 
 
 ex14_3 = Exercise(
-    "320",
-    "The effective sample size depends on the weights only. Which entries do moves make?",
-    "A move from x to y adds log g(x) - log g(y), and here g is the target.",
-    "Add the entries of all moves, and log target at the last state: what is left?",
-    why="The entries telescope, and the target at the last state cancels against them: log w "
-    "stays as it was, path by path, though the particles have moved.",
-    oracle=_ess_run,
-    right="{truth:.0f}: 50 moves of 1000 particles left every log w alone.",
+    '"ABD"',
+    "Write detailed balance for x and y different: g(x) times acceptance there equals g(y) times "
+    "acceptance back.",
+    "The way back has the ratio 1/r. So the question is whether accept(r) / accept(1/r) is r.",
+    "Take r below 1 and divide: for C the quotient is r squared; for E it is zero.",
+    why="accept(r) = r accept(1/r) holds for A, B and D. B is Barker's rule; D is Metropolis' rule "
+    "that does nothing half of the time. C keeps g squared; E only climbs and keeps nothing.",
+    oracle=_in_balance,
+    letters=RULES,
+    right="on six states the flow of probability between any two is symmetric for these three.",
     wrong={
-        PATHS: "The particles come closer to the target's law, but the weights do not know.",
-        Like(370, lambda ess: ess > ESS): "The samples improve, but what a move gains in log g it "
-        "pays back.",
-        0: "No path is lost: a rejected move adds 0, and an accepted one?",
-        Like(160, lambda _: True): "Random moves may cost weight; these are reversible for the "
-        "target.",
+        "A": "Metropolis' rule is not the only one; divide accept(r) by accept(1/r) for B, D.",
+        "AB": "D: what changes in detailed balance if both directions are accepted half as often?",
+        "AD": "B: r/(1 + r) on the way there is 1/(1 + r) on the way back.",
+        Like("ABCD", lambda named: "C" in named): "C: divide accept(r) by accept(1/r). For which "
+        "density would that be right?",
+        Like("ABDE", lambda named: "E" in named): "E: from y back to a lower x the particle never "
+        "returns.",
+        Like("none", lambda _: True): "at least Metropolis' rule, A, is in detailed balance.",
     },
+    otherwise="does accept(r) = r accept(1/r) hold?",
 )
 
 
@@ -176,7 +179,7 @@ def _two_densities() -> float:
 ex14_4 = Exercise(
     "((0.5 - 0.9 * 1.0) ** 2 - (1.0 - 0.9 * 0.5) ** 2) / (4 * 0.1)",
     "The score of N(0, 1) is -x. Where do the push from x and the pull from y aim?",
-    "The push aims at 0.9 x, the pull at 0.9 y; both have variance 2 e.",
+    "The push aims at 0.9 x, the pull at 0.9 y; both have variance 2 delta.",
     "Half of the push's squared miss minus the pull's, over the variance.",
     why="The push misses its mean 0.9 by 0.4, the pull its mean 0.45 by 0.55; half of the "
     "difference of the squares, over the variance 0.2.",
@@ -187,8 +190,26 @@ ex14_4 = Exercise(
     wrong={
         0.35625: "The sign: it is log pull minus log push.",
         -0.5: "The pull starts at y, so its score is taken at y and not at x.",
-        -0.7125: "Its noise has variance 2 e, and not e.",
+        -0.7125: "Its noise has variance 2 delta, and not delta.",
         -0.375: "That is a Metropolis move's; this step accepts everything.",
     },
     otherwise="Find the noise that the push needs from x to y, and the pull from y to x.",
+)
+
+ex14_5 = Open(
+    "`mixed.chain().steps` is the list of layers, and `step.log_step.exp()` the learned step of a "
+    "Langevin layer.",
+    "Build `Chain(source, [*first, *[Langevin(target, delta / k) for _ in range(k)], ...])` with "
+    "the first layers kept, push 10,000 paths, and print both numbers for k = 1, 2, 4, 8.",
+    "For Metropolis moves at the end, compare the effective share with that of the chain that "
+    "stops before the last three layers.",
+    answer="With steps eight times shorter and eight times as many, the mass off the crescents "
+    "falls from 0.12, 0.17 and 0.13 per cent (three seeds) to 0.06, 0.05 and 0.07. The effective "
+    "share goes from 0.31, 0.24, 0.25 to 0.36, 0.22, 0.24. It tends to the share of the chain "
+    "without these layers (0.37, 0.21, 0.23): an infinitely short step is in detailed balance, and "
+    "such moves change no weight. Thirty Metropolis moves in their place leave 0.01 to 0.03 per "
+    "cent off the crescents, and the share is exactly that of the chain without them. So after "
+    "Metropolis moves only the first number can still change. Neither is enough alone: the share "
+    "off the crescents sees no wrong masses; the effective share judges paths, not samples, and "
+    "cannot see a mode that no path has reached.",
 )

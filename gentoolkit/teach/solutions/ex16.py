@@ -1,4 +1,4 @@
-"""Lesson 16: nats lost in a step, the bound of Gaussian data, a score from v, calls of a net."""
+"""Lesson 16: a push of another width, the bound of Gaussian data, a score from v, a weight in t."""
 
 import math
 
@@ -6,15 +6,23 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from gentoolkit.teach.exercise import Exercise, Like
+from gentoolkit.teach.exercise import Exercise, Open
 
 MEAN, VARIANCE = 0.7, 0.3
-STEPS, HIGH, LOW = 16, 6.0, -7.0
+STEPS, HIGH, LOW = 8, 6.0, -2.0
 
 
-def kl(guess: Tensor, x0: Tensor, snr_before: Tensor, snr: Tensor) -> Tensor:
-    """Give the nats lost in one step: guess and x0 (B, D), both SNRs (B,) -> (B,)."""
-    return 0.5 * (snr_before - snr) * (guess - x0).square().sum(dim=1)
+def kl(guess: Tensor, x0: Tensor, snr_before: Tensor, snr: Tensor, ratio: Tensor) -> Tensor:
+    """Give the nats lost in one step: guess and x0 (B, D), the others (B,) -> (B,)."""
+    of_mean = 0.5 * (snr_before - snr) * (guess - x0).square().sum(dim=1) / ratio
+    of_width = 0.5 * x0.shape[1] * (1 / ratio - 1 + ratio.log())
+    return of_mean + of_width
+
+
+def _widened(guess: Tensor, x0: Tensor, before: Tensor, now: Tensor, ratio: Tensor) -> Tensor:
+    exact, push = _bayes(torch.randn(6, 3), (x0, guess), now[:, None], before[:, None])
+    wide = Normal(push.mean, push.stddev * ratio[:, None].sqrt())
+    return kl_divergence(exact, wide).sum(1)
 
 
 def _bayes(x: Tensor, data: tuple[Tensor, ...], now: Tensor, before: Tensor) -> list[Normal]:
@@ -29,25 +37,38 @@ def _bayes(x: Tensor, data: tuple[Tensor, ...], now: Tensor, before: Tensor) -> 
 
 ex16_1 = Exercise(
     kl,
-    "Both laws are normal with the same variance, so only the distance of the means is left.",
-    "The means differ by of_data (guess - x0). Divide its square by twice the variance.",
-    "Written with SNR = a**2 / s**2, of_data**2 / variance is a difference of two SNRs.",
-    why="Each step loses what the SNR falls by, times half the squared error of the guess. "
-    "Nothing else of the schedule enters.",
-    cases=lambda: [(*torch.randn(2, 6, 3), *torch.linspace(4.0, -5.0, 7).exp().unfold(0, 6, 1))],
-    oracle=lambda guess, x0, before, now: kl_divergence(
-        *_bayes(torch.randn(6, 3), (x0, guess), now[:, None], before[:, None])
-    ).sum(1),
+    "Write log p - log p' for two normal laws of different variances, and average under p.",
+    "Under p the average of |x - m'|**2 is D var + |m - m'|**2; divide it by 2 ratio var.",
+    "The normalisers no longer cancel: they leave D / 2 times the log of the ratio.",
+    why="The distance of the means counts in the push's own deviations, so it is divided by the "
+    "ratio. The mismatch of the widths costs D / 2 (1 / ratio - 1 + log ratio), which is zero "
+    "at ratio 1 only.",
+    cases=lambda: [
+        (
+            *torch.randn(2, 6, 3),
+            *torch.linspace(4.0, -5.0, 7).exp().unfold(0, 6, 1),
+            0.5 + 2 * torch.rand(6),
+        )
+    ],
+    oracle=_widened,
     right="the divergence of the two normal laws is the same at six steps.",
     wrong={
-        "0.5 -> -0.5": "the sign is wrong; the step before has the higher SNR.",
-        "0.5 * ->": "a factor 1/2 is missing.",
-        "sum( -> mean(": "you average over the coordinates; their KLs add up.",
+        "0.5 * (snr_before -> -0.5 * (snr_before": "the sign of the first part is wrong; the step "
+        "before has the higher SNR.",
+        "sum(dim=1) / ratio -> sum(dim=1)": "the distance of the means counts in deviations of the "
+        "push, which is wider.",
+        "sum(dim=1) / ratio -> sum(dim=1) * ratio": "a wider push makes the same distance of the "
+        "means cost less, not more.",
+        "return of_mean + of_width -> return of_mean": "only the means are compared; the widths "
+        "differ too.",
+        "0.5 * x0.shape[1] * -> 0.5 *": "each of the D coordinates pays for the wrong width.",
+        "1 / ratio - 1 + ratio.log() -> ratio - 1 - ratio.log()": "that is the divergence of the "
+        "posterior from the push; the average is over the posterior.",
         "square().sum( -> norm(": "the distance enters squared.",
-        "e - snr) -> e / snr).log()": "you take the fall of the log-SNR; it is the SNR's own.",
-        Like("(snr_before - snr) -> snr", lambda _: True): "is it half the fall of the SNR, times "
-        "a squared distance?",
+        "(snr_before - snr) -> (snr_before / snr).log()": "you take the fall of the log-SNR; it is "
+        "the SNR's own.",
     },
+    otherwise="two parts: the squared distance of the means, and what the wrong width costs.",
 )
 
 
@@ -91,20 +112,22 @@ ex16_2 = Exercise(
     why="Add the rows and compare with the entropy: each step costs half of r - 1 - log r, "
     "for r the exact reverse variance over the posterior's. More steps bring r to 1.",
     oracle=_rows_by_quadrature,
-    atol=1e-4,
-    right="{truth:.4f} nats: 1.079 above the entropy 0.8170 of the data, lost by the posterior's "
-    "variance and by few steps.",
+    atol=1e-3,
+    right="as close as three digits are; Gauss's quadrature of every row gives {truth:.4f}. The "
+    "entropy of the data is 0.8170: the rest is lost by the posterior's variance, by few levels, "
+    "and by a last level that is not pure noise.",
     wrong={
-        3.48077: "The decoder's row -log p(x | x_1) is missing: a density can exceed 1, so that "
+        3.99108: "The decoder's row -log p(x | x_1) is missing: a density can exceed 1, so that "
         "row may be negative.",
         0.81695: "That is the entropy of the data; this model, with the posterior's variance and "
         "few steps, does not reach it.",
-        1.89525: "The last row is missing, by how much the law of x_T differs from N(0, 1).",
-        -1.89561: "That is the ELBO itself; its negative is asked for.",
-        2.73479: "You give bits; nats are asked for.",
-        5.37639: "Only the sum of the KLs has a factor 1/2 inside; is it there?",
+        2.35497: "The last row is missing, by how much the law of x_T differs from N(0, 1).",
+        -2.40592: "That is the ELBO itself; its negative is asked for.",
+        3.47101: "You give bits; nats are asked for.",
+        6.34605: "Only the sum of the KLs has a factor 1/2 inside; is it there?",
+        1.48698: "The decoder is a density: its normaliser has a log 2 pi.",
     },
-    otherwise="The rows add up: decoder, 15 KLs, last row. None but the decoder's is negative, and "
+    otherwise="The rows add up: decoder, 7 KLs, last row. None but the decoder's is negative, and "
     "the sum cannot lie below the entropy 0.8170.",
 )
 
@@ -148,21 +171,48 @@ ex16_3 = Exercise(
 )
 
 
+def _least_weight() -> tuple[float, float]:
+    """Search the fall of the log-SNR over tiny steps of time."""
+    t = torch.linspace(0.01, 0.99, 9801, dtype=torch.float64)
+    log_snr = -2 * (0.5 * math.pi * t).tan().log()
+    weight = 0.5 * torch.expm1(-log_snr.diff()) / (t[1] - t[0])
+    i = int(weight.argmin())
+    return float(t[i] + t[i + 1]) / 2, float(weight[i])
+
+
 ex16_4 = Exercise(
-    "1, 1000",
-    "What must be known before the net can be called at x_i?",
-    "When you train, x_0 is at hand: how many pulls lead to x_i, at the least?",
-    "When you sample, x_{i-1} comes out of the call at x_i.",
-    why="The pull composes into one normal law, so a loss looks at one random step. The push "
-    "does not compose: its mean is a network's.",
-    oracle=lambda: (1, len(range(1000, 0, -1))),  # x_T to x_1, each by the call before
-    parts="one loss, one sample",
-    right="1 and 1000: x_i is drawn from x_0 in one go, but pushed step by step.",
+    "0.5, math.pi",
+    "In the bound a level counts half of e to the fall of its log-SNR, minus one. For small falls?",
+    "The log-SNR is -2 log tan(pi t / 2). Differentiate it with respect to t.",
+    "tan' / tan is 1 / (sin cos), and sin(u) cos(u) is half of sin(2 u): where is that largest?",
+    why="Half of -d log_snr / dt is pi / sin(pi t): least, pi, at t = 1/2, and without bound at "
+    "both ends. Weight one therefore neglects the ends.",
+    oracle=lambda: _least_weight(),
+    parts="time, weight",
+    right="{truth} by a search over tiny steps of the schedule, too.",
     wrong={
-        (1000, 1000): "The loss draws one step at random; x_i comes from x_0 in one go.",
-        (1000, 1): "The wrong way round: which of the two has the clean datum at hand?",
-        (1, 1): "A sample starts from noise; x_{i-1} is needed before the net is called.",
-        Like((1, 999), lambda _: True): "Count the states at which the net is asked; the step to "
-        "x_0 counts too.",
+        (0.5, 2 * math.pi): "The factor 1/2 of the divergence is missing.",
+        (0.5, math.pi / 2): "You differentiate log(a / s); the log-SNR is twice that.",
+        (0.5, 1.0): "You leave out the inner derivative, pi / 2, of the angle.",
+        (0.5, -math.pi): "The log-SNR falls, and its fall is what counts: the weight is positive.",
+        (1.0, math.pi): "At t = 1 the log-SNR falls without bound, so the weight is largest there.",
+        (0.0, math.pi): "At t = 0 the log-SNR falls without bound, so the weight is largest there.",
     },
+    otherwise="The weight is half of how fast the log-SNR falls with t.",
+)
+
+
+ex16_5 = Open(
+    "Each level's step is one stair over the curve 'must be paid'. Which stairs stick out?",
+    "A step wastes about half of its squared length times the height of the curve there, since "
+    "exp(gap) - 1 is about gap + gap**2 / 2, less what the curve rises on the way.",
+    "Where the curve is near zero a long step costs little: begin with one long step from -7, and "
+    "spread the other levels over the rest. Then move single levels, and keep what helps.",
+    answer="Ten even levels lose about 5.1 nats. A search over all choices from a grid of 0.2 "
+    "(dynamic programming on the staircase) finds -7, -0.6, 0.6, 1.4, 2.2, 3.0, 3.8, 4.6, 5.4, 6, "
+    "which loses about 2.5. One step covers almost half of the range: there the curve is close to "
+    "zero, since noise hides everything, and a long stair over a low curve has little area. On the "
+    "right the curve is flat at one nat per unit, so every stair sticks out by the same share and "
+    "even steps are best there. Between, the stairs are short where the curve rises. The best "
+    "choice depends on the data: other shapes are decided at other levels.",
 )

@@ -1,12 +1,13 @@
-"""Lesson 26: Z by a sweep, water through a cell, the residual of a path, the law of soft RL."""
+"""Lesson 26: water through two cells, the residual of a path, and an even pull."""
 
 import math
 from fractions import Fraction
+from itertools import permutations
 
 import torch
 from torch import Tensor
 
-from gentoolkit.teach.exercise import Exercise, Like
+from gentoolkit.teach.exercise import Exercise, Open
 
 SIDE = 8
 
@@ -22,66 +23,74 @@ def _parents(i: int, j: int) -> list[tuple[int, int]]:
     return [cell for cell in ((i - 1, j), (i, j - 1)) if min(cell) >= 0]
 
 
-def source_flow() -> float:
-    """Give F(0, 0) of the 8 x 8 grid by one sweep, each cell split among its parents."""
-    flow = {(i, j): float(prize(i, j)) for i in range(SIDE) for j in range(SIDE)}
-    for i, j in sorted(flow, key=sum, reverse=True):
-        parents = [cell for cell in ((i - 1, j), (i, j - 1)) if min(cell) >= 0]
-        for cell in parents:
-            flow[cell] += flow[i, j] / len(parents)
-    return flow[0, 0]
+def _run_left() -> float:
+    """Pull a path from every cell, leftward as long as it goes: how much runs through (0, 6)?"""
+    total = Fraction(0)
+    for i in range(SIDE):
+        for j in range(SIDE):
+            at, seen = (i, j), {(i, j)}
+            while at != (0, 0):
+                at = (at[0] - 1, at[1]) if at[0] else (0, at[1] - 1)
+                seen.add(at)
+            total += prize(i, j) * ((0, 6) in seen)
+    return float(total)
 
 
 ex26_1 = Exercise(
-    source_flow,
-    "Start with the flow of each cell at its reward; 16 cells lie in the four blocks.",
-    "Visit the cells by falling sum of their coordinates; hand each flow to its parents.",
-    "Two parents get half each; on the upper and left border the one parent gets it all.",
-    why="Shares that sum to 1 lose nothing, so the sweep ends with the sum of all rewards: 64 "
-    "times 0.1, 16 times 0.5 and 4 times 2.",
-    oracle=lambda: sum(prize(i, j) for i in range(SIDE) for j in range(SIDE)),
-    right="{truth:.1f}, which is also the sum of the 64 rewards: the water is conserved.",
+    "(8 * 0.1 + 4 * 0.5 + 2 * 2) + (8 * 0.1 + 4 * 0.5)",
+    "Follow the water of one cell upstream: which way does it take, and where does it turn?",
+    "It runs left to the first column and then up. From which cells does it pass (0, 6)?",
+    "Those of two rows of the grid. Add up the floors, plateaus and peaks of either.",
+    why="Upstream all water runs left, then up the first column. What passes (0, 6) comes from the "
+    "rows 6 and 7: 0.8 + 2 + 4 = 6.8, with two peaks, and 0.8 + 2 = 2.8.",
+    oracle=_run_left,
+    right="{truth:.1f}: all water of the last two rows, and none of the others.",
     wrong={
-        Like(7080.4, lambda z: abs(z - 7080.4) <= 1.0): "That counts every path: split the flow of "
-        "a cell among its parents.",
-        6.4: "That is the floor alone, 64 times 0.1; the blocks have more.",
-        16.0: "The floor is missing: every cell has it, blocks too.",
-        14.4: "The peaks are missing: 2 more in one cell of each block.",
-        3.1091: "That is log Z; the flow itself is asked for.",
+        6.8: "That is row 6 alone; the water of row 7 comes through (0, 6) as well.",
+        2.8: "That is row 7 alone; the row of the cell itself counts too.",
+        0.6: "That is the cell's own reward; the cells after it send their water through it.",
+        22.4: "That is all the water: it runs through (0, 0), but most of it turns off before.",
+        9.0: "The cell has a reward of its own, which also runs through it.",
+        5.6: "The peaks are missing: two cells of row 6 have 2 more.",
     },
-    otherwise="Whatever the pull, the sum of the rewards is what must come out at the source. "
-    "Border cells have one parent and hand it all they have.",
+    otherwise="Pull a path from a cell at the lower right: it goes left until it cannot, then up. "
+    "Which cells are drained through (0, 6)?",
 )
 
 
 def _paths_pulled() -> float:
-    """Pull a path from each of the nine cells: how much of its reward comes through (1, 1)?"""
+    """Pull a path from each cell but the middle one: how often does it come through (1, 1)?"""
 
     def through(i: int, j: int) -> Fraction:
         parents = _parents(i, j)
         share = sum((through(*cell) for cell in parents), Fraction(0)) / max(len(parents), 1)
         return Fraction(1) if (i, j) == (1, 1) else share
 
-    return float(sum(through(i, j) for i in range(3) for j in range(3)))
+    cells = [(i, j) for i in range(3) for j in range(3) if (i, j) != (1, 1)]
+    return float(sum(through(*cell) for cell in cells) / 9)
 
 
 ex26_2 = Exercise(
-    "1.0 + (1.0 + 1.0 / 2) / 2 + (1.0 + 1.0 / 2) / 2",
-    "F(s) = R(s) + what each child has got from s.",
-    "The lower right cell has two parents, so each of them gets half of its flow.",
-    "The middle: 1 of its own, and half of what is in either child.",
-    why="F = 1 in the corner, 1 + 1/2 in the two cells before it, and 1 + 2 (3/2)/2 in the middle.",
+    "2 * ((1.0 + 1.0 / 2) / 2) / 9",
+    "A path visits a state with probability F over Z. What does it do next?",
+    "What goes on from the middle is what its two children have got from it.",
+    "Sweep from the lower right corner, whose flow goes half and half to its two parents; each of "
+    "these has two parents in turn.",
+    why="The corner has 1, the two cells before it 1 + 1/2 each, and half of either comes from the "
+    "middle: 3/2 of all 9 goes on from there.",
     oracle=_paths_pulled,
-    right="{truth:g}: of all nine rewards so much comes through the middle, when a path is pulled "
-    "from each.",
+    right="{truth:.4f}: one path in six.",
     wrong={
-        4.0: "That is the reward of all cells that can be reached from the middle; a part of "
-        "theirs comes in along the border.",
-        5.0: "Each cell hands its full flow to both parents: the pull is forgotten.",
-        1.5: "The middle also has a reward of its own, 1, beside what its children send.",
-        5 / 18: "That is the probability of a visit, F(s)/Z; the flow is asked for.",
+        5 / 18: "Some of the paths that visit the middle stop there; the others are asked for.",
+        1 / 9: "With this probability a path stops in the middle; how often does it go on?",
+        1.5: "That is the flow that goes on; a probability is asked for.",
+        2.5: "That is the flow through the middle; the probability to go on is asked for.",
+        0.6: "That is the probability to go on for a path that is in the middle already.",
+        1 / 3: "Each child has two parents: not all of its water comes from the middle.",
+        4 / 9: "Each cell seems to hand its full flow to both parents: split it.",
     },
-    otherwise="Begin at the lower right, whose flow is 1: who gets how much of it? Then go up.",
+    otherwise="Find the flows by a sweep, and ask how much of all water leaves the middle by a "
+    "move.",
 )
 
 
@@ -114,7 +123,8 @@ ex26_3 = Exercise(
     path_residual,
     "log w = log R + sum log b - sum log f; the stop is in f and not in b.",
     "A point has as many parents as it has coordinates above zero.",
-    "Leave the source out: count (states[1:] > 0).sum(-1), minus the sum of its logs.",
+    "The source is undone by nothing: read the parents from the second state on, and let the stop "
+    "count in f alone.",
     why="b is 1 over the number of parents of the state that a move leads to. The residuals "
     "of detailed balance sum to the same, since every flow between stands once with either "
     "sign.",
@@ -140,58 +150,56 @@ ex26_3 = Exercise(
 )
 
 
-def soft_law(reward: Tensor) -> Tensor:
-    """Give paths R over its sum: (i + j)! / (i! j!) paths lead to cell (i, j)."""
-    down = torch.arange(reward.shape[0]).to(reward.dtype)[:, None]
-    right = torch.arange(reward.shape[1]).to(reward.dtype)
-    log_paths = torch.lgamma(down + right + 1) - torch.lgamma(down + 1) - torch.lgamma(right + 1)
-    weight = log_paths.exp() * reward
-    return weight / weight.sum()
+def even_pull(rows: int, columns: int) -> Tensor:
+    """Give the share of the paths to each cell whose last move went right."""
+    down, right = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    return right / (down + right).clamp_min(1)
 
 
-def _rewards() -> list[tuple]:
-    torch.manual_seed(27)
-    return [(torch.rand(4, 6) + 0.05,)]
-
-
-def _run_down(reward: Tensor) -> Tensor:
-    """Sweep the values up, then run the policy down, cell by cell."""
-    cells = torch.cartesian_prod(*(torch.arange(n) for n in reward.shape)).tolist()
-    value, chance = reward.clone(), torch.zeros_like(reward)
-    for i, j in reversed(cells):
-        for cell in _parents(i, j):
-            value[cell] += value[i, j]
-    chance[0, 0] = 1.0
-    for i, j in cells:
-        for cell in _parents(i, j):
-            chance[i, j] += chance[cell] * value[i, j] / value[cell]
-    return chance * reward / value
+def _counted(rows: int, columns: int) -> Tensor:
+    """List every path to every cell, and count those that come from the left."""
+    share = torch.zeros(rows, columns)
+    for i in range(rows):
+        for j in range(columns):
+            orders = set(permutations("d" * i + "r" * j))
+            share[i, j] = sum(order[-1:] == ("r",) for order in orders) / len(orders)
+    return share
 
 
 ex26_4 = Exercise(
-    soft_law,
-    "Every path to a cell counts its reward in full.",
-    "A path to [i, j] is an order of i moves down and j to the right.",
-    "Binomial coefficients (i + j over i), times reward, over the sum.",
-    why="With V(s) = R(s) + sum V(s') the policy V(s')/V(s) telescopes along a path to "
-    "R(x)/V(s_0): the same for every path to x, so x gets as many shares as it has paths.",
-    cases=_rewards,
-    oracle=_run_down,
-    right="values swept up and the policy run down give the same law.",
+    even_pull,
+    "Let n be the number of paths to a cell. How many of them come from the left?",
+    "Each path to a cell must carry the same flow, so the water divides as the paths do.",
+    "The paths that come from the left are those whose last move goes right: among i moves down "
+    "and j to the right in any order, how often is the last one of the second kind?",
+    why="Of the orders of i moves down and j right, a share j / (i + j) ends with a move right, "
+    "and each order carries the same flow.",
+    cases=lambda: [(3, 5), (4, 2)],
+    oracle=_counted,
+    right="counting all paths gives the same shares.",
     wrong={
-        "log_paths.exp() -> 1": "that is R/Z, the law with the pull in place; here it is "
-        "forgotten.",
-        "* reward ->": "that counts the paths and leaves the reward out.",
-        "log_paths.exp() -> (-log_paths).exp()": "you divide by the number of paths, which is what "
-        "the pull would do.",
-        "- torch.lgamma(down + 1) - torch.lgamma(right + 1) ->": "(i + j)! is too many: moves of "
-        "one direction are alike.",
-        (lambda reward: soft_law(reward).flip(0, 1)): "the grid is upside down: paths begin at [0, "
-        "0].",
-        Like(
-            "/ weight.sum() ->",
-            lambda given: torch.allclose(given / given.sum(), soft_law(*_rewards()[0])),
-        ): "right up to a factor: a law sums to 1.",
+        "right / -> down /": "that is the share from above, or rows and columns are exchanged.",
+        "right / (down + right).clamp_min(1) -> 0.5 * ((down > 0) & (right > 0)) "
+        "+ 1.0 * ((down == 0) & (right > 0))": "that is the uniform pull. It divides the water "
+        "between the two neighbours, but more paths lead to one than to the other.",
+        "(down + right).clamp_min(1) -> (down + right + 1)": "cells of the first row get all their "
+        "water from the left.",
+        "right / (down + right).clamp_min(1) -> (down + right) / (down + right).clamp_min(1)": "a "
+        "cell that has a neighbour above gets water from there too.",
     },
-    otherwise="How many paths lead to each cell?",
+    otherwise="Which share of the orders of i moves down and j moves right ends with a move right?",
+)
+
+ex26_5 = Open(
+    "Section 4 says what a wrong log Z does to the mean gradient on own paths.",
+    "Look at the shares of the four quarters in each run, and at the paths that no batch contains.",
+    "For the second part, ask what paths_to needs before the first good path has ever been drawn.",
+    answer="No. On own paths log Z is a baseline: it changes the noise of the gradient and not its "
+    "mean. With log Z at 2.777 seed 1 even ended with one mode of four in our run (total variation "
+    "0.75; log Z itself fell to 1.39, the log of a quarter of the reward), while seeds 0 and 3 "
+    "found all four, as without it. Sixteen paths pulled from the four peaks in each batch repair "
+    "seed 1: total variation 0.03 and log Z 2.76. But to pull a path one must know where the peaks "
+    "are; then the hard part of the problem is already solved, as in the list of words. A memory "
+    "knows only what was found once. It cannot find a mode, but it keeps one from being forgotten, "
+    "so it needs exploration beside it.",
 )

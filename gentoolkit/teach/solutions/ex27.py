@@ -1,4 +1,4 @@
-"""Lesson 27: a free energy, a superset marginal, an entropy, a preference, and a floor."""
+"""Lesson 27: a free energy, a superset, a mean by two flows, a preference, and a floor."""
 
 import math
 from collections.abc import Callable
@@ -6,14 +6,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gentoolkit.teach.exercise import Exercise, Like
+from gentoolkit.teach.exercise import Exercise, Like, Open
 
 FLOOR, SIDE, START = 0.1, 8, (2, 2)
 SETS = {"": 1.0, "a": 2.0, "b": 1.0, "c": 3.0, "ab": 4.0, "ac": 1.0, "bc": 2.0, "abc": 6.0}
 DESIGNS, TEMPERATURE, TIMES = ((1.0, 4.0), (3.0, 1.0)), 0.5, 2.0
 PAYS, CHANCE = (1.0, 4.0), 0.3
 
-SourceFlow = Callable[[Tensor], Tensor]
+OfObjects = Callable[[Tensor], Tensor]
+SourceFlow = Callable[[OfObjects], Tensor]
 
 
 def _walk() -> float:
@@ -33,7 +34,8 @@ ex27_1 = Exercise(
     "-math.log(36 * 0.1 + 4 * 0.5 + 2.0)",
     "Which states can be reached from (2, 2), itself among them, and how many are they?",
     "Both coordinates are 2 or more: 36 states, and one corner block is among them.",
-    "Add 36 floors, the plateaus of that block and its one peak; then minus the logarithm.",
+    "Every one of them has the floor; which have a plateau, and which a peak? A free energy is "
+    "minus the logarithm of the sum.",
     why="36 floors of 0.1, four plateaus of 0.5 and one peak of 2 are 7.6; minus its log.",
     oracle=_walk,
     atol=2e-3,
@@ -55,7 +57,7 @@ ex27_2 = Exercise(
     "(4 + 6) / (1 + 2 + 1 + 3 + 4 + 1 + 2 + 6)",
     "Which sets can still be reached from {a, b}?",
     "Restart there: the source flow is the reward of {a, b} and of {a, b, c}.",
-    "Divide by the sum of all eight rewards.",
+    "A probability compares that flow with the one through the empty set.",
     why="Two of the eight sets contain both; their reward 10 is half of all reward, 20.",
     oracle=lambda: sum(r for s, r in SETS.items() if {"a", "b"} <= set(s)) / sum(SETS.values()),
     right="{truth:.3f}: so much of all reward lies on sets with both.",
@@ -70,62 +72,71 @@ ex27_2 = Exercise(
 )
 
 
-def entropy_of(source_flow: SourceFlow, reward: Tensor) -> Tensor:
-    """Give the entropy of R / Z in nats, reward (S,) -> (), from two source flows."""
-    below = reward / (2 * reward.max())
-    first = source_flow(below)
-    return source_flow(-below * below.log()) / first + first.log()
+def mean_of(source_flow: SourceFlow, reward: OfObjects, quantity: OfObjects, low: float) -> Tensor:
+    """Give the mean of a quantity under R / Z, from two source flows."""
+
+    def shifted(x: Tensor) -> Tensor:
+        return reward(x) * (quantity(x) - low + 1.0)
+
+    return source_flow(shifted) / source_flow(reward) + low - 1.0
 
 
-def _gflownet(reward: Tensor) -> Tensor:
+_OBJECTS = torch.cartesian_prod(*[torch.arange(2)] * 4)
+"""What the learner's rewards are asked about, and what is not handed over."""
+
+
+def _gflownet(reward: OfObjects) -> Tensor:
     """The source flow of a GFlowNet: its refusals and its sum."""
-    if not bool((reward > 0).all()):
+    value = reward(_OBJECTS)
+    if bool((value < -1e-12).any()):
         raise ValueError(
-            f"rewards must be positive; got {reward.min() + 0.0:.3f}; -R log R is positive only "
-            "for R below 1, so first divide R by more than the largest"
+            f"rewards must be positive; got one of {float(value.min()):.3f}: add a number before "
+            "you multiply, so that the quantity is positive everywhere"
         )
-    return reward.sum()
-
-
-def _tempered(_: SourceFlow, reward: Tensor) -> float:
-    """H = log Z - d log Z(beta) / d beta at beta = 1: no logarithm of a probability."""
-    beta = torch.ones((), requires_grad=True)
-    log_z = (reward**beta).sum().log()
-    return float(log_z.detach() - torch.autograd.grad(log_z, beta)[0])
-
-
-def _listing_fault(answer: Callable[..., object], flow: SourceFlow, reward: Tensor) -> str | None:
-    asked = []
-    answer(lambda r: asked.append(r) or flow(r), reward)
-    if len(asked) < 2:
-        return (
-            "the number is right, but you sum over the objects yourself: a GFlowNet is there "
-            "because they are too many to list. Ask source_flow for both sums."
+    if bool((value <= 1e-12).any()):
+        raise ValueError(
+            "rewards must be positive; got one of exactly 0, where the quantity equals its lower "
+            "bound: add a little more, and take it off again in the end"
         )
+    return value.sum()
+
+
+def _paid(x: Tensor) -> Tensor:
+    return 0.2 + ((x * torch.tensor([3.0, 1.0, 4.0, 2.0])).sum(1) % 3.7)
+
+
+def _cost(x: Tensor) -> Tensor:
+    return (x * torch.tensor([1.0, -2.0, 0.5, -1.0])).sum(1)  # from -3 to 1.5
+
+
+def _tilted(_: SourceFlow, reward: OfObjects, quantity: OfObjects, low: float) -> float:
+    """Differentiate log sum R exp(h q) by h at 0: no mean is taken."""
+    tilt = torch.zeros((), requires_grad=True)
+    log_z = (reward(_OBJECTS).log() + tilt * (quantity(_OBJECTS) - low)).logsumexp(0)
+    return float(torch.autograd.grad(log_z, tilt)[0]) + low
 
 
 ex27_3 = Exercise(
-    entropy_of,
-    "The second reward is -R log R. For which R is it positive?",
-    "R / k gives the same law for any k: let k be above the largest reward.",
-    "With r = R / k: source_flow(-r log r) / source_flow(r) + log source_flow(r).",
-    why="-sum p log p with p = r / z is the second flow over the first, plus log z; dividing R "
-    "by a number changes neither p nor the entropy.",
-    cases=lambda: [(_gflownet, 3.0 * torch.rand(9) + 0.05)],
-    oracle=_tempered,
-    fault=_listing_fault,
-    right="{truth:.4f} nats: how log Z changes with the temperature says the same.",
+    mean_of,
+    "The mean is a sum of R times the quantity, over Z. When is such a term a reward?",
+    "The mean of the quantity plus a number is the mean plus that number, so you may shift it.",
+    "One flow for the shifted terms, one for Z. The shift must leave no term at zero, and it has "
+    "to be taken off the quotient.",
+    why="sum R (q - low + 1) / sum R is the mean of q, minus low, plus 1; and q - low + 1 is at "
+    "least 1, so the first reward is positive.",
+    cases=lambda: [(_gflownet, _paid, _cost, -3.0)],
+    oracle=_tilted,
+    right="{truth:.4f}: how log Z moves when the reward is tilted says the same.",
     wrong={
-        Like("(2 * reward.max()) -> 1", lambda _: False): "first divide R",
-        Like("2 * reward -> reward", lambda _: False): "got 0.000; -R log R is positive only",
-        Like(_tempered, lambda _: False): "you sum over the objects yourself",
-        "+ first.log() ->": "add the log of the first source flow: p is r / z, not r.",
-        "+ first -> - first": "the sign of log Z: -log p = log Z - log r.",
-        "/ first + -> +": "the second flow must be divided by the first.",
-        (lambda *asked: entropy_of(*asked) / math.log(2.0)): "that is in bits; nats are asked for.",
-        "first.log() -> source_flow(reward).log()": "both flows must be of the same scaled reward.",
+        Like("(quantity(x) - low + 1.0) -> quantity(x)", lambda _: False): "add a number before",
+        Like("- low + 1.0) -> - low)", lambda _: False): "exactly 0, where the quantity equals",
+        "+ low - 1.0 ->": "the shift is still in: take it off the mean.",
+        "+ low - 1.0 -> - low + 1.0": "the shift is taken off with the wrong sign.",
+        "+ low - 1.0 -> + low": "the 1 that you added is still in.",
+        "/ source_flow(reward) ->": "divide by Z, the source flow of the reward itself.",
+        "reward(x) * ->": "each object counts by its reward: R times the quantity is the term.",
     },
-    otherwise="Z' / Z + log Z, of rewards below 1.",
+    otherwise="Which two sums give the mean, and how are their terms made positive?",
 )
 
 
@@ -143,10 +154,10 @@ ex27_4 = Exercise(
     "(0.5 * math.log(2) + 3) / 5",
     "Z(w) cancels in the ratio of two probabilities.",
     "The weighted energies must differ by T times the log of 2.",
-    "They are 4 - 3 w and 1 + 2 w, and the cheap one's is the lower.",
-    why="(1 + 2w) - (4 - 3w) = 5w - 3 must be 0.5 log 2 = 0.3466.",
+    "Write both energies as functions of the preference; the cheap one's must be the lower.",
+    why="(1 + 2w) - (4 - 3w) = 5w - 3 must be 0.5 log 2 = 0.3466, with w for the preference.",
     oracle=_search,
-    right="at w = {truth:.4f} the cheap design comes 2.00 times as often.",
+    right="at {truth:.4f} the cheap design comes 2.00 times as often.",
     wrong={
         0.6: "There both come equally often; twice is asked for.",
         0.5307: "There the dear one comes twice as often.",
@@ -169,7 +180,7 @@ ex27_5 = Exercise(
     "0.3 * 0.7 * (math.log(1 / 0.3) - math.log(4 / 0.7)) ** 2",
     "The log-weight of a path is log R - log push: two numbers, one for each leaf.",
     "The best log Z is the mean of log w, and a variance is left.",
-    "A coin with probability p has the variance p (1 - p) times the difference squared.",
+    "Which two values does log w take, and how often? The variance of such a coin is in section 7.",
     why="log w is log(1 / 0.3) or log(4 / 0.7); they differ by 0.539, and 0.3 times 0.7 times "
     "its square is left. Rewards of 3 and 7 would leave nothing.",
     oracle=_least_imbalance,
@@ -184,4 +195,18 @@ ex27_5 = Exercise(
         0.247: "That is the deviation of log w; the loss is its square.",
     },
     otherwise="The variance of log R - log push over the world's own coin.",
+)
+
+ex27_6 = Open(
+    "Write each wanted number as a function of sums over objects, and make each term positive.",
+    "A variance is two means. A set of objects may be part of the reward: what if it counts twice?",
+    "For (c), split the logarithm of the quotient, and shift what may be negative by a bound.",
+    answer="The source is the empty set throughout. (a) Three rewards: R, R (price + 1) and "
+    "R (price + 1)^2, since a price may be 0. With flows Z, A and B the variance is "
+    "B / Z - (A / Z)^2; the shift by 1 does not change a variance. (b) The indicator itself is "
+    "zero for most sets, so double its objects: the reward R (1 + indicator) has the flow "
+    "Z + Z P, and P is that flow over Z, minus 1. (c) KL = mean under p1 of log(R1 / R2), plus "
+    "log Z2 - log Z1. The mean is exercise 3 with the quantity log(R1 / R2) and a lower bound of "
+    "it: the rewards R1 (log(R1 / R2) - low + 1), R1 and R2 are enough. In each case a small "
+    "difference of large flows is learned badly, so report the error of each flow.",
 )
