@@ -121,6 +121,7 @@ weights: $(VENV)/.test
 	$(BIN)/python -m tools.train_mnist $(ARGS)
 	$(BIN)/python -m tools.train_bumps $(ARGS)
 	$(BIN)/python -m tools.train_tokens $(ARGS)
+	$(BIN)/python -m tools.train_moons $(ARGS)
 	$(BIN)/python -m tools.train_filling $(ARGS)
 	$(BIN)/python -m tools.train_flows $(ARGS)
 	$(BIN)/python -m tools.train_stochastic $(ARGS)
