@@ -119,7 +119,9 @@ bench: $(VENV)/.bench
 weights: $(VENV)/.test
 	$(BIN)/python -m tools.train_digits $(ARGS)
 	$(BIN)/python -m tools.train_mnist $(ARGS)
+	$(BIN)/python -m tools.train_bumps $(ARGS)
 	$(BIN)/python -m tools.train_tokens $(ARGS)
+	$(BIN)/python -m tools.train_moons $(ARGS)
 	$(BIN)/python -m tools.train_filling $(ARGS)
 	$(BIN)/python -m tools.train_flows $(ARGS)
 	$(BIN)/python -m tools.train_stochastic $(ARGS)

@@ -8,6 +8,7 @@ with J the Jacobian of g.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import log
 
 import torch
 from torch import Generator, Tensor, nn
@@ -31,6 +32,7 @@ from gentoolkit.numerics import (
 )
 
 _STEEPEST_SILU = 1.1  # a little above the largest slope, 1.0998
+_SHARPNESS = 4.0  # weights of a small norm see a curve only if it bends at a small scale
 
 
 class LipschitzMLP(nn.Module):
@@ -39,6 +41,8 @@ class LipschitzMLP(nn.Module):
     Each of the n weights is scaled down to norm L^(1/n) where it is above, by a bound that is
     computed anew at every call and never falls short; activations have slope 1 at most. Nothing
     is stored, so training and evaluation agree. The context enters without a bound.
+
+        activation(h) = h sigmoid(s h) / 1.1,   s > 0 learned, one number a hidden layer
 
     Arguments:
         features: width D.
@@ -65,7 +69,10 @@ class LipschitzMLP(nn.Module):
             validate.positive_count("layer width", width)
         self.features = features
         self.lipschitz = contracting("lipschitz", lipschitz)
+        self.log_sharpness: nn.Parameter | None
         self.linears = nn.ModuleList(map(nn.Linear, widths[:-1], widths[1:]))
+        start = nn.Parameter(torch.full((len(widths) - 2,), log(_SHARPNESS)))
+        self.register_parameter("log_sharpness", start if len(start) else None)
         self.width = context_width(context)
         self.context = nn.Linear(context, widths[1], bias=False) if context else None
 
@@ -87,12 +94,15 @@ class LipschitzMLP(nn.Module):
             bound = spectral_bound(part.weight)
             layers.append((part.weight * (most / bound.clamp(min=most)), part.bias))
         shift = 0.0 if self.context is None else self.context(context)
+        # Between e^-5 and e^5: beyond, the quotient below is 0 / 0 or its bend a kink.
+        given = self.log_sharpness
+        sharpness = [] if given is None else given.clamp(-5.0, 5.0).exp().unbind()
 
         def g(x: Tensor) -> Tensor:
             (weight, bias), *rest = layers
             h = linear(x, weight, bias) + shift
-            for weight, bias in rest:
-                h = linear(silu(h) / _STEEPEST_SILU, weight, bias)
+            for (weight, bias), s in zip(rest, sharpness, strict=True):
+                h = linear(silu(s * h) / (s * _STEEPEST_SILU), weight, bias)
             return h
 
         return g

@@ -1,6 +1,6 @@
 """Moves in detailed balance with a density: random walk, MALA, Hamiltonian Monte Carlo.
 
-They are their own reversal, so no proposal density enters the account: `log g(x) - log g(y)`, and
+They are their own reversal, so no proposal density enters the log-ratio, `log g(x) - log g(y)`, and
 exactly zero where a proposal is rejected. A decision to accept is a constant for gradients, so
 their sizes are plain numbers, never parameters.
 """
@@ -37,12 +37,12 @@ class Metropolised(Reversible):
 
     Obligations: `target` and `moves` are fields; `look` evaluates what a proposal needs at a
     state; `propose` returns the next place and `log_accept`, so that detailed balance holds.
-    Several moves with one g are again in detailed balance, and their account telescopes.
+    Several moves with one g are again in detailed balance, and their log-ratio telescopes.
     """
 
     target: Target
     moves: int
-    advice = "start where log g is finite, and mend a log-density that gives NaN or infinity"
+    advice = "start where log g is finite, and fix a log-density that gives NaN or infinity"
 
     @abstractmethod
     def look(self, x: Tensor) -> Place:

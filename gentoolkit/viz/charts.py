@@ -38,6 +38,9 @@ _AXIS = {
     "title": {"standoff": 8},
     "automargin": True,
 }
+_DARK = """
+body[data-jp-theme-light="false"] .js-plotly-plot { filter: invert(0.9) hue-rotate(180deg); }
+"""
 TEMPLATE = go.layout.Template(
     layout={
         "font": {"family": _FONT, "size": 14, "color": INK},
@@ -96,10 +99,13 @@ class Chart:
         }
 
     def description(self) -> dict[str, object]:
-        """Return the sentence as a line for screen readers: plotly has no place for it."""
+        """Return the sentence as a line for screen readers: plotly has no place for it.
+
+        A dark theme of JupyterLab turns the chart's shades over and keeps its hues.
+        """
         hidden = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)"
         text = f'<p style="{hidden}">Chart: {escape(self.alt)}</p>'
-        return {"text/html": text, "text/plain": ""}
+        return {"text/html": f"<style>{_DARK}</style>{text}", "text/plain": ""}
 
     def _ipython_display_(self) -> None:
         display(self.bundle(), raw=True)

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from gentoolkit.core import Chain
 from gentoolkit.core.chain import Target
@@ -171,6 +173,8 @@ def warp_time(
     alt: str,
     extent: Sequence[float] = (-4.0, 4.0),
     field: tuple[object, object] | None = None,
+    density: object | None = None,
+    target: Target | None = None,
 ) -> Scene:
     """Show a continuous flow: the scrubber is time.
 
@@ -182,13 +186,16 @@ def warp_time(
         extent: (lowest, highest) of both coordinates.
         field: places (M, 2) and velocities (F, M, 2) to draw as arrows, if any. One common factor
             brings the arrows to a length that fits the picture.
+        density: (F, G, G) density of the flow at each time at the centres of a grid's cells, row 0
+            the lowest, if it is to be drawn.
+        target: a log-density whose 50 and 90 % regions are outlined over the flow's density.
 
     Returns:
         A scene of F frames and at most 1.5 MB.
 
     Raises:
         ValueError: shapes that do not fit, numbers that are not finite, times that do not
-            increase, or more than 1.5 MB.
+            increase, a target without the density to draw it on, or more than 1.5 MB.
 
     Reference: Chen et al. 2018 (arXiv 1806.07366).
     """
@@ -207,6 +214,13 @@ def warp_time(
         reach = (span[1] - span[0]) / max(4.0, len(places) ** 0.5)
         shown = arrows * (reach / longest if longest else 1.0)
         panel.arrows(places, shown, color=colors.PUSH, width=1.6)
+    if density is not None:
+        heat = as_array(density, "density", (len(at), "G", "G"))
+        _heat_panel(scene, span, heat, target, torch.zeros(1, 2))
+    elif target is not None:
+        raise ValueError(
+            "a target is outlined over the flow's density; got no density; pass density as well"
+        )
     _log_density_panel(scene, at, running, "t")
     return small(scene, _SMALLER)
 
@@ -240,6 +254,12 @@ def _color_points(panel: Panel, points: np.ndarray, log_det: np.ndarray) -> None
 def _density_panel(
     scene: Scene, span: Range, heat: np.ndarray, target: Target | None, chain: Chain
 ) -> None:
+    _heat_panel(scene, span, heat, target, like(chain.source))
+
+
+def _heat_panel(
+    scene: Scene, span: Range, heat: np.ndarray, target: Target | None, sample: Tensor
+) -> None:
     """Add a density (F, G, G) as heat, one scale for all frames, and the target's outlines."""
     top = float(heat.max())
     top = top if 0 < top < np.inf else 1.0
@@ -247,7 +267,7 @@ def _density_panel(
     panel = scene.panel(span, span, title=title, x_label=f"brightest: {top:.2g}")
     panel.heat(np.minimum(heat, top), limits=(0.0, top))
     if target is not None:
-        _outline(panel, span, density_over(target, span, heat.shape[1], like(chain.source)))
+        _outline(panel, span, density_over(target, span, heat.shape[1], sample))
 
 
 def _outline(panel: Panel, span: Range, density: np.ndarray) -> None:

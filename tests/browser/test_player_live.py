@@ -1,6 +1,10 @@
 """Player and explorer in JupyterLab, with a kernel."""
 
+import io
+
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.browser.lab import (
     PATIENCE,
@@ -51,6 +55,26 @@ EXPLORE = (
     "labels=rng.integers(0, 4, 300)); explorer"
 )
 SECOND = "Player(scene('cividis'))"
+
+
+CHART = """
+from gentoolkit.viz.charts import curves
+curves({"a": [1.0, 2.0]}, alt="a line that rises from one to two")
+"""
+
+
+def test_pictures_follow_a_dark_theme(page, lab, tmp_path):
+    """Catches white cards in a dark notebook, and charts that are turned over in a light one."""
+    run_all(page, lab, write_notebook(tmp_path / "dark.ipynb", BUILD, FIRST, CHART))
+    page.wait_for_selector(".gt-player[data-painted]")
+    page.wait_for_selector(".js-plotly-plot .main-svg")
+    look = """['.gt-player', '.js-plotly-plot'].map(
+        (name) => getComputedStyle(document.querySelector(name)).filter)"""
+    assert page.evaluate(look) == ["none", "none"]
+    page.evaluate("document.body.dataset.jpThemeLight = 'false'")
+    assert all("invert(0.9)" in shown for shown in page.evaluate(look))
+    shot = Image.open(io.BytesIO(page.locator(".gt-player").first.screenshot())).convert("L")
+    assert np.median(np.asarray(shot)) < 90
 
 
 @pytest.fixture

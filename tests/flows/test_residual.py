@@ -39,7 +39,7 @@ def test_the_lipschitz_constant_is_kept_at_any_size_of_the_weights(lipschitz):
             assert float(norms.max()) < lipschitz
     straight = trained(LipschitzMLP(5, (), lipschitz=lipschitz), 10.0)
     norm = torch.linalg.matrix_norm(jacobian(straight.at(x, None), x)[1], 2).max()
-    assert 0.99 * lipschitz < float(norm) <= lipschitz  # it is used up, not only kept
+    assert 0.99 * lipschitz < float(norm) <= lipschitz * (1 + 1e-12)  # it is used up, not only kept
 
 
 def test_small_weights_are_left_alone():
@@ -50,7 +50,9 @@ def test_small_weights_are_left_alone():
             part.weight *= 0.1
     x = torch.randn(6, 3)
     first, last = g.linears
-    expected = last(torch.nn.functional.silu(first(x)) / 1.1)
+    assert g.log_sharpness is not None
+    sharpness = g.log_sharpness.exp()
+    expected = last(torch.nn.functional.silu(sharpness * first(x)) / (1.1 * sharpness))
     torch.testing.assert_close(g.at(x, None)(x), expected, rtol=0, atol=1e-12)
 
 

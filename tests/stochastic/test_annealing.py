@@ -52,7 +52,7 @@ KINDS = {
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("name", KINDS)
 def test_weights_average_to_z(name, seed):
-    """Catches a move that is not in balance with the density it is accounted for."""
+    """Catches a move that is not in balance with the density that its log-ratio names."""
     path = wide_path()
     chain = annealed(path, even_schedule(8), KINDS[name])
     with torch.no_grad():
@@ -165,7 +165,7 @@ def test_smc_has_an_unbiased_z(name):
 
 
 def test_smc_without_resampling_is_annealed_importance_sampling():
-    """Catches another account than the chain's, on the same random numbers."""
+    """Catches another log-weight than the chain's, on the same random numbers."""
     path, betas = wide_path(), even_schedule(5)
     for name in ("langevin", "mala"):
         *_, last = smc(

@@ -60,7 +60,7 @@ def test_a_mala_without_its_proposal_density_fails():
 
 @pytest.mark.parametrize("name", MOVES)
 def test_a_rejection_changes_nothing(name):
-    """Catches an account that charges for a proposal that was not taken: exactly zero."""
+    """Catches a log-ratio other than exactly zero where a proposal was not taken."""
     steep = Gaussian(torch.zeros(1, 2), 0.05)
     x = steep.sample(500)
     y, ratio = MOVES[name](steep).push(x)

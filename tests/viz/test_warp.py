@@ -278,6 +278,20 @@ def test_time_is_the_scrubber_of_a_continuous_flow():
     np.testing.assert_allclose(length[:, 1], length[-1, 1] * np.linspace(0.25, 1, 12), atol=5e-3)
 
 
+def test_a_flow_in_time_shows_its_density_beside_the_target():
+    """Bug: the density drawn upside down or of one time for ever, or a target without outlines."""
+    data, grid = spiral(), 16
+    heat = np.zeros((12, grid, grid))
+    heat[np.arange(12), 2, np.arange(12)] = 1.0  # a cell near the lower edge that walks right
+    target = lambda x: -2.0 * x.square().sum(1)  # noqa: E731
+    scene = warp_time(**data, alt=ALT, density=heat, target=target)
+    (layer,) = layers(scene, "heat")
+    shown = read(scene, layer["values"])
+    assert shown.shape == (12, grid, grid)
+    np.testing.assert_array_equal(shown == 255, heat == 1.0)
+    assert len(layers(scene, "lines")) >= 4  # two regions, each with a dark edge
+
+
 def test_accounts_survive_far_outside_of_the_panel():
     """Bug: a number that is read out after it was clipped to the picture's window."""
     scene = Scene(3, alt=ALT)
@@ -324,6 +338,12 @@ PAIR = [chain(dtype=torch.float32)] * 2
         (lambda: warp_training(PAIR, [1.0], alt=ALT), ValueError, "losses"),
         (lambda: warp_training(PAIR, [1.0, 0.5], steps=[3, 3], alt=ALT), ValueError, "increase"),
         (lambda: warp_time(**(GOOD | SHORT), alt=ALT), ValueError, "must increase"),
+        (lambda: warp_time(**GOOD, alt=ALT, density=np.ones((3, 9, 9))), ValueError, "density"),
+        (
+            lambda: warp_time(**GOOD, alt=ALT, target=lambda x: x.sum(1)),
+            ValueError,
+            "pass density as well",
+        ),
         (
             lambda: warp_time(**GOOD | {"times": GOOD["times"][::-1]}, alt=ALT),
             ValueError,

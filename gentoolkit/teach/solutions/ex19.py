@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from gentoolkit.teach.exercise import Exercise, Like
+from gentoolkit.teach.exercise import Exercise, Like, Open
 
-VARIANCE, SCALE, WEIGHT = 0.5, 4, 3
+VARIANCE, SCALE = 0.5, 3
+STEPS, FIRST, LAST = 25, 6, 20
 
 
 def _gradient(log_of: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -17,12 +18,20 @@ def _gradient(log_of: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return torch.autograd.grad(log_of(at).sum(), at)[0]
 
 
-def guided(
-    net: Callable[..., Tensor], x: Tensor, t: Tensor, label: Tensor, null: int, scale: float
+def steered(
+    net: Callable[..., Tensor],
+    x: Tensor,
+    t: Tensor,
+    c: Tensor,
+    d: Tensor,
+    null: int,
+    more: float,
+    less: float,
 ) -> Tensor:
-    """Go from the unconditional answer towards the conditional one, and on: (B, D)."""
-    wanted, plain = net(x, t, label), net(x, t, torch.full_like(label, null))
-    return plain + scale * (wanted - plain)
+    """Add to the unconditional answer what c adds to it, and take away what d adds: (B, D)."""
+    plain = net(x, t, torch.full_like(c, null))
+    toward, away = net(x, t, c) - plain, net(x, t, d) - plain
+    return plain + more * toward - less * away
 
 
 def _log_laws(x: Tensor, t: Tensor) -> Tensor:
@@ -38,50 +47,61 @@ def _net(x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
     return _gradient(lambda at: _log_laws(at, t).gather(1, labels[:, None]), x)
 
 
-def _tilt(_: object, x: Tensor, t: Tensor, label: Tensor, null: int, scale: float) -> Tensor:
-    """Differentiate log p(x) p(y|x)**scale."""
+def _tilt(
+    _: object, x: Tensor, t: Tensor, c: Tensor, d: Tensor, null: int, more: float, less: float
+) -> Tensor:
+    """Differentiate log p(x) + more log p(c|x) - less log p(d|x)."""
 
     def log_of(at: Tensor) -> Tensor:
         laws = _log_laws(at, t)
-        return laws[:, null] + scale * (laws.gather(1, label[:, None])[:, 0] - laws[:, null])
+        log_c, log_d = ((laws.gather(1, k[:, None])[:, 0] - laws[:, null]) for k in (c, d))
+        return laws[:, null] + more * log_c - less * log_d
 
     return _gradient(log_of, x)
 
 
 ex19_1 = Exercise(
-    guided,
-    "Ask the net twice at the same x and t: with the labels, and with the null class.",
-    "torch.full_like(label, null) makes the second row of labels.",
-    "Start at the unconditional answer and go `scale` times the way to the other one.",
-    why="The difference of both answers is the classifier's gradient that the net holds; the "
-    "scale multiplies it.",
+    steered,
+    "Write the gradient of the logarithm: one score and two gradients of log-classifiers.",
+    "Bayes' rule makes each classifier's gradient a difference of two scores of the net.",
+    "The unconditional answer then occurs three times: once by itself, once with each class.",
+    why="grad log p(c|x) is the conditional minus the unconditional score. So the unconditional "
+    "one counts 1 - more + less times, and the three factors add up to one.",
     cases=lambda: [
         (
             _net,
             torch.arange(12.0).sin().reshape(6, 2),
             torch.arange(6.0) / 6,
             torch.arange(6) % 3,
+            (torch.arange(6) + 1) % 3,
             3,
-            scale,
+            more,
+            less,
         )
-        for scale in (0.0, 1.0, 2.5)
+        for more, less in ((0.0, 0.0), (1.0, 0.0), (2.5, 0.0), (2.5, 1.5))
     ],
     oracle=_tilt,
-    right="at scales 0, 1 and 2.5 it is the gradient of log p(x) p(y|x)**scale.",
+    right="it is the gradient of log p(x) p(c|x)**more / p(d|x)**less at four pairs of scales.",
     wrong={
-        "return plain -> return wanted": "scale 1 should give the conditional net; yours counts "
-        "from there on: w.",
-        "scale * -> (1 - scale) *": "the wrong way round: scale 1 gives the unconditional net.",
-        "scale * -> (2 - scale) *": "scale 1 is right, but stronger scales lead "
-        "away from the class.",
-        Like("scale * ->", lambda zero, one, more: torch.equal(zero, more)): "your answer does not "
-        "depend on the scale.",
+        "- less * away -> + less * away": "class d attracts; it should repel.",
+        "net(x, t, d) - plain -> net(x, t, d)": "p(d|x) is a classifier: its gradient is the "
+        "difference of two scores, not the score of class d.",
+        "net(x, t, c) - plain -> net(x, t, c); net(x, t, d) - plain -> net(x, t, d)": "each "
+        "classifier's gradient is a difference of two scores: take the unconditional one away.",
+        "- less * away -> - less * (net(x, t, d) - net(x, t, c))": "d is compared with c; Bayes' "
+        "rule compares each class with the law of all images.",
+        "return plain + more * toward -> return plain + toward + more * toward": "more = 1 and "
+        "less = 0 should give the conditional net; yours counts from there on, as the papers' "
+        "weight does.",
         Like(
-            "plain + scale * (wanted - plain) -> scale * wanted",
-            lambda zero, one, more: zero.abs().max() < 1e-8,
-        ): "at scale 0 your score is zero; the unconditional net should be left.",
+            "- less * away ->", lambda *all_four: torch.equal(all_four[2], all_four[3])
+        ): "your answer does not depend on d.",
+        Like(
+            "return plain + more -> return more",
+            lambda zero, *_: zero.abs().max() < 1e-8,
+        ): "with both scales 0 the unconditional net should be left; yours is zero there.",
     },
-    otherwise="the factors of the two answers should sum to 1; ask for label and for null.",
+    otherwise="the factors of the three answers should add up to one; ask for c, d and null.",
 )
 
 
@@ -112,14 +132,14 @@ ex19_2 = Exercise(
     atol=3e-3,
     right="{truth:.3f}: the tilt only cuts the side where the class is in doubt.",
     wrong={
-        1.962: "That is what the guided flow gives; it does not draw from the tilted density.",
+        1.729: "That is what the guided flow gives; it does not draw from the tilted density.",
         1.0: "That is the mean of the class, scale 1; higher powers leave less of the doubt.",
-        1.2594: "The class is counted once too often: p(x), not p(x|+), is multiplied "
+        1.2297: "The class is counted once too often: p(x), not p(x|+), is multiplied "
         "by the power.",
-        1.1904: "The class is counted once too rarely.",
-        4.0: "The scale multiplies the class's pull, not its mean.",
+        1.1306: "The class is counted once too rarely.",
+        3.0: "The scale multiplies the class's pull, not its mean.",
     },
-    otherwise="p(+|x) is a sigmoid here. Normalise p(x) p(+|x)**4 on a grid, then average x.",
+    otherwise="p(+|x) is a sigmoid here. Normalise p(x) p(+|x)**3 on a grid, then average x.",
 )
 
 
@@ -172,19 +192,47 @@ ex19_3 = Exercise(
 )
 
 
+def _counted() -> float:
+    """Walk through the steps and count what the net is handed."""
+    images = 0
+    for step in range(1, STEPS + 1):
+        evaluations = 1 if step == STEPS else 2
+        images += evaluations * (2 if FIRST <= step <= LAST else 1)
+    return float(images)
+
+
 ex19_4 = Exercise(
-    "3 + 1",
-    "What does the paper's formula give at w = 0?",
-    "Here guided = scale cond + (1 - scale) uncond.",
-    "Compare what multiplies cond in both.",
-    why="1 + w multiplies the conditional answer there, scale does here.",
-    oracle=lambda: (1 + WEIGHT) * 1.0 - WEIGHT * 0.0,  # cond 1 and uncond 0: the factor itself
-    right="{truth:g}: both write one line; w counts from the conditional answer, scale from the "
-    "unconditional one.",
+    "2 * 25 - 1 + 2 * (20 - 6 + 1)",
+    "How many evaluations would the sampler need without guidance?",
+    "A guided evaluation hands the net two images in place of one.",
+    "The steps from 6 to 20 are 15 steps.",
+    why="There are 2 * 25 - 1 = 49 evaluations; 30 of them, two in each of 15 steps, are doubled.",
+    oracle=_counted,
+    atol=0.1,
+    right="{truth:g}: guiding in this window costs 61 % more than no guidance, not twice as much.",
     wrong={
-        3: "At w = 0 the paper has the conditional net; which scale is that here?",
-        2: "The other direction: the paper's weight is the smaller number.",
-        -3: "That is the factor of the unconditional answer.",
+        98: "That guides in every step; the window has 15 of them.",
+        49: "A guided evaluation counts two.",
+        64: "Both evaluations of a guided step are guided.",
+        77: "From 6 to 20, both included, are 15 steps.",
+        80: "The last step needs one evaluation only.",
+        60: "Outside of the window the net is called as well, once an evaluation.",
     },
-    otherwise="Write both as (factor) cond + (factor) uncond; both pairs of factors sum to 1.",
+    otherwise="Add up: evaluations of all steps, and once more those of the guided steps.",
+)
+
+
+ex19_5 = Open(
+    "The five numbers of section 8 are candidates. Which of them still change between 8 and 20?",
+    "A number is useful if it moves by more than its spread over seeds, and in one direction.",
+    "Print ink, variety and the share of pixels that are clipped at 0 or 1, for scales 1, 4, 10 "
+    "and 20, with three seeds each.",
+    answer="The variety goes first. At scale 4 it has fallen from 0.9 to 0.4 of real digits, and "
+    "beyond that it hardly changes: 0.33 at 10, 0.37 at 20 (three seeds, 100 images each). So "
+    "variety cannot warn of what happens next. The share of pixels that the sampler puts "
+    "outside of the range from white to black (by more than 2 %) can: 21 % at scale 1, 45 % "
+    "at 4, 65 % at 10 and 74 % at 20, with a spread of at most 5 % over seeds. Ink behaves "
+    "alike, 13.3, 17.0, 20.1 and 22.7 %. The classifier warns of nothing: it still sees 98 % "
+    "of the images at scale 20 as what was asked for. The strokes become bold blots, but "
+    "blots of the right class.",
 )
