@@ -119,6 +119,7 @@ bench: $(VENV)/.bench
 weights: $(VENV)/.test
 	$(BIN)/python -m tools.train_digits $(ARGS)
 	$(BIN)/python -m tools.train_mnist $(ARGS)
+	$(BIN)/python -m tools.train_bumps $(ARGS)
 	$(BIN)/python -m tools.train_tokens $(ARGS)
 	$(BIN)/python -m tools.train_moons $(ARGS)
 	$(BIN)/python -m tools.train_filling $(ARGS)

@@ -1,6 +1,7 @@
 """The pair of chains of a lesson, drawn once as arrows: push above, pull below."""
 
 from collections.abc import Sequence
+from math import hypot
 
 import plotly.graph_objects as go
 
@@ -9,6 +10,7 @@ from gentoolkit.viz.colors import NEUTRAL, PULL, PUSH
 
 LEARNED = ("push", "pull", "both", "nothing")
 _WIDTH, _HEIGHT, _RADIUS = 760, 190, 25
+_TAIL = 13  # of an arrow's head, in pixels
 _BAND = 26  # what a second row of names needs
 _NAME = {"showarrow": False, "font": {"size": 16, "color": INK}}
 
@@ -138,11 +140,13 @@ def _arrow(
         line={"color": color, "width": 2.5, "dash": dash},
     )
     # The head points along the end of the curve, whose tangent passes through the control point.
+    # Its tail is the length of _TAIL: plotly draws no arrow whose head is within its empty label.
+    part = _TAIL / hypot(middle - x1, top - foot)
     figure.add_annotation(
         x=x1,
         y=foot,
-        ax=x1 + 0.12 * (middle - x1),
-        ay=foot + 0.12 * (top - foot),
+        ax=x1 + part * (middle - x1),
+        ay=foot + part * (top - foot),
         xref="x",
         yref="y",
         axref="x",

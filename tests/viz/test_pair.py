@@ -1,5 +1,7 @@
 """The diagram of a lesson's pair of chains."""
 
+from math import hypot
+
 import pytest
 
 from gentoolkit.viz.colors import PULL, PUSH
@@ -34,6 +36,14 @@ def test_arrows_run_both_ways_between_all_neighbours() -> None:
     assert right == left == [True] * 3
     circles = [s for s in figure.layout.shapes if s.type == "circle"]
     assert len(circles) == 3  # the dots between are no state
+
+
+def test_heads_are_long_enough_to_be_drawn() -> None:
+    """Catches tails so short that plotly leaves the arrow out, as it did at 5 pixels."""
+    figure = pair_diagram(["x₀", "x₁", "x₂", "…", "x₈", "x₉"], **CHAIN).figure
+    heads = [a for a in figure.layout.annotations if a.showarrow]
+    assert heads
+    assert all(hypot(a.x - a.ax, a.y - a.ay) >= 12 for a in heads)
 
 
 def test_a_second_numbering_names_the_same_places() -> None:

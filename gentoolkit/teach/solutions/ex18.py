@@ -1,16 +1,16 @@
-"""Lesson 18: the noise of a long step, DDIM's step, a round trip, and what eta keeps."""
+"""Lesson 18: the noise of a long step, a step in velocities, one step alone, a log-determinant."""
 
 import math
 from collections.abc import Callable
-from itertools import pairwise, product
+from itertools import product
 
 import torch
 from torch import Tensor
 
-from gentoolkit.teach.exercise import Exercise, Like
+from gentoolkit.teach.exercise import Exercise, Like, Open
 
 GRID, LOW, HIGH, HERE, THERE = 1000, 1e-4, 0.02, 500, 400
-FEW, MANY, ERROR = 100, 400, 0.012
+ONE = (0.6, 0.8)
 MEAN, VARIANCE = 1.3, 0.25
 
 Level = tuple[float, float]
@@ -56,10 +56,10 @@ ex18_1 = Exercise(
 )
 
 
-def ddim_step(x: Tensor, e: Tensor, here: Level, there: Level, eta: float, z: Tensor) -> Tensor:
+def ddim_step(x: Tensor, v: Tensor, here: Level, there: Level, eta: float, z: Tensor) -> Tensor:
     """Go from `here` to `there`, each (signal, noise deviation): (B, D) -> (B, D)."""
     (a, s), (a_next, s_next) = here, there
-    data = (x - s * e) / a
+    data, e = a * x - s * v, s * x + a * v
     ratio = (a * s_next / (a_next * s)) ** 2  # SNR here over SNR there
     std = eta * s_next * math.sqrt(max(0.0, 1 - ratio))
     return a_next * data + math.sqrt(max(0.0, s_next**2 - std**2)) * e + std * z
@@ -72,14 +72,17 @@ ASKED = [(*levels, eta) for levels, eta in product(LEVELS, (0.0, 1.0, 0.5))]
 def _ddim_cases() -> list[tuple]:
     """Three rows, x_0 alone, the old noise alone, the new noise alone; and a last step."""
     x0, e, z = torch.eye(3)[:, :, None]
-    cases = [(h[0] * x0 + h[1] * e, e, h, there, eta, z) for h, there, eta in ASKED]
-    x, e, z = torch.randn(3, 4, 2)
-    return [*cases, (x, e, (0.8, 0.6), (1.0, 0.0), 1.0, z)]
+    cases = [
+        (h[0] * x0 + h[1] * e, h[0] * e - h[1] * x0, h, there, eta, z) for h, there, eta in ASKED
+    ]
+    x, v, z = torch.randn(3, 4, 2)
+    return [*cases, (x, v, (0.8, 0.6), (1.0, 0.0), 1.0, z)]
 
 
-def _bayes(x: Tensor, e: Tensor, here: Level, there: Level, eta: float, z: Tensor) -> Tensor:
+def _bayes(x: Tensor, v: Tensor, here: Level, there: Level, eta: float, z: Tensor) -> Tensor:
     """Take x there given x here and x_0; what of its noise is not drawn anew stays."""
     (a, s), (a_next, s_next) = here, there
+    e = (v + s / a * x) * a / (s * s + a * a)
     added = s * s - (a / a_next * s_next) ** 2
     spread = (1 / s_next**2 + (a / a_next) ** 2 / added) ** -0.5 if s_next else 0.0
     kept = (s_next**2 - (eta * spread) ** 2) ** 0.5
@@ -95,15 +98,18 @@ def _somewhere(test: Callable[..., bool]) -> Callable[..., bool]:
 
 ex18_2 = Exercise(
     ddim_step,
-    "First the guess of the datum, from x = a x_0 + s e.",
-    "Then put it to the level `there`: a x_0 plus noise of variance s**2, part old, part new.",
-    "New: eta s_there sqrt(1 - SNR_here / SNR_there). Old: what is left of the variance.",
+    "Solve x = a x_0 + s e and v = a e - s x_0 for x_0 and for e; the matrix is a rotation.",
+    "Then put x_0 to the level `there`: a x_0 plus noise of variance s**2, part old, part fresh.",
+    "Fresh: eta s_there sqrt(1 - SNR_here / SNR_there). Old: what is left of the variance.",
     why="Given x_0, old and new noise together have the variance s_there**2: so every eta "
     "keeps the marginals, and one trained net serves all.",
     cases=_ddim_cases,
     oracle=_bayes,
     right="every eta keeps the marginal; eta = 1 is the posterior; eta = 0 draws nothing.",
     wrong={
+        "a * x - s * v -> (x - s * v) / a": "you read v as the noise; it is a e - s x_0.",
+        "a * x - s * v, s * x + a * v -> a * x + s * v, s * x - a * v": "the sign of v: it is "
+        "a e - s x_0, so x_0 = a x - s v.",
         Like(
             "return a_next -> return a",
             _somewhere(lambda data, _, __, here, there, eta: abs(data - there[0]) > 1e-6),
@@ -125,71 +131,89 @@ ex18_2 = Exercise(
 )
 
 
-def _round_trip(steps: int) -> float:
-    """Encode and decode a point of Gaussian data under its exact noise, in angles."""
-    x = 2.0
-    for i, j in pairwise([*range(steps + 1), *range(steps - 1, -1, -1)]):
-        here, to = i * 1.5 / steps, j * 1.5 / steps
-        a, s = math.cos(here), math.sin(here)
-        e = s * (x - a * MEAN) / (a * a * VARIANCE + s * s)
-        x = math.cos(to) * (x - s * e) / a + math.sin(to) * e
-    return abs(x - 2.0)
+def _one_step() -> float:
+    """Sum over a grid of states at the level: the variance of where one step leads."""
+    a, s = ONE
+    spread = math.sqrt(a * a * VARIANCE + s * s)
+    x = a * MEAN + spread * torch.linspace(-8, 8, 4001, dtype=torch.float64)
+    clean = MEAN + math.sqrt(VARIANCE) * torch.linspace(-8, 8, 801, dtype=torch.float64)
+    log_p = -((x[:, None] - a * clean) ** 2) / (2 * s * s) - (clean - MEAN) ** 2 / (2 * VARIANCE)
+    end = (log_p.softmax(1) * clean).sum(1)  # the estimate of the data, where there is no noise
+    weight = (-((x - a * MEAN) ** 2) / (2 * spread**2)).softmax(0)
+    return float((weight * end**2).sum() - (weight * end).sum() ** 2)
 
 
 ex18_3 = Exercise(
-    "0.012 * 100 / 400",
-    "At eta = 0 a step reads the noise once, at its start.",
-    "A method with one slope a step is of first order.",
-    "Which factor do four times as many steps make, at first order?",
-    why="One step misses by a multiple of its length squared; there are 1 / length of them. "
-    "Encode and decode read the noise at opposite ends of a step, so nothing cancels.",
-    oracle=lambda: ERROR * _round_trip(MANY) / _round_trip(FEW),
-    atol=1.5e-4,
-    right="on Gaussian data 100 and 400 steps stand in the ratio 4: first order.",
+    "(0.6 * 0.25) ** 2 / (0.6**2 * 0.25 + 0.8**2)",
+    "The last step goes to a = 1 and s = 0. What of formula (1) is left there?",
+    "One step returns the estimate of the data, the mean of x_0 given the state.",
+    "For two Gaussian numbers the mean of one given the other is linear: its slope is their "
+    "covariance over the variance of the state. The state has variance a**2 0.25 + s**2.",
+    why="One step gives E[x_0|x], of variance (a 0.25)**2 / (a**2 0.25 + s**2). By the law of "
+    "total variance it lacks E[Var(x_0|x)]: one step from much noise blurs the data to their mean.",
+    oracle=_one_step,
+    atol=4e-4,
+    right="a sum over a grid gives {truth:.4f}: an eighth of the data's 0.25 is left.",
     wrong={
-        0.00075: "That is second order, the error of one step; the steps add up.",
-        0.006: "A root is for random errors; these all have one side.",
-        0.012: "Shorter steps follow the flow better: the error falls.",
-        0.048: "The error falls with more steps.",
+        0.25: "That is the limit of many steps; one step returns a mean, which varies less.",
+        0.2192: "That is what the step leaves out: the variance of x_0 given the state.",
+        0.2055: "That is the slope of the estimate; square it and multiply by the state's "
+        "variance.",
+        0.0422: "That takes the states to have variance 1; here they have a**2 0.25 + s**2.",
+        0.1755: "That is a deviation; the variance is asked for.",
+        0.0: "One step from pure noise would give the mean alone; here a = 0.6 of the signal is "
+        "left.",
     },
-    otherwise="DDIM is an Euler method. How does the error of such a method go with steps?",
+    otherwise="The result is E[x_0|x], linear in x. Multiply its squared slope by the variance "
+    "of x.",
 )
 
 
-def _sampled(steps: int = 4000) -> tuple[float, float]:
-    """Carry the variance from noise to data; on Gaussian data each step is a line in x."""
-    width, found = 1.5 / steps, []
-    for eta in (0.0, 1.0):
-        v = math.cos(1.5) ** 2 * VARIANCE + math.sin(1.5) ** 2
-        for i in range(steps, 0, -1):
-            here, there = i * width, (i - 1) * width
-            a, s, a_next, s_next = math.cos(here), math.sin(here), math.cos(there), math.sin(there)
-            slope = s / (a * a * VARIANCE + s * s)  # of the exact noise
-            std = eta * s_next * math.sqrt(1 - (a * s_next / (a_next * s)) ** 2)
-            old = math.sqrt(s_next**2 - std**2)
-            v = (a_next * (1 - s * slope) / a + old * slope) ** 2 * v + std**2
-        found.append(v)
-    return found[0], found[1]
+def _log_det(steps: int = 4000) -> float:
+    """Add up the logarithms of the steps' slopes; on Gaussian data each step is a line in x."""
+    width, total = (math.pi / 2 - 1e-3) / steps, 0.0
+    for i in range(steps, 0, -1):
+        here, there = i * width, (i - 1) * width
+        a, s = math.cos(here), math.sin(here)
+        k = a * VARIANCE / (a * a * VARIANCE + s * s)
+        total += math.log(math.cos(there) * k + math.sin(there) * (1 - a * k) / s)
+    return 3 * total
 
 
 ex18_4 = Exercise(
-    "0.25, 0.25",
-    "What is random at eta = 0, if no step draws anything?",
-    "The step was built so that a law stays the same for every eta. Which one?",
-    "With an exact net and fine steps the samples have the law of the data.",
-    why="eta chooses how much of the noise is drawn anew, not how much there is. With few "
-    "steps the two differ; with many both reach the data.",
-    oracle=_sampled,
-    parts="eta = 0, eta = 1",
-    atol=4e-3,
-    right="4000 steps give {truth[0]:.4f} and {truth[1]:.4f}: both keep the law.",
+    "3 * math.log(0.5)",
+    "What does the limit of many steps do to a code on the line? Section 4 says it in words.",
+    "Standardise, then scale by the deviation of the data: what is the slope of that map?",
+    "The three coordinates move by themselves, so the log-determinants add up.",
+    why="Each coordinate goes from deviation 1 to deviation 0.5 by a line of slope 0.5; the "
+    "log-determinant is 3 log 0.5. It is what the log-weight of this flow needs.",
+    oracle=_log_det,
+    atol=1.5e-2,
+    right="the slopes of 4000 steps multiply to {truth:.3f}: the map shrinks volumes to an eighth.",
     wrong={
-        (0.0, 0.25): "eta = 0 draws nothing on the way, but its start is random.",
-        Like(
-            (0.25, 1.0), lambda pair: abs(pair[0] - VARIANCE) < 4e-3 and pair[1] > VARIANCE
-        ): "eta = 1 adds noise, and takes as much of the old noise away.",
-        (0.5, 0.5): "That is the deviation; the variance is asked for.",
-        (1.0, 1.0): "That is the variance of the start; the data is narrower.",
+        -0.693: "That is one coordinate; there are three.",
+        2.079: "The sign: the data are narrower than the noise, so volumes shrink.",
+        -4.159: "The slope is the ratio of deviations, not of variances.",
+        -1.386: "The slope is the ratio of deviations; and there are three coordinates.",
+        0.0: "Formula (1) keeps the law of each level, and the laws at both ends differ in width.",
     },
-    otherwise="Which marginals does a step keep, for every eta?",
+    otherwise="In the limit the map is x_0 = 1.3 + 0.5 z in each coordinate.",
+)
+
+
+ex18_5 = Open(
+    "`encode(digit_denoiser(label), x, steps)` yields the states upwards; the last one is the "
+    "code. Images are 2 ink - 1 of shape (B, 1, 28, 28).",
+    "The middle of a mixture of images shows both strokes at half the ink. What does the decoded "
+    "middle of two codes show?",
+    "Compare the largest probability of judge.logits(...).softmax(1) in the middle of both walks, "
+    "and look at the images.",
+    answer="Ten pairs, one of each class, 50 steps each way. The round trip alone misses a pixel "
+    "by 0.014 on average. The decoded middle of two codes is a digit with sharp strokes: 7 % of "
+    "its pixels are grey (ink between 0.2 and 0.8), as for the digits at the ends (6 %), and "
+    "the classifier gives its class 0.96 on average. The mean of the two images shows both "
+    "strokes at half the ink: 16 % grey pixels, and 0.86 for the class. So a code is good for "
+    "moving between data points through data points. A surprise: codes of real digits have a "
+    "length of about 18, not 28 as noise has. Fifty strides do not carry a test image all the "
+    "way to typical noise, and a small network errs most on the empty background.",
 )
