@@ -200,7 +200,10 @@ def curves(
                 f"{name} axis; leave it out or pass log_{name}=False"
             )
     figure.update_layout(
-        title=title, xaxis_title=x_label, yaxis_title=y_label, showlegend=len(lines) + len(references or {}) > 1
+        title=title,
+        xaxis_title=x_label,
+        yaxis_title=y_label,
+        showlegend=len(lines) + len(references or {}) > 1,
     )
     points = sorted(set(places))
     if log_x:
