@@ -183,7 +183,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     torch.manual_seed(asked.seed)
     net = UNet(1, asked.width, classes=10, patch=PATCH).float()
-    train(net.to(memory_format=torch.channels_last), data, asked.steps, asked.seed, keep=keep)
+    net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    train(net, data, asked.steps, asked.seed, keep=keep)
     report(asked.out, asked.width, judge)
 
 

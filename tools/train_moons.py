@@ -11,7 +11,7 @@ The same seed on the same machine and version of torch writes the same files aga
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gentoolkit.data import batches, two_moons
 from gentoolkit.flows import ContinuousFlow, Flow, Velocity, residual_flow
@@ -44,11 +44,14 @@ def matched(flow: Flow, x: Tensor, steps: int, seed: int) -> Flow:
     Reference: Lipman et al. 2022 (arXiv 2210.02747).
     """
     generator, velocity = torch.Generator().manual_seed(seed), flow.layers[0].velocity
+    assert isinstance(velocity, nn.Module)
+    net = velocity.net
+    assert isinstance(net, nn.Module)
     optimizer = torch.optim.Adam(flow.parameters(), 5e-3)
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for y in batches(x, BATCH, steps, generator=generator):
         z, t = torch.randn(y.shape, generator=generator), torch.rand(len(y), 1, generator=generator)
-        found = velocity.net(torch.cat([(1.0 - t) * z + t * y, t], -1))
+        found = net(torch.cat([(1.0 - t) * z + t * y, t], -1))
         optimizer.zero_grad()
         (found - (y - z)).square().sum(1).mean().backward()
         optimizer.step()

@@ -200,15 +200,18 @@ def curves(
                 f"{name} axis; leave it out or pass log_{name}=False"
             )
     figure.update_layout(
-        title=title, xaxis_title=x_label, yaxis_title=y_label, showlegend=len(figure.data) > 1
+        title=title,
+        xaxis_title=x_label,
+        yaxis_title=y_label,
+        showlegend=len(lines) + len(references or {}) > 1,
     )
     points = sorted(set(places))
     if log_x:
-        figure.update_xaxes(**log_axis(places))
+        figure.update_xaxes(log_axis(places))
         if x is not None and len(points) <= _FEW:
             figure.update_xaxes(tickvals=points, ticktext=[f"{v:g}" for v in points])
     if log_y:
-        figure.update_yaxes(**log_axis(heights))
+        figure.update_yaxes(log_axis(heights))
     if errors:
         figure.add_annotation(
             text=f"whiskers: {errors_are}", x=1, y=1, xref="x domain", yref="y domain",
