@@ -13,6 +13,16 @@ from tools.sources import NOTEBOOKS
 STORED = sorted(NOTEBOOKS.glob("*.ipynb"))
 # Closed forms that the sentence itself states, and runs that the sentence says were made elsewhere.
 ELSEWHERE: dict[str, set[str]] = {
+    "00": {"2.718"},  # e
+    "01": {"0.565", "0.693"},  # log Z - log 8 + log 7; log 2
+    "03": {"0.00004"},  # the mismatch at the source, on a finer grid
+    "05": {"1.167"},  # a slope worked out in the sentence
+    "07": {"0.8994", "1.0007", "4.605"},  # 0.9 over 2^(1/1024); 2 log 10
+    "14": {"0.667"},
+    "15": {"0.015", "0.022", "0.055", "0.197"},  # differences of what is printed
+    "16": {"0.0017", "0.0035", "0.0049"},  # three trainings made apart
+    "18": {"0.006"},  # one network each, trained apart
+    "25": {"0.004", "0.008", "0.029", "0.077", "0.081", "0.104", "0.145"},  # runs with more seeds
 }
 NUMBER = r"(?<![\d.])\d*\.\d{3,}(?!\d)"
 
