@@ -37,11 +37,7 @@ class Check:
         return self.passed
 
     def __str__(self) -> str:
-        verdict = "PASS" if self.passed else "FAIL"
-        return f"{verdict}  {self.name}: {self.value:.3g} (at most {self.bound:.3g})"
-
-    def line(self) -> str:
-        """Return the verdict for a stored notebook: digits after ≈ differ from run to run."""
+        """Give the verdict with its number; ≈ marks digits that differ from run to run."""
         verdict = "PASS" if self.passed else "FAIL"
         return f"{verdict}  {self.name}: ≈ {self.value:.3g}, bound {self.bound:.3g}"
 

@@ -113,6 +113,14 @@ class Chart:
             display(self.description(), raw=True)
 
 
+def diagram(figure: go.Figure, alt: str, width: int, height: int) -> Chart:
+    """Return a drawing without axes, whose coordinates are pixels from the lower left corner."""
+    figure.update_xaxes(range=[0, width], visible=False, fixedrange=True)
+    figure.update_yaxes(range=[0, height], visible=False, fixedrange=True)
+    figure.update_layout(margin={"l": 0, "r": 0, "t": 0, "b": 0})
+    return Chart(figure, alt, width, height)
+
+
 def line_style(index: int, width: float = 2.5) -> dict[str, object]:
     """Return plotly's line settings for the line number `index`: a colour and a dash."""
     color, dash = LINES[index % len(LINES)]

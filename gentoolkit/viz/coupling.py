@@ -2,7 +2,7 @@
 
 import plotly.graph_objects as go
 
-from gentoolkit.viz.charts import INK, Chart
+from gentoolkit.viz.charts import INK, Chart, diagram
 from gentoolkit.viz.colors import NEUTRAL, PULL, PUSH
 
 _WIDTH, _HEIGHT, _SIDE = 860, 250, 430
@@ -54,16 +54,13 @@ def coupling_diagram(
     figure.add_shape(
         type="line", x0=_SIDE, x1=_SIDE, y0=14, y1=_HEIGHT - 14, line={"color": "#DDE1E5"}
     )
-    for axis, top in ((figure.update_xaxes, _WIDTH), (figure.update_yaxes, _HEIGHT)):
-        axis(range=[0, top], visible=False, fixedrange=True)
-    figure.update_layout(margin={"l": 0, "r": 0, "t": 0, "b": 0})
     said = alt or (
         f"Two diagrams. Left, the push: the kept part x_{kept} passes unchanged to y_{kept}; a net "
         f"reads it and gives {gives}, and with these x_{moved} becomes y_{moved}. Right, the pull: "
         f"y_{kept} passes unchanged to x_{kept}, the same net reads it and gives the same {gives}, "
         f"and with these y_{moved} becomes x_{moved} again."
     )
-    return Chart(figure, said, width=_WIDTH, height=_HEIGHT)
+    return diagram(figure, said, _WIDTH, _HEIGHT)
 
 
 def _words(

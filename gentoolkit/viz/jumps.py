@@ -178,6 +178,26 @@ def jump_landscape(
     return small(scene, _SMALLER)
 
 
+def _both_flows(
+    graph: StateGraph,
+    at: np.ndarray,
+    law: object,
+    pull_rates: object,
+    push_rates: object,
+    pushed: object,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
+    """Read what a picture of balance shows at the times (F,).
+
+    Returns:
+        The exact laws and the pushed ones (F, N), the flows of noising and of the reversal on each
+        edge (F, 2 E), and the largest flow.
+    """
+    shape = (len(at), len(graph.at))
+    laws, found = as_law(law, "the law", shape), as_law(pushed, "the law that is pushed", shape)
+    pull, push = _flows(graph, laws, pull_rates, False), _flows(graph, laws, push_rates, True)
+    return laws, found, pull, push, max(float(pull.max()), float(push.max()), 1e-300)
+
+
 def flux_balance(
     graph: StateGraph,
     times: object,
@@ -211,10 +231,7 @@ def flux_balance(
             more than 1.5 MB.
     """
     at = as_times(times, "times", falling=True)
-    shape = (len(at), len(graph.at))
-    laws, found = as_law(law, "the law", shape), as_law(pushed, "the law that is pushed", shape)
-    pull, push = _flows(graph, laws, pull_rates, False), _flows(graph, laws, push_rates, True)
-    top = max(float(pull.max()), float(push.max()), 1e-300)
+    laws, found, pull, push, top = _both_flows(graph, at, law, pull_rates, push_rates, pushed)
     leak, off = np.abs(push - pull), apart_by(laws, found)
     told = [
         f"t = {t:.2f}: {_leaks(graph, leak[f], pull[f], push[f], top)} The law that is pushed is "
@@ -223,8 +240,8 @@ def flux_balance(
     ]
     scene = Scene(
         len(at),
-        alt=f"{shape[1]} states. On every edge the flow of noising and that of the reversal lie "
-        f"side by side. At the end the pushed law is off by {off[-1]:.3f}.",
+        alt=f"{len(graph.at)} states. On every edge the flow of noising and that of the reversal "
+        f"lie side by side. At the end the pushed law is off by {off[-1]:.3f}.",
         fps=8.0,
         times=at,
         notes=told,
@@ -269,11 +286,8 @@ def flux_scatter(
         off by more than a tenth of the largest flow.
     """
     at = as_times(times, "times", falling=True)
-    shape = (len(at), len(graph.at))
-    laws, found = as_law(law, "the law", shape), as_law(pushed, "the law that is pushed", shape)
-    pull, push = _flows(graph, laws, pull_rates, False), _flows(graph, laws, push_rates, True)
+    laws, found, pull, push, top = _both_flows(graph, at, law, pull_rates, push_rates, pushed)
     off = apart_by(laws, found)
-    top = max(float(pull.max()), float(push.max()), 1e-300)
     wrong = np.abs(push - pull) > _SCATTERED * top
     told = [
         f"t = {t:.2f}: all of the reversal's jumps together carry {push[f].sum():.3f}, those of "

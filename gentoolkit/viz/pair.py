@@ -5,7 +5,7 @@ from math import hypot
 
 import plotly.graph_objects as go
 
-from gentoolkit.viz.charts import INK, Chart
+from gentoolkit.viz.charts import INK, Chart, diagram
 from gentoolkit.viz.colors import NEUTRAL, PULL, PUSH
 
 LEARNED = ("push", "pull", "both", "nothing")
@@ -107,16 +107,13 @@ def pair_diagram(
             showarrow=False,
             font={"size": 13, "color": NEUTRAL},
         )
-    for axis, top in ((figure.update_xaxes, _WIDTH), (figure.update_yaxes, height)):
-        axis(range=[0, top], visible=False, fixedrange=True)
-    figure.update_layout(margin={"l": 0, "r": 0, "t": 0, "b": 0})
     said = alt or (
         f"A chain of states {', '.join(map(_plain, states))} from the source, {_plain(source)}, to "
         f"the target, {_plain(target)}. Solid arrows to the right are the push, {_plain(push)} "
         f"({kinds['push']}); dashed arrows to the left are the pull, {_plain(pull)} "
         f"({kinds['pull']})."
     )
-    return Chart(figure, said, width=_WIDTH, height=height)
+    return diagram(figure, said, _WIDTH, height)
 
 
 def _plain(text: str) -> str:
