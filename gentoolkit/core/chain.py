@@ -3,7 +3,7 @@
     log_evidence(tau) = log source(x_0) - sum_t log_ratio_t
     log_weight(tau)   = log target(x_T) - log_evidence(tau)
 
-The first is the account of the two chains alone; the second asks the target as well.
+The first needs the two chains alone; the second asks the target as well.
 """
 
 from collections.abc import Callable, Sequence
@@ -116,7 +116,7 @@ def _supported(density: Distribution, x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """A batch of paths `x_0, ..., x_T` with their account; `x_0` is on the source side.
+    """A batch of paths `x_0, ..., x_T` with their log-ratios; `x_0` is on the source side.
 
     Arguments:
         states: T+1 tensors (B, *event); event shapes may differ from state to state.
@@ -263,7 +263,7 @@ class Chain:
         return self.pull(x).log_evidence()
 
     def _walk(self, verb: str, x: Tensor, generator: Generator | None) -> Trajectory:
-        """Run all steps from `x`, in the order of the verb, and give the account."""
+        """Run all steps from `x`, in the order of the verb, and keep their log-ratios."""
         push, n, count = verb == "push", x.shape[0], len(self.steps)
         order = list(range(count)) if push else list(range(count))[::-1]
         states, ratios = [x], []
@@ -292,7 +292,7 @@ class Chain:
     def _account(self, verb: str, states: list[Tensor], ratios: list[Tensor]) -> Trajectory:
         with validate.unread():
             log_source = log_density(self.source, states[0])
-        # An empty chain has a (0, B) account that still follows the dtype of the source.
+        # An empty chain has a (0, B) log_ratio that still follows the dtype of the source.
         log_ratio = torch.stack(ratios) if ratios else log_source.new_zeros(0, *log_source.shape)
         if validate.readable(log_ratio) and verb != "replay":
             end = states[-1] if verb == "push" else states[0]
