@@ -22,7 +22,7 @@ from gentoolkit.core.step import Bijection, Step
 class Density(Protocol):
     """What a source must offer: `n` samples, and the log-density of given points."""
 
-    def sample(self, n: int, generator: Generator | None = None) -> Tensor:
+    def sample(self, n: int, *, generator: Generator | None = None) -> Tensor:
         """Draw `n` samples, shape (n, *event)."""
         ...
 

@@ -18,6 +18,11 @@ from gentoolkit.numerics.divergence import (
     wide,
 )
 from gentoolkit.numerics.ode import FixedStep, Solver, euler, heun, path, rk4
+from gentoolkit.numerics.quantile import (
+    lower_normal_quantile,
+    lower_student_quantile,
+    student_log_tail,
+)
 from gentoolkit.numerics.roots import fixed_point, implicit_fixed_point, increasing_root
 from gentoolkit.numerics.series import (
     Stop,

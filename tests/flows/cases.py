@@ -10,14 +10,21 @@ from gentoolkit.flows import (
     AffineCoupling,
     ContinuousFlow,
     ConvCoupling,
+    CopulaSource,
+    Flow,
+    FlowMixture,
+    GaussianCopula,
     GaussianTwist,
+    GumbelCopula,
     InverseAutoregressive,
     Inverted,
     InvertibleConv1x1,
+    LaplaceMarginal,
     Layer,
     LeakySoftplus,
     LipschitzMLP,
     LULinear,
+    NormalMarginal,
     Permute,
     Planar,
     Radial,
@@ -27,6 +34,8 @@ from gentoolkit.flows import (
     SplineCoupling,
     Split,
     Squeeze,
+    StudentCopula,
+    StudentMarginal,
     Velocity,
     glow,
     iaf,
@@ -37,7 +46,7 @@ from gentoolkit.flows import (
     spline_flow,
 )
 from gentoolkit.numerics import FixedStep
-from tests.laws.kinds import Bijections, Models, Steps, perturbed
+from tests.laws.kinds import Bijections, Densities, Models, Steps, perturbed
 
 
 def self_normal(dtype: torch.dtype) -> SelfNormal:
@@ -91,7 +100,42 @@ for _name, (_make, _width) in LAYERS.items():
         torch.randn(6, n),
     )
 
+CORRELATED = torch.tensor([[1.0, 0.7], [0.7, 1.0]])
+
+
+def _source(name: str) -> CopulaSource:
+    copula = {
+        "independent": None,
+        "gaussian": GaussianCopula(CORRELATED),
+        "student": StudentCopula(CORRELATED, 3.0),
+        "gumbel": GumbelCopula(2.5),
+    }[name]
+    return CopulaSource([StudentMarginal(2.0, 0.3), LaplaceMarginal(scale=2.0)], copula)
+
+
+def _mixture() -> FlowMixture:
+    flows = [perturbed(real_nvp(2, 2, (8,)), 0.3) for _ in range(3)]
+    assert all(isinstance(flow, Flow) for flow in flows)
+    return FlowMixture(flows, torch.tensor([0.5, 0.3, 0.2]))  # pyright: ignore
+
+
+def _maf_on_copula() -> Flow:
+    layers = [AffineAutoregressive(2, (8,), order=(1, 0))]
+    source = CopulaSource([StudentMarginal(2.0), NormalMarginal()], GaussianCopula(CORRELATED))
+    return Flow(layers, 2, source.to(torch.get_default_dtype()))
+
+
+DENSITIES: Densities = {
+    "independent source": lambda: _source("independent"),
+    "gaussian copula": lambda: _source("gaussian"),
+    "student copula": lambda: _source("student"),
+    "gumbel copula": lambda: _source("gumbel"),
+    "mixture of flows": _mixture,
+}
+
 MODELS: Models = {
+    "mixture of flows": lambda: (_mixture(), torch.randn(7, 2)),
+    "maf on a copula": lambda: (perturbed(_maf_on_copula()), torch.randn(7, 2)),
     "maf": lambda: (perturbed(maf(3, 2, (8,))), torch.randn(7, 3)),
     "iaf": lambda: (perturbed(iaf(3, 2, (8,))), torch.randn(7, 3)),
     "residual flow": lambda: (perturbed(residual_flow(3, 2, (8,))), torch.randn(7, 3)),
