@@ -12,6 +12,7 @@ from gentoolkit.flows.builders import real_nvp, spline_flow
 from gentoolkit.flows.continuous import ContinuousFlow, Velocity, continuous_flow
 from gentoolkit.flows.coupling import AffineCoupling, Coupling, SplineCoupling, alternating_mask
 from gentoolkit.flows.elementary import LeakySoftplus, Planar, Radial
+from gentoolkit.flows.gauge import GaugeCoupling, LinkCoupling, PlainCoupling, gauge_flow
 from gentoolkit.flows.image import ConvCoupling, glow
 from gentoolkit.flows.interop import FlowDistribution
 from gentoolkit.flows.layer import Flow, Inverted, Layer
@@ -31,6 +32,7 @@ from gentoolkit.flows.self_normalizing import (
     self_normalizing_flow,
 )
 from gentoolkit.flows.shape import Split, Squeeze, multi_scale
+from gentoolkit.flows.spectral import EigenangleSpline, Haar, SpectralFlow
 from gentoolkit.flows.twist import GaussianTwist
 from gentoolkit.flows.volume import (
     GaussianOptimum,

@@ -10,6 +10,7 @@ from gentoolkit.flows import (
     AffineCoupling,
     ContinuousFlow,
     ConvCoupling,
+    GaugeCoupling,
     GaussianTwist,
     InverseAutoregressive,
     Inverted,
@@ -19,15 +20,18 @@ from gentoolkit.flows import (
     LipschitzMLP,
     LULinear,
     Permute,
+    PlainCoupling,
     Planar,
     Radial,
     Residual,
     SelfNormal,
+    SpectralFlow,
     SplineAutoregressive,
     SplineCoupling,
     Split,
     Squeeze,
     Velocity,
+    gauge_flow,
     glow,
     iaf,
     maf,
@@ -36,7 +40,7 @@ from gentoolkit.flows import (
     self_normalizing_flow,
     spline_flow,
 )
-from gentoolkit.numerics import FixedStep
+from gentoolkit.numerics import FixedStep, haar
 from tests.laws.kinds import Bijections, Models, Steps, perturbed
 
 
@@ -52,15 +56,29 @@ STEPS: Steps = {
     "gaussian twist": lambda d: (GaussianTwist(4.0), torch.randn(16, 3, dtype=d)),
 }
 
+GROUP: dict[str, tuple[Callable[[], Layer], int, tuple[int, ...]]] = {
+    "spectral flow of SU(2)": (lambda: SpectralFlow(2), 2, ()),
+    "spectral flow of SU(3)": (lambda: SpectralFlow(3), 3, ()),
+    "gauge coupling of SU(2)": (lambda: GaugeCoupling(4, 2, 1, 2, channels=(4,)), 2, (2, 4, 4)),
+    "gauge coupling of SU(3)": (lambda: GaugeCoupling(4, 3, 0, 1, channels=(4,)), 3, (2, 4, 4)),
+    "plain coupling of SU(2)": (lambda: PlainCoupling(4, 2, 0, 3, channels=(4,)), 2, (2, 4, 4)),
+}
+"""Layers of matrices: their Jacobian is one in the tangent space, in tests/flows/test_gauge.py."""
+for _name, (_make, _n, _places) in GROUP.items():
+    STEPS[_name] = lambda d, make=_make, n=_n, places=_places: (
+        _layer(make, d, 0.1),
+        haar(n, 16, *places, dtype=d),
+    )
+
 BIJECTIONS: Bijections = {
     "self-normal layer": lambda: (self_normal(torch.float64), torch.randn(6, 3)),
     "gaussian twist": lambda: (GaussianTwist(4.0), torch.randn(6, 3)),
 }
 
 
-def _layer(make: Callable[[], Layer], dtype: torch.dtype) -> Layer:
+def _layer(make: Callable[[], Layer], dtype: torch.dtype, scale: float = 0.3) -> Layer:
     torch.manual_seed(6)
-    return perturbed(make(), 0.3).to(dtype)
+    return perturbed(make(), scale).to(dtype)
 
 
 LAYERS: dict[str, tuple[Callable[[], Layer], int]] = {
@@ -96,6 +114,7 @@ MODELS: Models = {
     "iaf": lambda: (perturbed(iaf(3, 2, (8,))), torch.randn(7, 3)),
     "residual flow": lambda: (perturbed(residual_flow(3, 2, (8,))), torch.randn(7, 3)),
     "self-normalizing flow": lambda: (perturbed(self_normalizing_flow(4, 2)), torch.randn(7, 4)),
+    "gauge flow": lambda: (perturbed(gauge_flow(4, channels=(4,))), haar(2, 5, 2, 4, 4)),
     "real nvp": (lambda: (perturbed(real_nvp(3, 2, (8,)), 0.3), torch.randn(7, 3))),
     "glow": (lambda: (perturbed(glow(4, 4, 2, 1, 4), 0.3), torch.randn(7, 16))),
     "spline flow": (lambda: (perturbed(spline_flow(3, 2, hidden=(8,)), 0.3), torch.randn(7, 3))),
