@@ -11,6 +11,7 @@ from gentoolkit.flows.autoregressive import (
 from gentoolkit.flows.builders import real_nvp, spline_flow
 from gentoolkit.flows.continuous import ContinuousFlow, Velocity, continuous_flow
 from gentoolkit.flows.coupling import AffineCoupling, Coupling, SplineCoupling, alternating_mask
+from gentoolkit.flows.domains import AlignFlow, Translation, Unpaired, align_flow
 from gentoolkit.flows.elementary import LeakySoftplus, Planar, Radial
 from gentoolkit.flows.image import ConvCoupling, glow
 from gentoolkit.flows.interop import FlowDistribution

@@ -25,6 +25,7 @@ from tests.claims import (
     s20_jumps,
     s22_self_normalizing,
     s25_clamp,
+    s26_alignflow,
 )
 from tests.claims.claim import Claim, table
 from tests.page import DOCS, renew
@@ -47,6 +48,7 @@ CLAIMS: dict[str, Callable[[], Claim]] = {
     "S20": s20_jumps.run,
     "S22": s22_self_normalizing.run,
     "S25": s25_clamp.run,
+    "S26": s26_alignflow.run,
 }
 
 PAGE = DOCS / "claims.md"

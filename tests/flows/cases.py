@@ -27,7 +27,10 @@ from gentoolkit.flows import (
     SplineCoupling,
     Split,
     Squeeze,
+    Translation,
+    Unpaired,
     Velocity,
+    align_flow,
     glow,
     iaf,
     maf,
@@ -63,6 +66,12 @@ def _layer(make: Callable[[], Layer], dtype: torch.dtype) -> Layer:
     return perturbed(make(), 0.3).to(dtype)
 
 
+def _translation(features: int) -> Translation:
+    """Two domains whose flows differ in depth."""
+    a, b = ([AffineCoupling(features, hidden=(8,)) for _ in range(n)] for n in (2, 1))
+    return Translation([*a, Permute.shuffle(features)], [LULinear(features), *b])
+
+
 LAYERS: dict[str, tuple[Callable[[], Layer], int]] = {
     "permutation": (lambda: Permute.shuffle(5), 5),
     "lu linear": (lambda: LULinear(3), 3),
@@ -82,6 +91,7 @@ LAYERS: dict[str, tuple[Callable[[], Layer], int]] = {
     "inverse autoregressive": (lambda: InverseAutoregressive(AffineAutoregressive(3, (8,))), 3),
     "residual": (lambda: Residual(LipschitzMLP(3, (8,))), 3),
     "residual turned round": (lambda: Inverted(Residual(LipschitzMLP(3, (8,)))), 3),
+    "translation": (lambda: _translation(4), 4),
     "continuous": (lambda: ContinuousFlow(Velocity(2, (8,)), solver=FixedStep(steps=100)), 2),
 }
 for _name, (_make, _width) in LAYERS.items():
@@ -92,6 +102,10 @@ for _name, (_make, _width) in LAYERS.items():
     )
 
 MODELS: Models = {
+    "align flow": lambda: (
+        perturbed(align_flow(3, 2, (8,)), 0.3),
+        Unpaired(torch.randn(7, 3), torch.randn(5, 3)),
+    ),
     "maf": lambda: (perturbed(maf(3, 2, (8,))), torch.randn(7, 3)),
     "iaf": lambda: (perturbed(iaf(3, 2, (8,))), torch.randn(7, 3)),
     "residual flow": lambda: (perturbed(residual_flow(3, 2, (8,))), torch.randn(7, 3)),
