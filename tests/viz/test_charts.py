@@ -94,6 +94,13 @@ def test_whiskers_say_what_they_are():
     assert "error_y" not in figure["data"][0]
     assert figure["data"][1]["error_y"]["array"] == [0.1, 0.2]
     assert figure["layout"]["annotations"][0]["text"] == "whiskers: one deviation of 3 seeds"
+    lengths = np.array([[0.3, 0.1], [0.2, 0.4]])  # below, then above
+    whisker = _json(curves({"a": [1.0, 2.0]}, errors={"a": lengths}, alt="a line with whiskers"))
+    told = whisker["data"][0]["error_y"]
+    assert (told["arrayminus"], told["array"]) == ([0.3, 0.1], [0.2, 0.4])
+    assert told["symmetric"] is False
+    with pytest.raises(ValueError, match="shape"):
+        curves({"a": [1.0, 2.0]}, errors={"a": np.ones((3, 2))}, alt="a line with whiskers")
     with pytest.raises(ValueError, match="got \\['c'\\]; name curves"):
         curves({"a": [1.0]}, errors={"c": [1.0]}, alt="a line that does not exist here")
 
