@@ -2,7 +2,7 @@
 
     log p_k(x_k) = log source(x_0) - sum_{t <= k} log |det dT_t/dx|
 
-is the running account of each particle.
+is the log-weight of each particle so far.
 """
 
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ def warp(
     Panels: the source's grid and particles on their way to the target, coloured by the log |det|
     that each has gathered; the density after so many layers; the running log-density of the
     selected particle, whose last value is `chain.log_prob` of its end. At a layer all is exact;
-    between two, positions and accounts go straight and densities cross-fade.
+    between two, positions and log-weights go straight and densities cross-fade.
 
     Arguments:
         chain: bijections on the plane, with exact log-determinants.

@@ -41,6 +41,14 @@ def test_the_panel_draws_its_lines_at_the_numbers():
     assert area == pytest.approx(1.0, abs=1e-4)
 
 
+def test_an_exact_value_of_something_else_is_named():
+    """Catches the data's density labelled as the model's exact one."""
+    chart = log_weight_panel(torch.randn(50), exact=0.5, exact_is="log p0(x) of the data")
+    names = {t.get("name") for t in _json(chart)["data"]}
+    assert "log p0(x) of the data" in names and "log Z, exact" not in names
+    assert "log p0(x) of the data = 0.500" in chart.alt and "exact" not in chart.alt
+
+
 def test_several_panels_share_one_axis():
     """Catches panels whose bins differ, so that spreads cannot be compared by eye."""
     chart = log_weight_panel({"a": torch.randn(50), "b": 3 * torch.randn(50)})
