@@ -32,6 +32,7 @@ from gentoolkit.flows.self_normalizing import (
     self_normalizing_flow,
 )
 from gentoolkit.flows.shape import Split, Squeeze, multi_scale
+from gentoolkit.flows.tree import Aggregation, FlowTree, Reading, flow_tree
 from gentoolkit.flows.twist import GaussianTwist
 from gentoolkit.flows.volume import (
     GaussianOptimum,

@@ -8,6 +8,7 @@ from gentoolkit.flows import (
     ActNorm,
     AffineAutoregressive,
     AffineCoupling,
+    Aggregation,
     ContinuousFlow,
     ConvCoupling,
     GaussianTwist,
@@ -31,6 +32,7 @@ from gentoolkit.flows import (
     Unpaired,
     Velocity,
     align_flow,
+    flow_tree,
     glow,
     iaf,
     maf,
@@ -50,7 +52,18 @@ def self_normal(dtype: torch.dtype) -> SelfNormal:
     return SelfNormal(weight, torch.eye(3, dtype=dtype))
 
 
+def _level(dtype: torch.dtype) -> Aggregation:
+    """The lower level of a tree with two inner nodes, of three leaves and of one."""
+    torch.manual_seed(7)
+    tree = flow_tree([None, 0, 0, 1, 2, 1, 1], 2, 2, (8,))
+    perturbed(tree, 0.3).to(dtype)
+    step = tree.chain().steps[1]
+    assert isinstance(step, Aggregation)
+    return step
+
+
 STEPS: Steps = {
+    "level of a tree": lambda d: (_level(d), torch.randn(16, 2, 2, dtype=d)),
     "self-normal layer": lambda d: (self_normal(d), torch.randn(16, 3, dtype=d)),
     "gaussian twist": lambda d: (GaussianTwist(4.0), torch.randn(16, 3, dtype=d)),
 }
@@ -110,6 +123,10 @@ MODELS: Models = {
     "iaf": lambda: (perturbed(iaf(3, 2, (8,))), torch.randn(7, 3)),
     "residual flow": lambda: (perturbed(residual_flow(3, 2, (8,))), torch.randn(7, 3)),
     "self-normalizing flow": lambda: (perturbed(self_normalizing_flow(4, 2)), torch.randn(7, 4)),
+    "tree of flows": lambda: (
+        perturbed(flow_tree([None, 0, 0, 1, 1, 2], 2, 2, (8,), hide=0.3)),
+        torch.randn(7, 3, 2),
+    ),
     "real nvp": (lambda: (perturbed(real_nvp(3, 2, (8,)), 0.3), torch.randn(7, 3))),
     "glow": (lambda: (perturbed(glow(4, 4, 2, 1, 4), 0.3), torch.randn(7, 16))),
     "spline flow": (lambda: (perturbed(spline_flow(3, 2, hidden=(8,)), 0.3), torch.randn(7, 3))),
