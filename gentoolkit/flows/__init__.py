@@ -11,6 +11,7 @@ from gentoolkit.flows.autoregressive import (
 from gentoolkit.flows.builders import real_nvp, spline_flow
 from gentoolkit.flows.continuous import ContinuousFlow, Velocity, continuous_flow
 from gentoolkit.flows.coupling import AffineCoupling, Coupling, SplineCoupling, alternating_mask
+from gentoolkit.flows.domains import AlignFlow, Translation, Unpaired, align_flow
 from gentoolkit.flows.elementary import LeakySoftplus, Planar, Radial
 from gentoolkit.flows.gauge import GaugeCoupling, LinkCoupling, PlainCoupling, gauge_flow
 from gentoolkit.flows.image import ConvCoupling, glow
@@ -33,6 +34,7 @@ from gentoolkit.flows.self_normalizing import (
 )
 from gentoolkit.flows.shape import Split, Squeeze, multi_scale
 from gentoolkit.flows.spectral import EigenangleSpline, Haar, SpectralFlow
+from gentoolkit.flows.tree import Aggregation, FlowTree, Reading, flow_tree
 from gentoolkit.flows.twist import GaussianTwist
 from gentoolkit.flows.volume import (
     GaussianOptimum,

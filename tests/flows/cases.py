@@ -8,6 +8,7 @@ from gentoolkit.flows import (
     ActNorm,
     AffineAutoregressive,
     AffineCoupling,
+    Aggregation,
     ContinuousFlow,
     ConvCoupling,
     GaugeCoupling,
@@ -30,7 +31,11 @@ from gentoolkit.flows import (
     SplineCoupling,
     Split,
     Squeeze,
+    Translation,
+    Unpaired,
     Velocity,
+    align_flow,
+    flow_tree,
     gauge_flow,
     glow,
     iaf,
@@ -51,7 +56,18 @@ def self_normal(dtype: torch.dtype) -> SelfNormal:
     return SelfNormal(weight, torch.eye(3, dtype=dtype))
 
 
+def _level(dtype: torch.dtype) -> Aggregation:
+    """The lower level of a tree with two inner nodes, of three leaves and of one."""
+    torch.manual_seed(7)
+    tree = flow_tree([None, 0, 0, 1, 2, 1, 1], 2, 2, (8,))
+    perturbed(tree, 0.3).to(dtype)
+    step = tree.chain().steps[1]
+    assert isinstance(step, Aggregation)
+    return step
+
+
 STEPS: Steps = {
+    "level of a tree": lambda d: (_level(d), torch.randn(16, 2, 2, dtype=d)),
     "self-normal layer": lambda d: (self_normal(d), torch.randn(16, 3, dtype=d)),
     "gaussian twist": lambda d: (GaussianTwist(4.0), torch.randn(16, 3, dtype=d)),
 }
@@ -81,6 +97,12 @@ def _layer(make: Callable[[], Layer], dtype: torch.dtype, scale: float = 0.3) ->
     return perturbed(make(), scale).to(dtype)
 
 
+def _translation(features: int) -> Translation:
+    """Two domains whose flows differ in depth."""
+    a, b = ([AffineCoupling(features, hidden=(8,)) for _ in range(n)] for n in (2, 1))
+    return Translation([*a, Permute.shuffle(features)], [LULinear(features), *b])
+
+
 LAYERS: dict[str, tuple[Callable[[], Layer], int]] = {
     "permutation": (lambda: Permute.shuffle(5), 5),
     "lu linear": (lambda: LULinear(3), 3),
@@ -100,6 +122,7 @@ LAYERS: dict[str, tuple[Callable[[], Layer], int]] = {
     "inverse autoregressive": (lambda: InverseAutoregressive(AffineAutoregressive(3, (8,))), 3),
     "residual": (lambda: Residual(LipschitzMLP(3, (8,))), 3),
     "residual turned round": (lambda: Inverted(Residual(LipschitzMLP(3, (8,)))), 3),
+    "translation": (lambda: _translation(4), 4),
     "continuous": (lambda: ContinuousFlow(Velocity(2, (8,)), solver=FixedStep(steps=100)), 2),
 }
 for _name, (_make, _width) in LAYERS.items():
@@ -110,11 +133,19 @@ for _name, (_make, _width) in LAYERS.items():
     )
 
 MODELS: Models = {
+    "align flow": lambda: (
+        perturbed(align_flow(3, 2, (8,)), 0.3),
+        Unpaired(torch.randn(7, 3), torch.randn(5, 3)),
+    ),
     "maf": lambda: (perturbed(maf(3, 2, (8,))), torch.randn(7, 3)),
     "iaf": lambda: (perturbed(iaf(3, 2, (8,))), torch.randn(7, 3)),
     "residual flow": lambda: (perturbed(residual_flow(3, 2, (8,))), torch.randn(7, 3)),
     "self-normalizing flow": lambda: (perturbed(self_normalizing_flow(4, 2)), torch.randn(7, 4)),
     "gauge flow": lambda: (perturbed(gauge_flow(4, channels=(4,))), haar(2, 5, 2, 4, 4)),
+    "tree of flows": lambda: (
+        perturbed(flow_tree([None, 0, 0, 1, 1, 2], 2, 2, (8,), hide=0.3)),
+        torch.randn(7, 3, 2),
+    ),
     "real nvp": (lambda: (perturbed(real_nvp(3, 2, (8,)), 0.3), torch.randn(7, 3))),
     "glow": (lambda: (perturbed(glow(4, 4, 2, 1, 4), 0.3), torch.randn(7, 16))),
     "spline flow": (lambda: (perturbed(spline_flow(3, 2, hidden=(8,)), 0.3), torch.randn(7, 3))),
