@@ -1,6 +1,6 @@
 """Deep generative models as pairs of Markov chains: the library under the course.
 
-`gentoolkit.core` holds the chain and its account; the families, targets, nets and pictures are
+`gentoolkit.core` holds the chain and its weight; the families, targets, nets and pictures are
 subpackages, imported by name. Importing `gentoolkit` itself has no side effect.
 """
 

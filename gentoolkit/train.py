@@ -314,7 +314,7 @@ class _Engine:
         return loss.detach()
 
     def may_skip(self) -> bool:
-        """Whether a lower scale may mend a gradient that overflows."""
+        """Whether a lower scale may repair a gradient that overflows."""
         return self.scaler.is_enabled() and self.scaler.get_scale() >= 1.0
 
     def step(self, optimizer: Optimizer) -> None:

@@ -1,6 +1,6 @@
 """The core: steps, chains, laws, objectives, checks. Everything else rests on this."""
 
-from gentoolkit.core.chain import Chain, Density, Trajectory
+from gentoolkit.core.chain import Chain, Density, Trajectory, base_measure
 from gentoolkit.core.laws import Bernoulli, Categorical, Frozen, Gaussian, Law, standard_normal
 from gentoolkit.core.model import Model
 from gentoolkit.core.objectives import (

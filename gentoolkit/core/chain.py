@@ -3,7 +3,7 @@
     log_evidence(tau) = log source(x_0) - sum_t log_ratio_t
     log_weight(tau)   = log target(x_T) - log_evidence(tau)
 
-The first is the account of the two chains alone; the second asks the target as well.
+The first needs the two chains alone; the second asks the target as well.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,11 @@ from gentoolkit.core.step import Bijection, Step
 
 
 class Density(Protocol):
-    """What a source must offer: `n` samples, and the log-density of given points."""
+    """What a source must offer: `n` samples, and the log-density of given points.
+
+    A density that is not one against Lebesgue measure says so by an attribute
+    `base_measure: str`, such as "Haar measure of SU(2)": see `base_measure`.
+    """
 
     def sample(self, n: int, *, generator: Generator | None = None) -> Tensor:
         """Draw `n` samples, shape (n, *event)."""
@@ -41,6 +45,28 @@ class Scored(Protocol):
 
 Source = Density | Distribution
 Target = Callable[[Tensor], Tensor] | Scored | Distribution
+
+
+LEBESGUE = "Lebesgue measure"
+
+
+def base_measure(density: Target | Source) -> str | None:
+    """Return the name of the measure against which a density is one.
+
+    A density on a group, or on a subspace, names its own in an attribute `base_measure`; without
+    one it is Lebesgue measure. A bound method speaks for its object. A plain function says nothing
+    (None): it is read against the measure of whatever it meets.
+
+    >>> base_measure(lambda x: -x.square().sum(1)), base_measure(torch.distributions.Normal(0, 1))
+    (None, 'Lebesgue measure')
+    """
+    named = getattr(density, "base_measure", None)
+    if named is not None:
+        return named
+    owner = getattr(density, "__self__", None)
+    if owner is not None:
+        return base_measure(owner)
+    return LEBESGUE if hasattr(density, "log_prob") else None
 
 
 def draw(source: Source, n: int, generator: Generator | None = None) -> Tensor:
@@ -90,17 +116,20 @@ def _supported(density: Distribution, x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """A batch of paths `x_0, ..., x_T` with their account; `x_0` is on the source side.
+    """A batch of paths `x_0, ..., x_T` with their log-ratios; `x_0` is on the source side.
 
     Arguments:
         states: T+1 tensors (B, *event); event shapes may differ from state to state.
         log_ratio: (T, B), `log b(x_{t-1}|x_t) - log f(x_t|x_{t-1})` of each step.
         log_source: (B,), log-density of `x_0` under the source.
+        base_measure: the name of the measure against which the source is a density; None if it is
+            not known.
     """
 
     states: tuple[Tensor, ...]
     log_ratio: Tensor
     log_source: Tensor
+    base_measure: str | None = None
 
     def log_evidence(self) -> Tensor:
         """Return `log source(x_0) - sum_t log_ratio_t`, shape (B,).
@@ -117,7 +146,18 @@ class Trajectory:
         Arguments:
             target: an unnormalised log-density of the last state: a function (B, *event) -> (B,)
                 or an object with `log_prob`.
+
+        Raises:
+            ValueError: source and target are densities against different measures, so that their
+                quotient is no weight.
         """
+        ours, theirs = self.base_measure, base_measure(target)
+        if ours is not None and theirs is not None and ours != theirs:
+            raise ValueError(
+                f"source and target must be densities against one measure; got {ours} and "
+                f"{theirs}; use a source on the target's own space, or add the logarithm of the "
+                "quotient of the measures in a plain function"
+            )
         return log_density(target, self.states[-1]) - self.log_evidence()
 
     def ledger(self) -> Tensor:
@@ -223,7 +263,7 @@ class Chain:
         return self.pull(x).log_evidence()
 
     def _walk(self, verb: str, x: Tensor, generator: Generator | None) -> Trajectory:
-        """Run all steps from `x`, in the order of the verb, and give the account."""
+        """Run all steps from `x`, in the order of the verb, and keep their log-ratios."""
         push, n, count = verb == "push", x.shape[0], len(self.steps)
         order = list(range(count)) if push else list(range(count))[::-1]
         states, ratios = [x], []
@@ -252,13 +292,13 @@ class Chain:
     def _account(self, verb: str, states: list[Tensor], ratios: list[Tensor]) -> Trajectory:
         with validate.unread():
             log_source = log_density(self.source, states[0])
-        # An empty chain has a (0, B) account that still follows the dtype of the source.
+        # An empty chain has a (0, B) log_ratio that still follows the dtype of the source.
         log_ratio = torch.stack(ratios) if ratios else log_source.new_zeros(0, *log_source.shape)
         if validate.readable(log_ratio) and verb != "replay":
             end = states[-1] if verb == "push" else states[0]
             if not (validate.finite(end) and validate.finite(log_ratio)):
                 self._find(verb, states, log_ratio)
-        return Trajectory(tuple(states), log_ratio, log_source)
+        return Trajectory(tuple(states), log_ratio, log_source, base_measure(self.source))
 
     def _find(self, verb: str, states: list[Tensor], log_ratio: Tensor) -> None:
         """Name the first step, in the order of the verb, whose state or ratio is not a number.

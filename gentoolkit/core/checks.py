@@ -112,7 +112,7 @@ def mean_inverse_weight(log_w: Tensor, log_z: float) -> Check:
 
 
 def bridge(pushed: Tensor, pulled: Tensor, log_z: float) -> Check:
-    """Check the account of pushed and pulled paths against each other and against log Z.
+    """Check the weights of pushed and pulled paths against each other and against log Z.
 
         E_push[w / (w + Z)] = E_pull[Z / (w + Z)]
 

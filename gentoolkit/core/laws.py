@@ -331,6 +331,11 @@ class Frozen(nn.Module):
         """The law in the dtype and on the device where the model is now."""
         return self._kind(**dict(self.named_buffers(recurse=False)), **self._numbers)
 
+    @property
+    def base_measure(self) -> str | None:
+        """The measure that the law names, if it names one; see `gentoolkit.core.base_measure`."""
+        return getattr(self._kind, "base_measure", None)
+
     def sample(self, n: int | None = None, generator: Generator | None = None) -> Tensor:
         """Draw `n` samples, (n, *event)."""
         return self.law.sample(n, generator=generator)

@@ -20,7 +20,7 @@ class Model(Protocol):
 
     @property
     def event_shape(self) -> torch.Size:
-        """The shape of one datum."""
+        """The shape of one data point."""
         ...
 
     def chain(self, context: Tensor | None = None) -> Chain:

@@ -52,7 +52,7 @@ def elbo(log_w: Tensor) -> Tensor:
 def log_z(log_w: Tensor, dim: int = 0) -> Tensor:
     """Return `log mean exp(log_w)` over `dim`: the importance-sampling estimate of log Z.
 
-    Fed K log-evidences of one datum along `dim`, it is the importance-weighted bound, with
+    Fed K log-evidences of one data point along `dim`, it is the importance-weighted bound, with
     `E[log_z] <= log p(x)` rising in K.
 
     Arguments:

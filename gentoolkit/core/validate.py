@@ -1,4 +1,4 @@
-"""Checks of what a caller hands in: each error says what is wrong, what was got, how to mend it.
+"""Checks of what a caller hands in: each error says what is wrong, what was got, how to fix it.
 
 Shapes and types are looked at always. *Values* are read, which waits for the device, at the doors
 of the library alone: inside a chain, under `torch.compile`, inside the transforms of `torch.func`
@@ -72,7 +72,7 @@ def event_shape(shape: int | Sequence[int]) -> torch.Size:
     return torch.Size([positive_count("event_shape", size) for size in sizes])
 
 
-def shapes(mend: str, **named: tuple[Tensor, str]) -> None:
+def shapes(advice: str, **named: tuple[Tensor, str]) -> None:
     """Raise unless the tensors have the sizes that are named, each name one number throughout.
 
         shapes("one label per row", x=(x, "n D"), y=(y, "n"))
@@ -90,7 +90,7 @@ def shapes(mend: str, **named: tuple[Tensor, str]) -> None:
         wants = (", ".join(names.split()) for _, names in named.values())
         raise ValueError(
             f"{' and '.join(named)} must have shape {' and '.join(f'({w})' for w in wants)}; got "
-            f"{' and '.join(str(tuple(x.shape)) for x, _ in named.values())}; {mend}"
+            f"{' and '.join(str(tuple(x.shape)) for x, _ in named.values())}; {advice}"
         )
 
 
@@ -98,6 +98,8 @@ def finite(x: Tensor) -> bool:
     """Whether no entry of `x` is NaN or infinite; whole numbers always are."""
     # Any NaN or infinity reaches the sum, and a sum is ten times cheaper than a full test; only a
     # sum that overflowed by itself needs the full test.
+    if x.is_complex():
+        x = torch.view_as_real(x.resolve_conj())
     if not x.is_floating_point() or isfinite(float(x.detach().sum())):
         return True
     return bool(torch.isfinite(x).all())
@@ -124,7 +126,7 @@ def batch(name: str, x: Tensor, event: torch.Size | None = None) -> Tensor:
     if event is not None and x.shape[1:] != event:
         raise ValueError(
             f"{name} must have shape (B, {', '.join(map(str, event))}); got {tuple(x.shape)}; "
-            "one row for each datum"
+            "one row for each data point"
         )
     if x.numel() == 0:
         raise ValueError(
@@ -167,12 +169,12 @@ def positive(name: str, value: Tensor | float) -> None:
         # One fused reduction: NaN fails every comparison, so it is caught too.
         low, high = torch.aminmax(value.detach())
         smallest, largest = float(low), float(high)
-        got, mend = f"values from {smallest} to {largest}", "for example log_std.exp()"
+        got, advice = f"values from {smallest} to {largest}", "for example log_std.exp()"
     else:
         smallest = largest = got = float(value)
-        mend = "a number above zero"
+        advice = "a number above zero"
     if not (smallest > 0.0 and largest < float("inf")):
-        raise ValueError(f"{name} must be positive and finite; got {got}; pass {mend}")
+        raise ValueError(f"{name} must be positive and finite; got {got}; pass {advice}")
 
 
 def no_context(context: Tensor | None, name: str) -> None:

@@ -57,7 +57,7 @@ class DDPM(nn.Module):
     Arguments:
         net: maps states (B, *event) and times (B,) to (B, *event); a conditional one takes the
             context, a row for each state, as a third argument.
-        event_shape: shape of a datum, such as `(2,)` or `(1, 8, 8)`.
+        event_shape: shape of a data point, such as `(2,)` or `(1, 8, 8)`.
         schedule: signal and noise at each time.
         steps: the number T, for even times, or the falling times (T,) of the noisy states
             x_T, ..., x_1. A schedule that starts with some noise is read from time 0 on.
@@ -185,14 +185,14 @@ class DDPM(nn.Module):
         generator: Generator | None = None,
         weight: Weighting | None = None,
     ) -> Tensor:
-        """Return the mean of `weight_i |noise^ - e|^2` at one random step a datum, shape ().
+        """Return the mean of `weight_i |noise^ - e|^2` at one random step a data point, shape ().
 
         With a weight of 1, if it is left out, this is the usual training loss, which is no bound
         of log p. It reaches the net alone: a trained variance or schedule needs `elbo`.
 
         Arguments:
             batch: data, (B, *event).
-            context: a row for each datum, or None.
+            context: a row for each data point, or None.
             generator: source of randomness.
             weight: how much each step counts; `exact_weights` for those of the bound.
 
@@ -229,7 +229,7 @@ class DDPM(nn.Module):
         """Return what the negative bound is made of, (T+1, B), in nats.
 
         Row 0 is `-log p(x | x_1)`, row i (for 0 < i < T) the divergence of the posterior from the
-        denoising step that ends in x_i, row T that of the noised datum from the source. Each row
+        denoising step that ends in x_i, row T that of the noised data from the source. Each row
         is an unbiased estimate from one draw of its own state; row T is exact. In the means
 
             |mean_q - mean_p|^2 / (2 var) = of_data^2 / (2 var) |data^ - x_0|^2
@@ -238,7 +238,7 @@ class DDPM(nn.Module):
 
         Arguments:
             batch: data, (B, *event).
-            context: a row for each datum, or None.
+            context: a row for each data point, or None.
             generator: source of randomness.
             coordinate: in which errors are measured, the data if left out; all give one number.
         """
@@ -267,7 +267,7 @@ class DDPM(nn.Module):
         generator: Generator | None = None,
         mean_fixed: bool = False,
     ) -> Tensor:
-        """Return an unbiased estimate of `elbo` from one random step a datum, (B,).
+        """Return an unbiased estimate of `elbo` from one random step a data point, (B,).
 
         With `mean_fixed` no gradient reaches the net, only a trained variance: take a small
         multiple of this from `loss` to train both (Nichol and Dhariwal's hybrid).
@@ -335,7 +335,7 @@ class DDPM(nn.Module):
         if output.shape != x.shape:
             raise ValueError(
                 f"the net must return the shape of its input, {tuple(x.shape)}; got "
-                f"{tuple(output.shape)}; mend its last layer"
+                f"{tuple(output.shape)}; fix its last layer"
             )
         return output if output.dtype == x.dtype else output.to(x.dtype)
 

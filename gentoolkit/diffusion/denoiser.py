@@ -100,7 +100,7 @@ class Denoiser:
         if output.shape != x.shape:
             raise ValueError(
                 f"a denoiser must return the shape of its input {tuple(x.shape)}; got "
-                f"{tuple(output.shape)}; mend its last layer"
+                f"{tuple(output.shape)}; fix its last layer"
             )
         return output
 

@@ -128,6 +128,6 @@ def _scored(score: Score, x: Tensor) -> Tensor:
     if value.shape != x.shape:
         raise ValueError(
             f"score must return the shape of its input, {tuple(x.shape)}; got "
-            f"{tuple(value.shape)}; mend its last layer"
+            f"{tuple(value.shape)}; fix its last layer"
         )
     return value

@@ -25,7 +25,9 @@ from gentoolkit.flows.copula import (
     StudentCopula,
 )
 from gentoolkit.flows.coupling import AffineCoupling, Coupling, SplineCoupling, alternating_mask
+from gentoolkit.flows.domains import AlignFlow, Translation, Unpaired, align_flow
 from gentoolkit.flows.elementary import LeakySoftplus, Planar, Radial
+from gentoolkit.flows.gauge import GaugeCoupling, LinkCoupling, PlainCoupling, gauge_flow
 from gentoolkit.flows.image import ConvCoupling, glow
 from gentoolkit.flows.interop import FlowDistribution
 from gentoolkit.flows.layer import Flow, Inverted, Layer
@@ -52,6 +54,8 @@ from gentoolkit.flows.self_normalizing import (
     self_normalizing_flow,
 )
 from gentoolkit.flows.shape import Split, Squeeze, multi_scale
+from gentoolkit.flows.spectral import EigenangleSpline, Haar, SpectralFlow
+from gentoolkit.flows.tree import Aggregation, FlowTree, Reading, flow_tree
 from gentoolkit.flows.twist import GaussianTwist
 from gentoolkit.flows.volume import (
     GaussianOptimum,

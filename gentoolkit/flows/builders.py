@@ -19,7 +19,7 @@ def real_nvp(
     """Return a flow of affine couplings that keep the two halves in turn.
 
     Arguments:
-        features: width of a datum, two or more.
+        features: width of a data point, two or more.
         couplings: how many layers.
         hidden: widths of each net's hidden layers.
         context: width of the context, 0 for none.
@@ -54,7 +54,7 @@ def spline_flow(
     Data should lie mostly within [-bound, bound]: outside, the layers are the identity.
 
     Arguments:
-        features: width of a datum, two or more.
+        features: width of a data point, two or more.
         couplings: how many layers.
         bins: bins of each spline.
         bound: half the side of the box in which the splines bend.

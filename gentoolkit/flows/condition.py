@@ -37,7 +37,7 @@ def beside(x: Tensor, context: Tensor | None, width: int) -> Tensor:
             "pass context=..., or bind it by layer.given(context)"
         )
     if context.shape != (x.shape[0], width):
-        hint = "one row for each datum" if width else "build the layer with context > 0 to use one"
+        hint = "one row for each data point" if width else "build it with context > 0 to use one"
         raise ValueError(
             f"context must have shape ({x.shape[0]}, {width}); got {tuple(context.shape)}; {hint}"
         )

@@ -141,7 +141,7 @@ class Flow(nn.Module):
 
     Arguments:
         layers: from the source side to the target side.
-        event_shape: shape of a datum; a number stands for a vector.
+        event_shape: shape of a data point; a number stands for a vector.
         source: a density of such events; the standard normal if left out. A law of the core is
             held as buffers and follows the flow; a module is registered; anything else, such as a
             torch distribution, stays where it is.

@@ -160,7 +160,7 @@ class SelfNormalizingFlow(Flow):
 
     Arguments:
         layers: from the source to the data; at least one SelfNormal.
-        features: width of a datum.
+        features: width of a data point.
         penalty: the weight of the reconstruction. Too small a one lets directions of W and R die
             together; it must grow with the scale of the data, so standardise them.
         source: a density over (features,); the standard normal if left out.
@@ -265,7 +265,7 @@ def self_normalizing_flow(
     Each W starts at the identity plus `noise` times a random matrix, and R at its inverse.
 
     Arguments:
-        features: width of a datum.
+        features: width of a data point.
         depth: how many dense layers.
         penalty: the weight of the reconstruction.
         noise: deviation of W's departure from the identity, times sqrt(features).

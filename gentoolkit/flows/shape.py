@@ -81,7 +81,7 @@ def multi_scale(scales: Sequence[Sequence[Layer]], features: int) -> list[Layer]
 
     Arguments:
         scales: the layers of each scale, the deepest (next to the source) first.
-        features: width of a datum, a multiple of 2^(scales - 1).
+        features: width of a data point, a multiple of 2^(scales - 1).
 
     Raises:
         ValueError: some width is odd and cannot be halved, or there are no scales.

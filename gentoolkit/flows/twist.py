@@ -43,7 +43,7 @@ class GaussianTwist(Layer):
         if x.ndim != 2 or x.shape[1] < 2:
             raise ValueError(
                 f"a twist needs at least two coordinates, (B, D >= 2); got {tuple(x.shape)}"
-                "; flatten each datum to one row"
+                "; flatten each data point to one row"
             )
         u = 0.5 * torch.erf(x[:, :2] * 0.5**0.5)
         share = u.square().sum(1) / 0.499**2

@@ -13,7 +13,7 @@ def checked_reward(reward: Tensor) -> Tensor:
     """Return `reward`; raise ValueError unless it is positive and finite throughout."""
     if not validate.readable(reward) or bool(((reward > 0) & (reward < torch.inf)).all()):
         return reward
-    for bad, what, mend in (
+    for bad, what, advice in (
         (torch.isnan(reward), "NaN", "look for 0 / 0 or the log of a negative number"),
         (reward < 0, "negative", "pass for example exp of a negative energy"),
         (reward == 0, "zeros, whose log is -inf", "add a floor: reward.clamp_min(1e-6)"),
@@ -22,7 +22,7 @@ def checked_reward(reward: Tensor) -> Tensor:
         if bool(bad.any()):
             raise ValueError(
                 f"rewards must be positive and finite; got {int(bad.sum())} of {reward.numel()} "
-                f"{what}; {mend}"
+                f"{what}; {advice}"
             )
     return reward
 

@@ -1,4 +1,4 @@
-"""The account of an exact jump path: what both processes say of it.
+"""the weight of an exact jump path: what both processes say of it.
 
     P(path) = prod_i A_{t_i}(x_{i-1}, x_i) exp(-int A_tot(x_t) dt)         rates A, given the start
 
@@ -62,7 +62,7 @@ def noising_log_density(path: JumpPath, process: JumpProcess) -> Tensor:
 def account(
     path: JumpPath, process: JumpProcess, rates: Rates, source: Source, *, nodes: int = 16
 ) -> Trajectory:
-    """Return the account of exact paths: the trajectory from noise to data with its one ratio.
+    """Return the weights of exact paths: the trajectory from noise to data with its one ratio.
 
     Arguments:
         path: of either direction, over the time of the process.

@@ -44,7 +44,7 @@ class D3PM(nn.Module):
 
     @property
     def event_shape(self) -> torch.Size:
-        """The shape of one datum, (D,)."""
+        """The shape of one data point, (D,)."""
         return self.reversal.event_shape
 
     @property
@@ -95,7 +95,7 @@ class D3PM(nn.Module):
     def loss(
         self, batch: Tensor, *, context: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
-        """Return the mean of `-elbo` estimated from one random step a datum, shape ()."""
+        """Return the mean of `-elbo` estimated from one random step a data point, shape ()."""
         validate.no_context(context, "D3PM")
         x = self.reversal.checked(batch)
         i = torch.randint(1, self.steps + 1, (len(x),), generator=generator, device=x.device)

@@ -83,7 +83,7 @@ class TauLeaping(_HeldStill):
 
 @dataclass(frozen=True)
 class Corrector:
-    """Leaps at one time that keep the law of that time, and mend what earlier steps left wrong.
+    """Leaps at one time that keep the law of that time, and repair what earlier steps left wrong.
 
         rates = R_s + Q_s
 

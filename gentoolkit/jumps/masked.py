@@ -71,7 +71,7 @@ class MaskedDiffusion(Reversal):
     def elbo(
         self, batch: Tensor, *, context: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
-        """Return an unbiased estimate of the bound of log p(x), one masking a datum, (B,).
+        """Return an unbiased estimate of the bound of log p(x), one masking a data point, (B,).
 
         Raises:
             ValueError: the context has another shape, or another token than the data.

@@ -31,7 +31,7 @@ class RatioMatching(Reversal):
     def loss(
         self, batch: Tensor, *, context: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
-        """Return the categorical ratio matching loss at one random time a datum, shape ()."""
+        """Return the categorical ratio matching loss at one random time a data point, shape ()."""
         validate.no_context(context, "RatioMatching")
         noisy, t = self.noised(batch, generator)
         return cross_entropy(self.conditionals(noisy, t, t), noisy).mean()
@@ -53,7 +53,7 @@ class Denoising(Reversal):
     def loss(
         self, batch: Tensor, *, context: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
-        """Return the cross-entropy of the data at one random time a datum, shape ().
+        """Return the cross-entropy of the data at one random time a data point, shape ().
 
         It has the same best net as the bound `-elbo` and less variance, but counts early times,
         where most of the bound is made, no more than late ones.

@@ -63,7 +63,7 @@ class Reversal(nn.Module, ABC):
 
     @property
     def event_shape(self) -> torch.Size:
-        """The shape of one datum, (D,)."""
+        """The shape of one data point, (D,)."""
         return torch.Size([self.dims])
 
     @abstractmethod
@@ -140,7 +140,7 @@ class Reversal(nn.Module, ABC):
         """Return an unbiased estimate of the bound of log p(x), (B,).
 
         The model jumps at its rates from `end` to `start`, then takes one step to 0. Rates are
-        like 1 / t with a probability like t, so random times, one a datum, with a density like
+        like 1 / t with a probability like t, so random times, one a data point, with a density like
         t^(-1/2) have the least variance.
 
         Raises:
@@ -182,7 +182,7 @@ class Reversal(nn.Module, ABC):
         """
         at = self.process.time(t, x).to(next(self.parameters(), torch.empty(0)).dtype)
         logits = self.net(x, per_row(at, x).flatten().expand(len(x)))
-        shape, advice = (*x.shape, self.process.size), "mend its last layer, or the process's size"
+        shape, advice = (*x.shape, self.process.size), "fix its last layer, or the process's size"
         logits = shaped("the net's logits", logits, shape, advice)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         tokens = torch.arange(self.process.size, device=logits.device)

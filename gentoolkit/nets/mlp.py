@@ -50,7 +50,7 @@ class MLP(nn.Sequential):
         if x.shape[-1:] != (self.in_features,):
             raise ValueError(
                 f"x must have {self.in_features} numbers in each row; got shape {tuple(x.shape)}; "
-                "flatten each datum to one row"
+                "flatten each data point to one row"
             )
         return super().forward(x)
 

@@ -252,13 +252,13 @@ def _guarded(function: Callable[..., object]) -> Callable[..., object]:
 def _where(function: Callable[..., object], error: Exception) -> str:
     code = getattr(function, "__code__", None)
     said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    told, mend = f"could not be called: {said}", "Compare its arguments with the stub"
+    told, advice = f"could not be called: {said}", "Compare its arguments with the stub"
     for frame in traceback.extract_tb(error.__traceback__):
         if code is not None and frame.filename == code.co_filename:
             shown = f", `{frame.line}`" if frame.line else ""
             told = f"stopped with {said}, in line {frame.lineno} of its cell{shown}"
-            mend = "Mend that line"
-    return f"your function {told}. {mend}, run its cell again, then check again."
+            advice = "Fix that line"
+    return f"your function {told}. {advice}, run its cell again, then check again."
 
 
 def judge(exercise: Exercise, answer: object) -> Verdict:
@@ -313,7 +313,7 @@ def _slip(function: object, edits: str) -> Callable[..., object]:
     for edit in edits.split("; "):
         old, _, new = (part.strip() for part in edit.partition("->"))
         if old not in text:
-            raise ValueError(f"{function.__name__} holds no such text; got {old!r}; mend the edit")
+            raise ValueError(f"{function.__name__} holds no such text; got {old!r}; fix the edit")
         text = text.replace(old, new)
     names = dict(function.__globals__)
     exec(compile(text, f"<{function.__name__}, with {edits}>", "exec"), names)

@@ -175,7 +175,7 @@ def predict(
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise ValueError(
             f"the range must be finite and low below high; got low={low}, high={high}; swap or "
-            "mend them"
+            "fix them"
         )
     if not low <= truth <= high:
         raise ValueError(

@@ -122,7 +122,7 @@ class LatentModel(nn.Module, ABC):
     ) -> Tensor:
         """Return minus the mean bound of a batch (B, features), shape ().
 
-        One path a datum gives the ELBO, more `samples` the importance-weighted bound.
+        One path a data point gives the ELBO, more `samples` the importance-weighted bound.
         """
         if validate.positive_count("samples", samples) == 1:
             return -self.elbo(batch, context=context, generator=generator).mean()

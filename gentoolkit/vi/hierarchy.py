@@ -16,7 +16,7 @@ class HierarchicalVAE(LatentModel):
         push: f(z_{t-1} | z_t) down to f(x | z_1),   pull: b(z_1 | x) up to b(z_T | z_{T-1})
 
     Arguments:
-        features: width of a datum.
+        features: width of a data point.
         latents: widths of z_1, ..., z_T, from the one next to the data to the top.
         law: turns the last decoder's output (B, features) into the law of the data.
 

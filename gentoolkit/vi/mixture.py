@@ -61,8 +61,8 @@ def cavi_mixture(
     validate.batch("means", means)
     validate.positive("prior_variance", prior_variance)
     variances = torch.ones_like(means) if variances is None else variances
-    mend = "this mixture lives on the line"
-    validate.shapes(mend, x=(x, "n"), means=(means, "K"), variances=(variances, "K"))
+    advice = "this mixture lives on the line"
+    validate.shapes(advice, x=(x, "n"), means=(means, "K"), variances=(variances, "K"))
     validate.positive("variances", variances)
 
     def sweeps(means: Tensor, variances: Tensor) -> Iterator[MixtureState]:
@@ -109,7 +109,7 @@ def mixture_evidence(x: Tensor, components: int, prior_variance: float) -> Tenso
             f"there are too many labellings to sum; got {components}^{n}; "
             f"use at most {MOST_LABELLINGS}, with fewer data or components"
         )
-    # Digit i of a labelling's number in base K is the label of datum i.
+    # Digit i of a labelling's number in base K is the label of data point i.
     powers = components ** torch.arange(n, device=x.device)
     labels = torch.arange(labellings, device=x.device)[:, None] // powers % components  # (L, n)
     log_p = x.new_full((labellings,), -n * log(components) - 0.5 * n * log(2 * pi))

@@ -1,4 +1,4 @@
-"""The variational auto-encoder: one kernel between a latent point and a datum."""
+"""The variational auto-encoder: one kernel between a latent point and a data point."""
 
 from collections.abc import Callable, Sequence
 

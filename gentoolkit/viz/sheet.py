@@ -95,7 +95,7 @@ def push_sheet(chain: Chain, extent: Range, lines: int, n: int) -> Sheet:
                 raise ValueError(
                     f"a layer must map the whole plane; got shape {tuple(state.shape)} for "
                     f"{len(states[0])} points or values that are not finite after steps[{t}], a "
-                    f"{type(step).__name__}; mend it, or pass a smaller extent"
+                    f"{type(step).__name__}; fix it, or pass a smaller extent"
                 )
             states.append(state)
             log_dets.append(log_dets[-1] + log_det[split:])

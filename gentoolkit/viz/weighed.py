@@ -1,6 +1,6 @@
 """Paths as a cloud, with what each has paid and the histogram of its log-weight.
 
-`weighed_paths` takes the paths of any chain, in the plane or placed there. Its account
+`weighed_paths` takes the paths of any chain, in the plane or placed there. Its log-weight
 
     log target(x_T) - log source(x_0) + sum_{s <= t} log_ratio_s
 
@@ -46,9 +46,9 @@ def weighed_paths(
     span: float = 12.0,
     title: str = "the paths",
 ) -> Scene:
-    """Show paths from the source to the target, their accounts, and the histogram of log w.
+    """Show paths from the source to the target, log w so far, and the histogram of log w.
 
-    A click on a particle, or the keys [ and ], chooses whose account is drawn. The picture of a
+    A click on a particle, or the keys [ and ], chooses whose log-weight is drawn. The picture of a
     chain without steps stands still.
 
     Arguments:
@@ -124,9 +124,9 @@ def ledger(
     extent: Sequence[float] = (-6.0, 6.0),
     span: float = 12.0,
 ) -> Scene:
-    """Show a cloud layer by layer, each particle's account of log w, and the histogram of log w.
+    """Show a cloud layer by layer, each particle's log w so far, and the histogram of log w.
 
-    A click on a particle, or the keys [ and ], chooses whose account is drawn.
+    A click on a particle, or the keys [ and ], chooses whose log-weight is drawn.
 
     Arguments:
         trajectory: T steps of B paths in the plane, pushed from the source.

@@ -1,7 +1,7 @@
 """Zhang et al. 2022: a penalty on the disagreement of two paths, and its two signs.
 
 A ring of eight bumps, four steps of fixed noise, and a net that denoises. All arms pull two paths
-of each datum; they differ in the weight of the penalty alone, of which IWAE-2 is the negative side.
+of each point; they differ in the weight of the penalty alone, of which IWAE-2 is the negative side.
 """
 
 from collections.abc import Callable
@@ -59,7 +59,7 @@ class Denoiser(nn.Module):
         return Chain(standard_normal(2), steps[::-1])
 
     def evidences(self, x: Tensor, paths: int, generator: Generator) -> Tensor:
-        """Log-evidences of several paths of each datum, (paths, B)."""
+        """Log-evidences of several paths of each data point, (paths, B)."""
         pulled = self.chain().pull(x.repeat(paths, 1), generator)
         return pulled.log_evidence().view(paths, len(x))
 

@@ -1,5 +1,6 @@
 """The chain's account against enumeration and closed forms."""
 
+from dataclasses import dataclass, replace
 from math import log
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import distributions as D
 
 from gentoolkit import Categorical, Chain, FunctionKernel, Gaussian, log_z, standard_normal
+from gentoolkit.core import Frozen, base_measure
 from gentoolkit.core.chain import draw
 from tests.laws.examples import Affine, Metropolis, Sinh, linear_gaussian, lopsided
 
@@ -170,3 +172,49 @@ def test_more_paths_tighten_the_bound():
     bounds = [log_z(evidence[:k]).mean().item() for k in (1, 4, 16, 64)]
     assert bounds == sorted(bounds) and bounds[-1] < exact
     assert bounds[-1] == pytest.approx(exact, abs=0.02)
+
+
+@dataclass(frozen=True)
+class OnCircle:
+    """The uniform law of the circle, as a density against its own length, or against Lebesgue."""
+
+    base_measure: str = "length of the circle"
+
+    def sample(self, n, generator=None):
+        return 2 * torch.pi * torch.rand(n, 1, generator=generator)
+
+    def log_prob(self, x):
+        return torch.zeros(x.shape[0])
+
+
+def test_a_weight_is_a_quotient_of_densities_against_one_measure():
+    """Catches a target on a group that is weighed against a source of the plane, in silence."""
+    paths = Chain(OnCircle()).push(3)
+    assert paths.log_weight(OnCircle()).shape == (3,)
+    for other in (OnCircle("another"), lopsided(), OnCircle("another").log_prob):
+        with pytest.raises(ValueError, match="against one measure; got length of the circle and"):
+            paths.log_weight(other)
+    with pytest.raises(ValueError, match="got Lebesgue measure and length of the circle"):
+        Chain(standard_normal(1)).push(3).log_weight(OnCircle())
+    # The control: a plain function says nothing, and paths of unknown measure are not refused.
+    assert paths.log_weight(lambda x: x[:, 0]).shape == (3,)
+    assert Chain(OnCircle()).replay(paths.states).base_measure == OnCircle().base_measure
+    assert replace(paths, base_measure=None).log_weight(lopsided_line).shape == (3,)
+
+
+def lopsided_line(x):
+    return -x[:, 0].square()
+
+
+def test_the_measure_of_a_density_is_the_one_it_names():
+    """Catches a wrapper that forgets the measure of what it holds."""
+
+    class Named(Gaussian):
+        base_measure = "counting"
+
+    normal = D.Independent(D.Normal(torch.zeros(2), torch.ones(2)), 1)
+    assert base_measure(standard_normal(2)) == base_measure(normal) == "Lebesgue measure"
+    assert base_measure(Frozen(standard_normal(2))) == "Lebesgue measure"
+    assert base_measure(Frozen(Named(torch.zeros(1, 2), 1.0))) == "counting"
+    assert base_measure(OnCircle().log_prob) == "length of the circle"
+    assert base_measure(lopsided_line) is None

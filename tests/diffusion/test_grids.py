@@ -32,9 +32,9 @@ def test_models_and_samplers_visit_the_same_times():
 
 
 def test_a_sampler_walks_the_grid_of_a_discrete_model():
-    """Catches a model and a sampler that read one grid differently: same noise, same datum.
+    """Catches a model and a sampler that read one grid differently: same noise, same data point.
 
-    The schedule holds noise at time 0, so the sampler ends in x_1 and the datum is its estimate.
+    The schedule holds noise at time 0, so the sampler ends in x_1; the data point is estimated.
     """
     schedule = LogSnrLinear(6.0, -6.0)
     net = Exact(PLANE, schedule)
@@ -45,4 +45,4 @@ def test_a_sampler_walks_the_grid_of_a_discrete_model():
     assert end.time == 0.0
     got = reader.data(end.x, torch.tensor(0.0))
     torch.testing.assert_close(got, drawn, rtol=0, atol=1e-10)
-    assert float((end.x - drawn).abs().max()) > 1e-3  # x_1 is not yet the datum
+    assert float((end.x - drawn).abs().max()) > 1e-3  # x_1 is not yet the data point

@@ -145,7 +145,7 @@ def test_consistency_is_the_mean_over_pairs():
 
 
 def test_consistency_averages_to_twice_the_variance():
-    """Catches a factor: paths of one datum of a table model, all pairs weighted by the pull."""
+    """Catches a factor: paths of one point of a table model, all pairs weighted by the pull."""
     f, b = torch.randn(4, 5), torch.randn(5, 4)
     chain = Chain(
         Categorical(torch.randn(1, 4)),

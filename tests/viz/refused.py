@@ -6,7 +6,7 @@ import pytest
 
 
 def refused(call: Callable[[], object], words: str, error: type[Exception] = ValueError) -> None:
-    """A call must fail and say what is wrong, what was got, and how to mend it."""
+    """A call must fail and say what is wrong, what was got, and how to fix it."""
     with pytest.raises(error, match=words) as caught:
         call()
     message = str(caught.value)

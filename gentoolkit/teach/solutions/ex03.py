@@ -65,7 +65,7 @@ ex03_1 = Exercise(
         "- log_normal(z2, 0.7 * z1, 0.4) ->": "the upper pull, z2 given z1, is missing.",
         "- log_normal( -> + log_normal(": "the pull's log-laws are added; they are subtracted.",
         (lambda *path: -log_evidence(*path)): "the sign is turned: push minus pull.",
-        "+ log_normal(x, 2 * z1, 1.0) ->": "the datum's own law, x given z1, is missing.",
+        "+ log_normal(x, 2 * z1, 1.0) ->": "the data point's own law, x given z1, is missing.",
         "pi * variance -> pi * variance**2; / variance -> / variance**2": "you read the variances "
         "as deviations; Normal takes the root.",
         Like(
@@ -117,7 +117,7 @@ def posterior(x: Tensor) -> tuple[Tensor, float]:
 
 
 def _on_a_grid(x: Tensor) -> tuple[Tensor, float]:
-    """Sum the joint of z1 and z2 over a grid, datum by datum."""
+    """Sum the joint of z1 and z2 over a grid, data point by data point."""
     grid = torch.linspace(-8.0, 8.0, 401)
     z1, z2 = grid[:, None], grid[None, :]
     pushed = Normal(0.0, 1.0).log_prob(z2) + Normal(KEEP * z2, SPARE**0.5).log_prob(z1)

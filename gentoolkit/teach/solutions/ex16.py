@@ -87,7 +87,7 @@ def negative_elbo() -> float:
 
 
 def _rows_by_quadrature() -> float:
-    """Average each term over datum and noise by Gauss's three points: exact for squares."""
+    """Average each term over data point and noise by Gauss's three points: exact for squares."""
     nodes, share = torch.tensor([(-(3**0.5), 1 / 6), (0.0, 2 / 3), (3**0.5, 1 / 6)]).T
     x0, total, before = MEAN + math.sqrt(VARIANCE) * nodes[:, None], torch.zeros(()), None
     for snr in torch.linspace(HIGH, LOW, STEPS).exp():
@@ -146,7 +146,7 @@ def _angles() -> list[tuple]:
 
 def _score_by_autograd(x: Tensor, v: Tensor, a: Tensor, s: Tensor) -> Tensor:
     a, s, x = a[:, None], s[:, None], x.clone().requires_grad_()
-    # A turn back gives the datum; then the score is a derivative of its noised law.
+    # A turn back gives the data point; then the score is a derivative of its noised law.
     log_law = Normal(a * (a * x - s * v).detach(), s).log_prob(x).sum()
     return torch.autograd.grad(log_law, x)[0]
 

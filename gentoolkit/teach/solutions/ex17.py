@@ -153,7 +153,7 @@ ex17_3 = Exercise(
         ): "You give the noise's deviation; its variance is asked for.",
         Like(
             (0.0791, 0.9209), lambda pair: abs(pair[0] - 0.07907) < 5e-4
-        ): "You give the signal squared, exp(-I); a datum shrinks by its root.",
+        ): "You give the signal squared, exp(-I); a data point shrinks by its root.",
         Like(
             (0.0811, 0.9934), lambda pair: abs(pair[0] - 0.08106) < 5e-4
         ): "You take beta(t) t; beta grows on the way, so integrate it from 0 to t.",
