@@ -45,18 +45,24 @@ class LogWeights:
         return cls(float(elbo(w)), float(log_z(w)), float(log_z_error(w)), float(ess(w)), len(w))
 
     def sentence(
-        self, exact: float | None = None, symbol: str = "log Z", whole: bool = False
+        self,
+        exact: float | None = None,
+        symbol: str = "log Z",
+        exact_is: str | None = None,
+        whole: bool = False,
     ) -> str:
         """Return the numbers in a sentence, with the exact value if it is known.
 
         Arguments:
             exact: the exact value, if known.
             symbol: what is estimated.
+            exact_is: what the exact value is, if not of `symbol`.
             whole: the weights are all there are, not a sample: then the log of their mean is exact.
         """
         if whole:
             return f"ELBO = {self.elbo:.3f}; {symbol} = {self.log_z:.3f}; over all {self.n}"
-        truth = "" if exact is None else f"; exact {symbol} = {exact:.3f}"
+        name = exact_is or f"exact {symbol}"
+        truth = "" if exact is None else f"; {name} = {exact:.3f}"
         return (
             f"ELBO = {self.elbo:.3f}; importance-sampled {symbol} = {self.log_z:.3f} "
             f"± {self.error:.3f}{truth}; effective sample size {self.ess:.0f} of {self.n}"
@@ -70,6 +76,7 @@ def log_weight_panel(
     title: str = "Log-weights",
     symbol: str = "log Z",
     span: float = 15.0,
+    exact_is: str | None = None,
     whole: bool = False,
 ) -> Chart:
     """Draw the log-weight panel: one histogram of log w for each named sample.
@@ -85,6 +92,8 @@ def log_weight_panel(
         span: nats shown on either side of the exact value (of the median estimate, if there is
             none). What lies beyond piles up in the outermost bars, and a line out there is not
             drawn: its number stands under the panel.
+        exact_is: what the exact value is, if it is not that of `symbol`, such as the density of
+            the data beside an estimate of the model's.
         whole: the weights are all there are, each equally likely, not a sample: the log of their
             mean is then exact and has neither band nor error.
 
@@ -124,7 +133,8 @@ def log_weight_panel(
         found = f"{symbol}, log of the mean" if whole else f"{symbol}, importance-sampled"
         lines = [(found, summary.log_z, {"color": PUSH, "width": 3.5})]
         if exact is not None:
-            lines.append((f"{symbol}, exact", exact, {"color": INK, "dash": "dot", "width": 3}))
+            label = exact_is or f"{symbol}, exact"
+            lines.append((label, exact, {"color": INK, "dash": "dot", "width": 3}))
         # Last, and so on top: its dashes show even where the ELBO is as good as log Z.
         lines.append(("ELBO", summary.elbo, {"color": "#B48BE0", "dash": "dash", "width": 2}))
         for label, at, line in lines:
@@ -142,7 +152,7 @@ def log_weight_panel(
                 )
                 named.add(label)
         said = [f"ELBO {summary.elbo:.3f}", f"{symbol} ≈ {summary.log_z:.3f} ± {summary.error:.3f}"]
-        said += [] if exact is None else [f"exact {exact:.3f}"]
+        said += [] if exact is None else [f"{exact_is or 'exact'} {exact:.3f}"]
         said += [f"ESS {summary.ess:.0f} of {summary.n}"]
         if whole:
             said = [f"ELBO {summary.elbo:.3f}", f"{symbol} {summary.log_z:.3f}"]
@@ -175,7 +185,8 @@ def log_weight_panel(
     figure.update_yaxes(rangemode="tozero")
     figure.update_yaxes(title_text="density", col=1)
     told = [
-        f"{name}: " * bool(name) + s.sentence(exact, symbol, whole) for name, s in summaries.items()
+        f"{name}: " * bool(name) + s.sentence(exact, symbol, exact_is, whole)
+        for name, s in summaries.items()
     ]
     return Chart(figure, f"{title}. Histogram of log w. {'. '.join(told)}.", height=470)
 

@@ -14,7 +14,6 @@ STORED = sorted(NOTEBOOKS.glob("*.ipynb"))
 # Closed forms that the sentence itself states, and runs that the sentence says were made elsewhere.
 ELSEWHERE: dict[str, set[str]] = {
     "00": {"2.718"},  # e
-    "01": {"0.565", "0.693"},  # log Z - log 8 + log 7; log 2
     "03": {"0.00004"},  # the mismatch at the source, on a finer grid
     "05": {"1.167"},  # a slope worked out in the sentence
     "07": {"0.8994", "1.0007", "4.605"},  # 0.9 over 2^(1/1024); 2 log 10
