@@ -302,6 +302,23 @@ def test_a_flow_in_time_shows_its_density_beside_the_target():
     assert len(layers(scene, "lines")) >= 4  # two regions, each with a dark edge
 
 
+def test_a_thin_bridge_is_seen_on_the_logarithmic_scale():
+    """Bug: a bridge a thousand times fainter than the modes drawn as empty."""
+    data, heat = spiral(), np.full((12, 16, 16), 1e-9)
+    heat[:, 2, 2], heat[:, 8, 8] = 0.5, 0.5e-3
+    shades = []
+    for decades in (None, 4.0):
+        scene = warp_time(**data, alt=ALT, density=heat, decades=decades)
+        (layer,) = layers(scene, "heat")
+        shades.append(read(scene, layer["values"])[:, [2, 8, 4], [2, 8, 4]])
+    np.testing.assert_array_equal(shades[0], [[255, 0, 0]] * 12)
+    np.testing.assert_allclose(shades[1], [[255, 64, 0]] * 12, atol=1)  # three decades of four
+    scene = warp(chain(), alt=ALT, n=9, decades=3.0)
+    (layer,) = layers(scene, "heat")
+    assert read(scene, layer["values"]).max() == 255
+    assert any("or less" in panel["x_label"] for panel in scene.spec["panels"])
+
+
 def test_accounts_survive_far_outside_of_the_panel():
     """Bug: a number that is read out after it was clipped to the picture's window."""
     scene = Scene(3, alt=ALT)
@@ -337,6 +354,7 @@ PAIR = [chain(dtype=torch.float32)] * 2
         (lambda: warp(chain(), alt=ALT, between=-1), ValueError, "between must be"),
         (lambda: warp(chain(), alt=ALT, grid=2), ValueError, "grid must be"),
         (lambda: warp(chain(), alt=ALT, extent=(1, -1)), ValueError, "extent"),
+        (lambda: warp(chain(), alt=ALT, decades=-1.0), ValueError, "decades"),
         (lambda: warp(chain(), alt="short"), ValueError, "alt must"),
         (lambda: warp(chain(), alt=ALT, grid=900), ValueError, "too large"),
         (
