@@ -16,6 +16,14 @@ from gentoolkit.flows.image import ConvCoupling, glow
 from gentoolkit.flows.interop import FlowDistribution
 from gentoolkit.flows.layer import Flow, Inverted, Layer
 from gentoolkit.flows.linear import ActNorm, InvertibleConv1x1, LULinear, Permute, initialise
+from gentoolkit.flows.molecules import ArgmaxTypes, MoleculeFlow
+from gentoolkit.flows.particles import (
+    ParticleFlow,
+    ParticleLayer,
+    ParticleVelocity,
+    ZeroMeanGaussian,
+    particle_flow,
+)
 from gentoolkit.flows.residual import (
     ExactLogDet,
     LipschitzMLP,

@@ -18,6 +18,12 @@ from gentoolkit.numerics.divergence import (
     wide,
 )
 from gentoolkit.numerics.ode import FixedStep, Solver, euler, heun, path, rk4
+from gentoolkit.numerics.particles import (
+    ZERO_MEAN,
+    checked_zero_mean,
+    distances,
+    without_mean,
+)
 from gentoolkit.numerics.roots import fixed_point, implicit_fixed_point, increasing_root
 from gentoolkit.numerics.series import (
     Stop,

@@ -24,6 +24,7 @@ from tests.claims import (
     s19_layers,
     s20_jumps,
     s22_self_normalizing,
+    s24_symmetry,
     s25_clamp,
 )
 from tests.claims.claim import Claim, table
@@ -46,6 +47,7 @@ CLAIMS: dict[str, Callable[[], Claim]] = {
     "S19": s19_layers.run,
     "S20": s20_jumps.run,
     "S22": s22_self_normalizing.run,
+    "S24": s24_symmetry.run,
     "S25": s25_clamp.run,
 }
 

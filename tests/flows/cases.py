@@ -8,6 +8,7 @@ from gentoolkit.flows import (
     ActNorm,
     AffineAutoregressive,
     AffineCoupling,
+    ArgmaxTypes,
     ContinuousFlow,
     ConvCoupling,
     GaussianTwist,
@@ -18,6 +19,7 @@ from gentoolkit.flows import (
     LeakySoftplus,
     LipschitzMLP,
     LULinear,
+    MoleculeFlow,
     Permute,
     Planar,
     Radial,
@@ -28,16 +30,19 @@ from gentoolkit.flows import (
     Split,
     Squeeze,
     Velocity,
+    ZeroMeanGaussian,
     glow,
     iaf,
     maf,
+    particle_flow,
     real_nvp,
     residual_flow,
     self_normalizing_flow,
     spline_flow,
 )
-from gentoolkit.numerics import FixedStep
-from tests.laws.kinds import Bijections, Models, Steps, perturbed
+from gentoolkit.numerics import FixedStep, rk4, without_mean
+from tests.flows.subspace import InCoordinates
+from tests.laws.kinds import Bijections, Densities, Models, Steps, perturbed
 
 
 def self_normal(dtype: torch.dtype) -> SelfNormal:
@@ -47,12 +52,33 @@ def self_normal(dtype: torch.dtype) -> SelfNormal:
     return SelfNormal(weight, torch.eye(3, dtype=dtype))
 
 
+def particles(steps: int = 3, features: int = 0, scale: float = 0.2) -> torch.nn.Module:
+    """A flow of three particles in the plane."""
+    torch.manual_seed(6)
+    solver = FixedStep(rk4, steps)
+    return perturbed(particle_flow(3, 2, features, 6, solver=solver), scale)
+
+
+def centred(n: int, features: int = 0, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """States of three particles in the plane, with mean position zero."""
+    return without_mean(2 * torch.randn(n, 3, 2 + features, dtype=dtype), 2)
+
+
+def typed(n: int) -> torch.Tensor:
+    """Three particles of two types."""
+    kind = torch.nn.functional.one_hot(torch.randint(2, (n, 3)), 2)
+    return torch.cat([centred(n), kind.to(torch.get_default_dtype())], -1)
+
+
 STEPS: Steps = {
+    "particle layer": lambda d: (particles(40).layers[0].to(d), centred(16, dtype=d)),
+    "argmax types": lambda d: (perturbed(ArgmaxTypes(2, 2)).to(d), centred(16, 2, d)),
     "self-normal layer": lambda d: (self_normal(d), torch.randn(16, 3, dtype=d)),
     "gaussian twist": lambda d: (GaussianTwist(4.0), torch.randn(16, 3, dtype=d)),
 }
 
 BIJECTIONS: Bijections = {
+    "particle layer": lambda: (particles(100, scale=0.1).layers[0], centred(3)),
     "self-normal layer": lambda: (self_normal(torch.float64), torch.randn(6, 3)),
     "gaussian twist": lambda: (GaussianTwist(4.0), torch.randn(6, 3)),
 }
@@ -91,7 +117,13 @@ for _name, (_make, _width) in LAYERS.items():
         torch.randn(6, n),
     )
 
+DENSITIES: Densities = {
+    "zero-mean gaussian": lambda: InCoordinates(ZeroMeanGaussian(3, 2)),
+}
+
 MODELS: Models = {
+    "particle flow": lambda: (particles(20, 1, 0.1), centred(7, 1)),
+    "molecule flow": lambda: (MoleculeFlow(particles(20, 2, 0.1)), typed(7)),
     "maf": lambda: (perturbed(maf(3, 2, (8,))), torch.randn(7, 3)),
     "iaf": lambda: (perturbed(iaf(3, 2, (8,))), torch.randn(7, 3)),
     "residual flow": lambda: (perturbed(residual_flow(3, 2, (8,))), torch.randn(7, 3)),
