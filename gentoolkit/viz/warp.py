@@ -15,7 +15,7 @@ from torch import Tensor
 from gentoolkit.core import Chain
 from gentoolkit.core.chain import Target
 from gentoolkit.viz import colors
-from gentoolkit.viz.arrays import Range, as_array, as_range, as_times, at_least
+from gentoolkit.viz.arrays import Range, as_array, as_range, as_times, at_least, positive
 from gentoolkit.viz.arrays import extent as extent_of
 from gentoolkit.viz.contour import level_of, outline
 from gentoolkit.viz.panel import INK, Panel
@@ -40,6 +40,7 @@ def warp(
     grid: int = _GRID,
     target: Target | None = None,
     density: bool = True,
+    decades: float | None = None,
     mark: Sequence[float] | None = None,
 ) -> Scene:
     """Show a chain of bijections bend the plane, layer by layer.
@@ -59,6 +60,8 @@ def warp(
         grid: cells of the density along each side.
         target: a log-density whose 50 and 90 % regions are outlined over the flow's density.
         density: False leaves the density out, for layers that are slow or unable to invert.
+        decades: colour by the logarithm of the density, down to so many powers of ten below the
+            brightest place; a linear scale if None, on which thin bridges cannot be seen.
         mark: a place (2,) to mark in the first panel, such as the centre of a layer.
 
     Returns:
@@ -91,7 +94,8 @@ def warp(
         panel.points([list(mark)], color=INK, size=11, alpha=1.0)
         panel.points([list(mark)], color="#FFFFFF", size=5, alpha=1.0)
     if density:
-        _density_panel(scene, span, mix(share, densities(chain, span, grid)), target, chain)
+        heat = mix(share, densities(chain, span, grid))
+        _density_panel(scene, span, heat, target, chain, decades)
     elif target is not None:
         panel = scene.panel(span, span, title="target: 50 and 90 % regions")
         _outline(panel, span, density_over(target, span, grid, like(chain.source)))
@@ -174,6 +178,7 @@ def warp_time(
     extent: Sequence[float] = (-4.0, 4.0),
     field: tuple[object, object] | None = None,
     density: object | None = None,
+    decades: float | None = None,
     target: Target | None = None,
 ) -> Scene:
     """Show a continuous flow: the scrubber is time.
@@ -188,6 +193,7 @@ def warp_time(
             brings the arrows to a length that fits the picture.
         density: (F, G, G) density of the flow at each time at the centres of a grid's cells, row 0
             the lowest, if it is to be drawn.
+        decades: as for ``warp``.
         target: a log-density whose 50 and 90 % regions are outlined over the flow's density.
 
     Returns:
@@ -216,7 +222,7 @@ def warp_time(
         panel.arrows(places, shown, color=colors.PUSH, width=1.6)
     if density is not None:
         heat = as_array(density, "density", (len(at), "G", "G"))
-        _heat_panel(scene, span, heat, target, torch.zeros(1, 2))
+        _heat_panel(scene, span, heat, target, torch.zeros(1, 2), decades)
     elif target is not None:
         raise ValueError(
             "a target is outlined over the flow's density; got no density; pass density as well"
@@ -238,8 +244,7 @@ def _sheet_panel(
 
 def _color_points(panel: Panel, points: np.ndarray, log_det: np.ndarray) -> None:
     """Draw particles coloured by their log |det|, with a scale at the foot of the panel."""
-    # A few extreme particles must not wash out the others.
-    bound = float(np.quantile(np.abs(log_det), 0.995)) or 0.5
+    bound, beyond = _bound(np.abs(log_det))
     limits = (-bound, bound)
     panel.points(points, values=log_det, size=5.5, alpha=0.9, limits=limits, colormap="balance")
     low, side = panel.x[0], panel.x[1] - panel.x[0]
@@ -247,25 +252,54 @@ def _color_points(panel: Panel, points: np.ndarray, log_det: np.ndarray) -> None
     foot = low + 0.045 * side
     bar = np.stack([low + side * (0.5 + 0.16 * scale), np.full(9, foot)], axis=1)
     panel.points(bar, values=bound * scale, size=12, alpha=1.0, limits=limits, colormap="balance")
-    panel.text(low + 0.30 * side, foot, number(-bound), anchor="right")
-    panel.text(low + 0.70 * side, foot, f"+{number(bound)}", anchor="left")
+    less, more = ("≤ ", "≥ ") if beyond else ("", "")
+    panel.text(low + 0.30 * side, foot, less + number(-bound), anchor="right")
+    panel.text(low + 0.70 * side, foot, f"{more}+{number(bound)}", anchor="left")
+
+
+def _bound(size: np.ndarray) -> tuple[float, bool]:
+    """Return where the scale of colours ends, and whether some particles lie beyond.
+
+    A few extreme particles must not wash out the others: if the largest is more than half as large
+    again as all but one in two hundred of the frame that has the largest, the scale ends there.
+    """
+    usual, most = float(np.quantile(size, 0.995, axis=-1).max()), float(size.max())
+    beyond = most > 1.5 * usual
+    return (usual if beyond else most) or 0.5, beyond
 
 
 def _density_panel(
-    scene: Scene, span: Range, heat: np.ndarray, target: Target | None, chain: Chain
+    scene: Scene,
+    span: Range,
+    heat: np.ndarray,
+    target: Target | None,
+    chain: Chain,
+    decades: float | None = None,
 ) -> None:
-    _heat_panel(scene, span, heat, target, like(chain.source))
+    _heat_panel(scene, span, heat, target, like(chain.source), decades)
 
 
 def _heat_panel(
-    scene: Scene, span: Range, heat: np.ndarray, target: Target | None, sample: Tensor
+    scene: Scene,
+    span: Range,
+    heat: np.ndarray,
+    target: Target | None,
+    sample: Tensor,
+    decades: float | None = None,
 ) -> None:
     """Add a density (F, G, G) as heat, one scale for all frames, and the target's outlines."""
     top = float(heat.max())
     top = top if 0 < top < np.inf else 1.0
-    title = "density" if target is None else "density, target outlined"
-    panel = scene.panel(span, span, title=title, x_label=f"brightest: {top:.2g}")
-    panel.heat(np.minimum(heat, top), limits=(0.0, top))
+    title, foot, low = "density", f"brightest: {top:.2g}", 0.0
+    shown, high = np.minimum(heat, top), top
+    if decades is not None:
+        low, high = -positive(decades, "decades"), 0.0
+        shown = np.log10(np.maximum(shown / top, 10.0**low))
+        title = "log-density"
+        foot = f"brightest: {top:.2g}, darkest: {top * 10.0**low:.1g} or less"
+    title = title if target is None else f"{title}, target outlined"
+    panel = scene.panel(span, span, title=title, x_label=foot)
+    panel.heat(shown, limits=(low, high))
     if target is not None:
         _outline(panel, span, density_over(target, span, heat.shape[1], sample))
 

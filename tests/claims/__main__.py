@@ -18,14 +18,19 @@ from tests.claims import (
     s06_stochastic,
     s06_well,
     s07_samplers,
+    s08_truncation,
     s09_ddim,
     s13_cavi_gibbs,
+    s14_high_order,
     s17_mcd,
     s19_layers,
     s20_jumps,
+    s21_boosting,
     s22_self_normalizing,
+    s23_copula,
     s24_symmetry,
     s25_clamp,
+    s26_alignflow,
 )
 from tests.claims.claim import Claim, table
 from tests.page import DOCS, renew
@@ -40,15 +45,20 @@ CLAIMS: dict[str, Callable[[], Claim]] = {
     "S07": s07_samplers.run_orders,
     "S07-wide": s07_samplers.run_wide,
     "S07-narrow": s07_samplers.run_narrow,
+    "S08": s08_truncation.run,
     "S09": s09_ddim.run,
     "S13": s13_cavi_gibbs.run,
+    "S14": s14_high_order.run,
     "S17": s17_mcd.run,
     "S17-steps": s17_mcd.run_step_sizes,
     "S19": s19_layers.run,
     "S20": s20_jumps.run,
+    "S21": s21_boosting.run,
     "S22": s22_self_normalizing.run,
     "S24": s24_symmetry.run,
+    "S23": s23_copula.run,
     "S25": s25_clamp.run,
+    "S26": s26_alignflow.run,
 }
 
 PAGE = DOCS / "claims.md"
