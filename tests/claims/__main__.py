@@ -28,6 +28,7 @@ from tests.claims import (
     s21_boosting,
     s22_self_normalizing,
     s23_copula,
+    s24_symmetry,
     s25_clamp,
     s26_alignflow,
 )
@@ -54,6 +55,7 @@ CLAIMS: dict[str, Callable[[], Claim]] = {
     "S20": s20_jumps.run,
     "S21": s21_boosting.run,
     "S22": s22_self_normalizing.run,
+    "S24": s24_symmetry.run,
     "S23": s23_copula.run,
     "S25": s25_clamp.run,
     "S26": s26_alignflow.run,
