@@ -27,6 +27,7 @@ from tests.claims import (
     s20_jumps,
     s22_self_normalizing,
     s25_clamp,
+    s27_gauge,
     s26_alignflow,
 )
 from tests.claims.claim import Claim, table
@@ -52,6 +53,9 @@ CLAIMS: dict[str, Callable[[], Claim]] = {
     "S20": s20_jumps.run,
     "S22": s22_self_normalizing.run,
     "S25": s25_clamp.run,
+    "S27": s27_gauge.run,
+    "S27-betas": s27_gauge.run_betas,
+    "S27-su3": s27_gauge.run_su3,
     "S26": s26_alignflow.run,
 }
 
