@@ -27,8 +27,8 @@ from tests.claims import (
     s20_jumps,
     s22_self_normalizing,
     s25_clamp,
-    s27_gauge,
     s26_alignflow,
+    s27_gauge,
 )
 from tests.claims.claim import Claim, table
 from tests.page import DOCS, renew
