@@ -54,8 +54,6 @@ CLAIMS: dict[str, Callable[[], Claim]] = {
     "S22": s22_self_normalizing.run,
     "S25": s25_clamp.run,
     "S27": s27_gauge.run,
-    "S27-betas": s27_gauge.run_betas,
-    "S27-su3": s27_gauge.run_su3,
     "S26": s26_alignflow.run,
 }
 
