@@ -9,17 +9,26 @@ from gentoolkit.flows import (
     AffineAutoregressive,
     AffineCoupling,
     Aggregation,
+    ArgmaxTypes,
     ContinuousFlow,
     ConvCoupling,
+    CopulaSource,
+    Flow,
+    FlowMixture,
     GaugeCoupling,
+    GaussianCopula,
     GaussianTwist,
+    GumbelCopula,
     InverseAutoregressive,
     Inverted,
     InvertibleConv1x1,
+    LaplaceMarginal,
     Layer,
     LeakySoftplus,
     LipschitzMLP,
     LULinear,
+    MoleculeFlow,
+    NormalMarginal,
     Permute,
     PlainCoupling,
     Planar,
@@ -31,22 +40,27 @@ from gentoolkit.flows import (
     SplineCoupling,
     Split,
     Squeeze,
+    StudentCopula,
+    StudentMarginal,
     Translation,
     Unpaired,
     Velocity,
+    ZeroMeanGaussian,
     align_flow,
     flow_tree,
     gauge_flow,
     glow,
     iaf,
     maf,
+    particle_flow,
     real_nvp,
     residual_flow,
     self_normalizing_flow,
     spline_flow,
 )
-from gentoolkit.numerics import FixedStep, haar
-from tests.laws.kinds import Bijections, Models, Steps, perturbed
+from gentoolkit.numerics import FixedStep, haar, rk4, without_mean
+from tests.flows.subspace import InCoordinates
+from tests.laws.kinds import Bijections, Densities, Models, Steps, perturbed
 
 
 def self_normal(dtype: torch.dtype) -> SelfNormal:
@@ -66,7 +80,27 @@ def _level(dtype: torch.dtype) -> Aggregation:
     return step
 
 
+def particles(steps: int = 3, features: int = 0, scale: float = 0.2) -> torch.nn.Module:
+    """A flow of three particles in the plane."""
+    torch.manual_seed(6)
+    solver = FixedStep(rk4, steps)
+    return perturbed(particle_flow(3, 2, features, 6, solver=solver), scale)
+
+
+def centred(n: int, features: int = 0, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """States of three particles in the plane, with mean position zero."""
+    return without_mean(2 * torch.randn(n, 3, 2 + features, dtype=dtype), 2)
+
+
+def typed(n: int) -> torch.Tensor:
+    """Three particles of two types."""
+    kind = torch.nn.functional.one_hot(torch.randint(2, (n, 3)), 2)
+    return torch.cat([centred(n), kind.to(torch.get_default_dtype())], -1)
+
+
 STEPS: Steps = {
+    "particle layer": lambda d: (particles(40).layers[0].to(d), centred(16, dtype=d)),
+    "argmax types": lambda d: (perturbed(ArgmaxTypes(2, 2)).to(d), centred(16, 2, d)),
     "level of a tree": lambda d: (_level(d), torch.randn(16, 2, 2, dtype=d)),
     "self-normal layer": lambda d: (self_normal(d), torch.randn(16, 3, dtype=d)),
     "gaussian twist": lambda d: (GaussianTwist(4.0), torch.randn(16, 3, dtype=d)),
@@ -87,6 +121,7 @@ for _name, (_make, _n, _places) in GROUP.items():
     )
 
 BIJECTIONS: Bijections = {
+    "particle layer": lambda: (particles(100, scale=0.1).layers[0], centred(3)),
     "self-normal layer": lambda: (self_normal(torch.float64), torch.randn(6, 3)),
     "gaussian twist": lambda: (GaussianTwist(4.0), torch.randn(6, 3)),
 }
@@ -132,7 +167,45 @@ for _name, (_make, _width) in LAYERS.items():
         torch.randn(6, n),
     )
 
+CORRELATED = torch.tensor([[1.0, 0.7], [0.7, 1.0]])
+
+
+def _source(name: str) -> CopulaSource:
+    copula = {
+        "independent": None,
+        "gaussian": GaussianCopula(CORRELATED),
+        "student": StudentCopula(CORRELATED, 3.0),
+        "gumbel": GumbelCopula(2.5),
+    }[name]
+    return CopulaSource([StudentMarginal(2.0, 0.3), LaplaceMarginal(scale=2.0)], copula)
+
+
+def _mixture() -> FlowMixture:
+    flows = [perturbed(real_nvp(2, 2, (8,)), 0.3) for _ in range(3)]
+    assert all(isinstance(flow, Flow) for flow in flows)
+    return FlowMixture(flows, torch.tensor([0.5, 0.3, 0.2]))  # pyright: ignore
+
+
+def _maf_on_copula() -> Flow:
+    layers = [AffineAutoregressive(2, (8,), order=(1, 0))]
+    source = CopulaSource([StudentMarginal(2.0), NormalMarginal()], GaussianCopula(CORRELATED))
+    return Flow(layers, 2, source.to(torch.get_default_dtype()))
+
+
+DENSITIES: Densities = {
+    "zero-mean gaussian": lambda: InCoordinates(ZeroMeanGaussian(3, 2)),
+    "independent source": lambda: _source("independent"),
+    "gaussian copula": lambda: _source("gaussian"),
+    "student copula": lambda: _source("student"),
+    "gumbel copula": lambda: _source("gumbel"),
+    "mixture of flows": _mixture,
+}
+
 MODELS: Models = {
+    "particle flow": lambda: (particles(20, 1, 0.1), centred(7, 1)),
+    "molecule flow": lambda: (MoleculeFlow(particles(20, 2, 0.1)), typed(7)),
+    "mixture of flows": lambda: (_mixture(), torch.randn(7, 2)),
+    "maf on a copula": lambda: (perturbed(_maf_on_copula()), torch.randn(7, 2)),
     "align flow": lambda: (
         perturbed(align_flow(3, 2, (8,)), 0.3),
         Unpaired(torch.randn(7, 3), torch.randn(5, 3)),
