@@ -31,6 +31,7 @@ from tests.claims import (
     s24_symmetry,
     s25_clamp,
     s26_alignflow,
+    s27_gauge,
 )
 from tests.claims.claim import Claim, table
 from tests.page import DOCS, renew
@@ -58,6 +59,7 @@ CLAIMS: dict[str, Callable[[], Claim]] = {
     "S24": s24_symmetry.run,
     "S23": s23_copula.run,
     "S25": s25_clamp.run,
+    "S27": s27_gauge.run,
     "S26": s26_alignflow.run,
 }
 
