@@ -28,8 +28,10 @@ from tests.claims import (
     s21_boosting,
     s22_self_normalizing,
     s23_copula,
+    s24_symmetry,
     s25_clamp,
     s26_alignflow,
+    s27_gauge,
 )
 from tests.claims.claim import Claim, table
 from tests.page import DOCS, renew
@@ -55,7 +57,9 @@ CLAIMS: dict[str, Callable[[], Claim]] = {
     "S21": s21_boosting.run,
     "S22": s22_self_normalizing.run,
     "S23": s23_copula.run,
+    "S24": s24_symmetry.run,
     "S25": s25_clamp.run,
+    "S27": s27_gauge.run,
     "S26": s26_alignflow.run,
 }
 
