@@ -244,8 +244,7 @@ def _sheet_panel(
 
 def _color_points(panel: Panel, points: np.ndarray, log_det: np.ndarray) -> None:
     """Draw particles coloured by their log |det|, with a scale at the foot of the panel."""
-    # A few extreme particles must not wash out the others.
-    bound = float(np.quantile(np.abs(log_det), 0.995)) or 0.5
+    bound, beyond = _bound(np.abs(log_det))
     limits = (-bound, bound)
     panel.points(points, values=log_det, size=5.5, alpha=0.9, limits=limits, colormap="balance")
     low, side = panel.x[0], panel.x[1] - panel.x[0]
@@ -253,8 +252,20 @@ def _color_points(panel: Panel, points: np.ndarray, log_det: np.ndarray) -> None
     foot = low + 0.045 * side
     bar = np.stack([low + side * (0.5 + 0.16 * scale), np.full(9, foot)], axis=1)
     panel.points(bar, values=bound * scale, size=12, alpha=1.0, limits=limits, colormap="balance")
-    panel.text(low + 0.30 * side, foot, number(-bound), anchor="right")
-    panel.text(low + 0.70 * side, foot, f"+{number(bound)}", anchor="left")
+    less, more = ("≤ ", "≥ ") if beyond else ("", "")
+    panel.text(low + 0.30 * side, foot, less + number(-bound), anchor="right")
+    panel.text(low + 0.70 * side, foot, f"{more}+{number(bound)}", anchor="left")
+
+
+def _bound(size: np.ndarray) -> tuple[float, bool]:
+    """Return where the scale of colours ends, and whether some particles lie beyond.
+
+    A few extreme particles must not wash out the others: if the largest is more than half as large
+    again as all but one in two hundred of the frame that has the largest, the scale ends there.
+    """
+    usual, most = float(np.quantile(size, 0.995, axis=-1).max()), float(size.max())
+    beyond = most > 1.5 * usual
+    return (usual if beyond else most) or 0.5, beyond
 
 
 def _density_panel(

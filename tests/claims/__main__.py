@@ -25,9 +25,13 @@ from tests.claims import (
     s17_mcd,
     s19_layers,
     s20_jumps,
+    s21_boosting,
     s22_self_normalizing,
+    s23_copula,
+    s24_symmetry,
     s25_clamp,
     s26_alignflow,
+    s27_gauge,
 )
 from tests.claims.claim import Claim, table
 from tests.page import DOCS, renew
@@ -50,8 +54,12 @@ CLAIMS: dict[str, Callable[[], Claim]] = {
     "S17-steps": s17_mcd.run_step_sizes,
     "S19": s19_layers.run,
     "S20": s20_jumps.run,
+    "S21": s21_boosting.run,
     "S22": s22_self_normalizing.run,
+    "S24": s24_symmetry.run,
+    "S23": s23_copula.run,
     "S25": s25_clamp.run,
+    "S27": s27_gauge.run,
     "S26": s26_alignflow.run,
 }
 

@@ -14,8 +14,8 @@ STORED = sorted(NOTEBOOKS.glob("*.ipynb"))
 # Closed forms that the sentence itself states, and runs that the sentence says were made elsewhere.
 ELSEWHERE: dict[str, set[str]] = {
     "00": {"2.718"},  # e
-    "03": {"0.00004"},  # the mismatch at the source, on a finer grid
-    "05": {"1.167"},  # a slope worked out in the sentence
+    "03": {"0.00004", "0.999"},  # the mismatch at the source, on a finer grid; a signal
+    "05": {"0.499", "1.167"},  # a radius in the library; a slope worked out in the sentence
     "07": {"0.8994", "1.0007", "4.605"},  # 0.9 over 2^(1/1024); 2 log 10
     "14": {"0.667"},
     "15": {"0.015", "0.022", "0.055", "0.197"},  # differences of what is printed

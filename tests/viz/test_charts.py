@@ -41,6 +41,17 @@ def test_the_panel_draws_its_lines_at_the_numbers():
     assert area == pytest.approx(1.0, abs=1e-4)
 
 
+def test_a_whole_list_of_weights_has_no_error():
+    """Catches an exact sum that is called an estimate, or drawn with a band."""
+    log_w = torch.tensor([0.0, 1.0, 2.0])
+    chart = log_weight_panel(log_w, symbol="log p(x)", whole=True)
+    exact = float(log_w.logsumexp(0)) - np.log(3)
+    drawn = {t["name"]: t["x"][0] for t in _json(chart)["data"] if t.get("mode") == "lines"}
+    assert drawn["log p(x), log of the mean"] == pytest.approx(exact)
+    assert all(t.get("fill") != "toself" for t in _json(chart)["data"])
+    assert "sampled" not in chart.alt and "±" not in chart.alt and f"{exact:.3f}" in chart.alt
+
+
 def test_an_exact_value_of_something_else_is_named():
     """Catches the data's density labelled as the model's exact one."""
     chart = log_weight_panel(torch.randn(50), exact=0.5, exact_is="log p0(x) of the data")

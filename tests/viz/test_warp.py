@@ -11,7 +11,7 @@ from torch import Tensor
 from gentoolkit.core import Bijection, Chain, FunctionKernel, Gaussian, standard_normal
 from gentoolkit.viz import Scene
 from gentoolkit.viz.contour import level_of, outline
-from gentoolkit.viz.warp import LARGEST, warp, warp_time, warp_training
+from gentoolkit.viz.warp import LARGEST, _bound, warp, warp_time, warp_training
 from tests.viz.kinds import unpack
 from tests.viz.refused import refused
 
@@ -225,6 +225,16 @@ def test_the_regions_hold_their_mass():
     for bad in (0.0, 1.0):
         with pytest.raises(ValueError, match="got share"):
             level_of(np.ones((2, 2)), bad)
+
+
+def test_the_scale_of_colours_reaches_the_particles_of_every_frame():
+    """Bug: frames without stretch shorten the scale, and the last one leaves it."""
+    still, grown = np.zeros((9, 400)), np.linspace(0.5, 1.7, 400)
+    assert _bound(np.vstack([still, grown])) == (1.7, False)
+    grown[-1] = 30.0
+    usual, beyond = _bound(np.vstack([still, grown]))
+    assert 1.6 < usual < 1.8 and beyond
+    assert _bound(np.zeros((2, 5))) == (0.5, False)
 
 
 def test_training_shows_each_snapshot_at_full_depth():
