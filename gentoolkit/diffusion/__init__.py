@@ -13,6 +13,7 @@ from gentoolkit.diffusion.ddim import encode, slerp
 from gentoolkit.diffusion.ddpm import DDPM, exact_weights
 from gentoolkit.diffusion.denoiser import Denoiser, NoiseLevel
 from gentoolkit.diffusion.guidance import ClassifierFree, ClassifierGuided, drop_context
+from gentoolkit.diffusion.high_order import derivatives, high_order_matching
 from gentoolkit.diffusion.likelihood import ProbabilityFlowMap
 from gentoolkit.diffusion.matching import (
     denoising_matching,
@@ -50,6 +51,13 @@ from gentoolkit.diffusion.solvers import (
     DPMSolver2,
     DPMSolverPlusPlus2M,
     ProbabilityFlow,
+)
+from gentoolkit.diffusion.truncation import (
+    CutLaw,
+    PaintedCut,
+    PowerCut,
+    bound_times,
+    truncated_matching,
 )
 from gentoolkit.diffusion.unet import UNet
 from gentoolkit.processes import (
