@@ -7,7 +7,7 @@ from gentoolkit.data.chorales import Chorales, Tune, bars, chorales, note
 from gentoolkit.data.digits import Digits, batches, digits
 from gentoolkit.data.graphs import graphs
 from gentoolkit.data.mnist import mnist
-from gentoolkit.data.molecules import Molecules, molecules
+from gentoolkit.data.molecules import Molecules, molecules, molecules_by_size
 from gentoolkit.data.toys import (
     TOYS,
     checkerboard,
