@@ -1,7 +1,7 @@
 """Atom types beside positions: a continuous flow of both, closed by an argmax.
 
-    f: y = one_hot(argmax h)          certain
-    b: h ~ q(. | y), argmax h = y     learned, with a density
+f: y = one_hot(argmax h)          certain
+b: h ~ q(. | y), argmax h = y     learned, with a density
 """
 
 import torch

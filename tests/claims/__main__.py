@@ -31,6 +31,7 @@ from tests.claims import (
     s24_symmetry,
     s25_clamp,
     s26_alignflow,
+    s27_gauge,
 )
 from tests.claims.claim import Claim, table
 from tests.page import DOCS, renew
@@ -55,9 +56,10 @@ CLAIMS: dict[str, Callable[[], Claim]] = {
     "S20": s20_jumps.run,
     "S21": s21_boosting.run,
     "S22": s22_self_normalizing.run,
-    "S24": s24_symmetry.run,
     "S23": s23_copula.run,
+    "S24": s24_symmetry.run,
     "S25": s25_clamp.run,
+    "S27": s27_gauge.run,
     "S26": s26_alignflow.run,
 }
 
