@@ -116,8 +116,8 @@ ex12_3 = Exercise(
         "gap.square().sum(-1) -> gap.square().sum(-1).sqrt()": "The weight takes the squared "
         "distance; you gave it the distance.",
         "torch.where(others > 0, strength, torch.zeros_like(strength)) -> strength": "A particle "
-        "met itself: with an infinite weight that is 0 times infinity, which is NaN; a product with "
-        "a mask does not help, choose by torch.where.",
+        "met itself: with an infinite weight that is 0 times infinity, which is NaN; a product "
+        "with a mask does not help, choose by torch.where.",
     },
     otherwise="Visit pairs by hand for two particles, and compare.",
 )
