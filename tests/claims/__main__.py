@@ -62,6 +62,8 @@ CLAIMS: dict[str, Callable[[], Claim]] = {
     "S24": s24_symmetry.run,
     "S25": s25_clamp.run,
     "S27": s27_gauge.run,
+    "S27-betas": s27_gauge.run_betas,
+    "S27-su3": s27_gauge.run_su3,
     "S26": s26_alignflow.run,
 }
 
