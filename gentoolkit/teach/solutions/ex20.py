@@ -181,7 +181,7 @@ ex20_5 = Open(
     "the error by level before you look at a total.",
     "A law of the cut puts its weight P(cut <= s) on level s. Choose it so that the weight is "
     "about 1 from the deviation of a bump upwards, and small where nothing is to be learned.",
-    answer="We expected the levels from 0.005 to 0.3 to matter, and drew cuts even in log s between "
+    answer="We thought levels from 0.005 to 0.3 matter, and drew cuts even in log s between "
     "0.002 and 0.1, without the factor of the range (three seeds, 1200 steps). The samples gained: "
     "W1 was 0.03 to 0.04, against 0.08 to 0.14 with the hard cut at 1e-5 and 0.07 to 0.08 with "
     "omega = 1. But J was 5 to 11, against 0.4 to 0.7 and 0.7 to 0.8: below 0.002 the network had "
