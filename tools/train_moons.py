@@ -2,7 +2,7 @@
 
     moons_continuous    a flow in time: a start by flow matching, then maximum likelihood
     moons_residual      a residual flow, by maximum likelihood
-    moons_stiff         a flow in time by maximum likelihood alone with a coarse solver, which
+    moons_coarse        a flow in time by maximum likelihood alone with a coarse solver, which
                         learns to exploit the solver's error: its reported loss is too low
 
 The same seed on the same machine and version of torch writes the same files again.
@@ -92,7 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
     keep("moons_residual", flow, f"residual_flow(2, {LAYERS}, ({NARROW}, {NARROW}))")
     torch.manual_seed(seed)
     flow = likely(in_time(asked.width, 5), x, steps, seed, 5e-3)
-    keep("moons_stiff", flow, f"in_time({asked.width}, 5)")
+    keep("moons_coarse", flow, f"in_time({asked.width}, 5)")
 
 
 if __name__ == "__main__":

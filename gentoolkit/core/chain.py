@@ -26,7 +26,7 @@ class Density(Protocol):
     `base_measure: str`, such as "Haar measure of SU(2)": see `base_measure`.
     """
 
-    def sample(self, n: int, generator: Generator | None = None) -> Tensor:
+    def sample(self, n: int, *, generator: Generator | None = None) -> Tensor:
         """Draw `n` samples, shape (n, *event)."""
         ...
 

@@ -98,6 +98,8 @@ def finite(x: Tensor) -> bool:
     """Whether no entry of `x` is NaN or infinite; whole numbers always are."""
     # Any NaN or infinity reaches the sum, and a sum is ten times cheaper than a full test; only a
     # sum that overflowed by itself needs the full test.
+    if x.is_complex():
+        x = torch.view_as_real(x.resolve_conj())
     if not x.is_floating_point() or isfinite(float(x.detach().sum())):
         return True
     return bool(torch.isfinite(x).all())

@@ -48,14 +48,17 @@ def increasing_root(
         value, slope = function(a)
         before = torch.full_like(value, torch.inf)
         for _ in range(min(iterations, _TRACED_STEPS) if traced else iterations):
-            if not traced and bool((value.abs() <= tolerance).all()):
+            done = value.abs() <= tolerance
+            if not traced and bool(done.all()):
                 break
             low, high = torch.where(value < 0, a, low), torch.where(value > 0, a, high)
             newton = a - value / slope
             # A step that did not halve the residual is followed by a bisection, or Newton could
             # circle within the bracket for ever.
             good = (newton >= low) & (newton <= high) & (value.abs() <= 0.5 * before.abs())
-            before, a = value, torch.where(good, newton, (low + high) / 2)
+            # One that has arrived stays: there, rounding would pass for a step that failed.
+            step = torch.where(good, newton, (low + high) / 2)
+            before, a = value, torch.where(done, a, step)
             value, slope = function(a)
         # Written so that a NaN, which fails every comparison, counts as no root.
         found = value.abs() <= tolerance

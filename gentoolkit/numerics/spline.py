@@ -27,16 +27,18 @@ FLOOR = 1e-3
 _UNIT_SLOPE = log(expm1(1.0 - FLOOR))  # softplus of it, and FLOOR, make 1
 
 
-def spline_knots(raw: Tensor, bound: float) -> Tensor:
+def spline_knots(raw: Tensor, bound: float, free_ends: bool = False) -> Tensor:
     """Turn free numbers into the knots of splines on the box [-bound, bound].
 
     Widths and heights are softmaxes with a floor, slopes at inner knots are softplus with a floor,
-    and the slope is 1 at both ends, so that the map is smooth where it meets the identity. Zeros
-    give the identity.
+    and the slope is 1 at both ends, so that the map is smooth where it meets the identity. Where
+    nothing lies outside of the box the end slopes may be free. Zeros give the identity.
 
     Arguments:
-        raw: K numbers for widths, K for heights, K - 1 for slopes, (..., 3K - 1).
+        raw: K numbers for widths, K for heights, K - 1 for slopes, (..., 3K - 1); with free ends
+            K + 1 for slopes, (..., 3K + 1).
         bound: half the side of the box.
+        free_ends: whether the slopes at both ends are given too.
 
     Returns:
         K + 1 places on the x axis, on the y axis, and slopes, (..., 3, K + 1), float32 or float64.
@@ -45,11 +47,13 @@ def spline_knots(raw: Tensor, bound: float) -> Tensor:
         ValueError: the numbers do not make K >= 2 bins, or K is too large for the floor, or
             `bound` is not positive.
     """
-    bins, rest = divmod(raw.shape[-1] + 1, 3)
+    more = -1 if free_ends else 1
+    bins, rest = divmod(raw.shape[-1] + more, 3)
     if rest or bins < 2 or bins * FLOOR >= 1.0:
+        count = "3K + 1" if free_ends else "3K - 1"
         raise ValueError(
-            f"raw must hold 3K - 1 numbers for K bins, 2 <= K < {round(1 / FLOOR)}; got "
-            f"{raw.shape[-1]}; give the net, for example, {3 * 8 - 1} outputs for 8 bins"
+            f"raw must hold {count} numbers for K bins, 2 <= K < {round(1 / FLOOR)}; got "
+            f"{raw.shape[-1]}; give the net, for example, {3 * 8 - more} outputs for 8 bins"
         )
     validate.positive("bound", bound)
     raw = wide(raw)
@@ -63,7 +67,8 @@ def spline_knots(raw: Tensor, bound: float) -> Tensor:
     places = torch.add(floor, sums / sums[..., -1:], alpha=free)
     slopes = softplus(raw[..., 2 * bins :] + _UNIT_SLOPE) + FLOOR
     one = torch.ones_like(slopes[..., :1])
-    return torch.cat([places.flatten(-2), one, slopes, one], -1).unflatten(-1, (3, bins + 1))
+    slopes = slopes if free_ends else torch.cat([one, slopes, one], -1)
+    return torch.cat([places.flatten(-2), slopes], -1).unflatten(-1, (3, bins + 1))
 
 
 class _Bin(NamedTuple):

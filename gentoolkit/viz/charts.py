@@ -157,7 +157,8 @@ def curves(
         alt: what the chart shows, in a sentence.
         x: (N,) positions; 1, 2, ... if left out.
         references: name -> a height drawn as a thin dotted line across.
-        errors: name of a line -> (N,) lengths of the whiskers above and below its points.
+        errors: name of a line -> (N,) lengths of the whiskers above and below its points, or
+            (2, N) lengths: first those below, then those above.
         errors_are: what the whiskers are; written into the chart.
         title: one short line.
         x_label: what x is, with its unit.
@@ -168,7 +169,7 @@ def curves(
 
     Raises:
         ValueError: there is no curve, a curve is empty, its length is not that of `x`, whiskers of
-            an unknown curve, or a value of 0 or less on a logarithmic axis.
+            an unknown curve or of another shape, or a value of 0 or less on a logarithmic axis.
     """
     if not lines:
         raise ValueError("lines must hold at least one curve; got none; pass {'name': values}")
@@ -189,7 +190,7 @@ def curves(
         if len(y) <= _FEW:
             line.update(mode="lines+markers", marker={"size": 7})
         if name in (errors or {}):
-            line.error_y = {"array": short((errors or {})[name], name), "thickness": 1.5}
+            line.error_y = _whiskers((errors or {})[name], name, len(y)) | {"thickness": 1.5}
         places, heights = places + at, heights + y
     for i, (name, value) in enumerate((references or {}).items()):
         dash = ("dot", "dashdot", "longdashdot")[i % 3]
@@ -229,6 +230,14 @@ def curves(
 
 
 _FEW = 12
+
+
+def _whiskers(lengths: object, name: str, count: int) -> dict[str, object]:
+    """Return plotly's whiskers: one length a point, or one below and one above it."""
+    if as_array(lengths, name).ndim < 2:
+        return {"array": short(lengths, name)}
+    below, above = as_array(lengths, name, (2, count))
+    return {"array": short(above, name), "arrayminus": short(below, name), "symmetric": False}
 
 
 def log_axis(values: Sequence[float]) -> dict[str, object]:

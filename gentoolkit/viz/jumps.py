@@ -172,7 +172,7 @@ def jump_landscape(
     if not rising.all():
         widths = WIDEST * push * ~rising[:, None] / top
         panel.ribbons(graph.halves[:, ::-1], widths, color=colors.PUSH, alpha=0.85)
-    _particles(panel, graph, where, np.diff(at, prepend=at[0]) > 0)
+    _particles(panel, graph, where, np.diff(at, prepend=at[0]) > 0, single=True)
     _probabilities(panel, graph, laws)
     law_panel(scene, graph, laws, seen, ("exact law", "share"), "law and particles")
     return small(scene, _SMALLER)
@@ -469,13 +469,21 @@ def _particles(
     rising: np.ndarray,
     size: float = 5.0,
     alpha: float = 0.55,
+    single: bool = False,
 ) -> None:
     """Draw particles (F, B), coloured by where they start, with a streak behind those that jump.
 
-    The streak is that of a pull where the frame was reached by noising, ``rising`` (F,).
+    The streak is that of a pull where the frame was reached by noising, ``rising`` (F,). If
+    ``single``, a particle that jumped more than once since the last frame, so that no edge joins
+    the two states, has none.
     """
     at = graph.scatter(states)
     streaks = np.stack([at[np.maximum(np.arange(len(at)) - 1, 0)], at], axis=2)  # (F, B, 2, 2)
+    if single:
+        joined = np.eye(len(graph.at), dtype=bool)
+        joined[tuple(graph.pairs.T)] = joined[tuple(graph.pairs.T[::-1])] = True
+        direct = joined[states[np.maximum(np.arange(len(at)) - 1, 0)], states]
+        streaks = np.where(direct[:, :, None, None], streaks, panel.nowhere)
     for color, dash, chosen in ((colors.PULL, True, rising), (colors.PUSH, False, ~rising)):
         if chosen.any():
             shown = np.where(chosen[:, None, None, None], streaks, panel.nowhere)

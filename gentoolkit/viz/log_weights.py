@@ -44,9 +44,25 @@ class LogWeights:
         w = torch.as_tensor(log_w, dtype=torch.float64).detach().flatten()
         return cls(float(elbo(w)), float(log_z(w)), float(log_z_error(w)), float(ess(w)), len(w))
 
-    def sentence(self, exact: float | None = None, symbol: str = "log Z") -> str:
-        """Return the four numbers in a sentence, with the exact value if it is known."""
-        truth = "" if exact is None else f"; exact {symbol} = {exact:.3f}"
+    def sentence(
+        self,
+        exact: float | None = None,
+        symbol: str = "log Z",
+        exact_is: str | None = None,
+        whole: bool = False,
+    ) -> str:
+        """Return the numbers in a sentence, with the exact value if it is known.
+
+        Arguments:
+            exact: the exact value, if known.
+            symbol: what is estimated.
+            exact_is: what the exact value is, if not of `symbol`.
+            whole: the weights are all there are, not a sample: then the log of their mean is exact.
+        """
+        if whole:
+            return f"ELBO = {self.elbo:.3f}; {symbol} = {self.log_z:.3f}; over all {self.n}"
+        name = exact_is or f"exact {symbol}"
+        truth = "" if exact is None else f"; {name} = {exact:.3f}"
         return (
             f"ELBO = {self.elbo:.3f}; importance-sampled {symbol} = {self.log_z:.3f} "
             f"± {self.error:.3f}{truth}; effective sample size {self.ess:.0f} of {self.n}"
@@ -60,6 +76,8 @@ def log_weight_panel(
     title: str = "Log-weights",
     symbol: str = "log Z",
     span: float = 15.0,
+    exact_is: str | None = None,
+    whole: bool = False,
 ) -> Chart:
     """Draw the log-weight panel: one histogram of log w for each named sample.
 
@@ -74,6 +92,10 @@ def log_weight_panel(
         span: nats shown on either side of the exact value (of the median estimate, if there is
             none). What lies beyond piles up in the outermost bars, and a line out there is not
             drawn: its number stands under the panel.
+        exact_is: what the exact value is, if it is not that of `symbol`, such as the density of
+            the data beside an estimate of the model's.
+        whole: the weights are all there are, each equally likely, not a sample: the log of their
+            mean is then exact and has neither band nor error.
 
     Raises:
         ValueError: a sample has fewer than two weights, a NaN, or no finite weight.
@@ -107,10 +129,12 @@ def log_weight_panel(
         density = counts / (len(values) * np.diff(edges))
         # The outermost bars also hold what lies beyond the axis: they do not set the scale.
         top = 1.12 * float(density[1:-1].max())
-        _bars_and_band(figure, column, edges, density, summary, top)
-        lines = [(f"{symbol}, importance-sampled", summary.log_z, {"color": PUSH, "width": 3.5})]
+        _bars_and_band(figure, column, edges, density, summary, top, not whole)
+        found = f"{symbol}, log of the mean" if whole else f"{symbol}, importance-sampled"
+        lines = [(found, summary.log_z, {"color": PUSH, "width": 3.5})]
         if exact is not None:
-            lines.append((f"{symbol}, exact", exact, {"color": INK, "dash": "dot", "width": 3}))
+            label = exact_is or f"{symbol}, exact"
+            lines.append((label, exact, {"color": INK, "dash": "dot", "width": 3}))
         # Last, and so on top: its dashes show even where the ELBO is as good as log Z.
         lines.append(("ELBO", summary.elbo, {"color": "#B48BE0", "dash": "dash", "width": 2}))
         for label, at, line in lines:
@@ -128,8 +152,10 @@ def log_weight_panel(
                 )
                 named.add(label)
         said = [f"ELBO {summary.elbo:.3f}", f"{symbol} ≈ {summary.log_z:.3f} ± {summary.error:.3f}"]
-        said += [] if exact is None else [f"exact {exact:.3f}"]
+        said += [] if exact is None else [f"{exact_is or 'exact'} {exact:.3f}"]
         said += [f"ESS {summary.ess:.0f} of {summary.n}"]
+        if whole:
+            said = [f"ELBO {summary.elbo:.3f}", f"{symbol} {summary.log_z:.3f}"]
         axis = "" if column == 1 else str(column)
         figure.add_annotation(
             text=(" · " if alone else "<br>").join(said).replace("-", "−"),
@@ -158,7 +184,10 @@ def log_weight_panel(
     figure.update_xaxes(title_text="log w", range=[low, high])
     figure.update_yaxes(rangemode="tozero")
     figure.update_yaxes(title_text="density", col=1)
-    told = [f"{name}: " * bool(name) + s.sentence(exact, symbol) for name, s in summaries.items()]
+    told = [
+        f"{name}: " * bool(name) + s.sentence(exact, symbol, exact_is, whole)
+        for name, s in summaries.items()
+    ]
     return Chart(figure, f"{title}. Histogram of log w. {'. '.join(told)}.", height=470)
 
 
@@ -169,8 +198,9 @@ def _bars_and_band(
     density: np.ndarray,
     summary: LogWeights,
     top: float,
+    band: bool,
 ) -> None:
-    """Draw one histogram, and the band of two standard errors around its log Z."""
+    """Draw one histogram, and, if asked for, the band of two standard errors around its log Z."""
     figure.add_bar(
         x=short((edges[:-1] + edges[1:]) / 2),
         y=short(density),
@@ -181,6 +211,8 @@ def _bars_and_band(
         row=1,
         col=column,
     )
+    if not band:
+        return
     left, right = summary.log_z - 2 * summary.error, summary.log_z + 2 * summary.error
     figure.add_scatter(
         x=[left, left, right, right],

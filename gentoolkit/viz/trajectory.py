@@ -29,6 +29,7 @@ def trajectories(
     score: Field | None = None,
     denoiser: Field | None = None,
     density: Field | None = None,
+    outlines: object = None,
     log_ratio: object = None,
     off: Callable[[Tensor], Tensor] | None = None,
     extent: Sequence[float] | None = None,
@@ -51,6 +52,7 @@ def trajectories(
         denoiser: (M, 2) estimate of the data: a handle to drag, and a ring at the estimate.
         density: (M,) density of the law at that time, up to a factor: heat, relative to its
             highest value in each frame.
+        outlines: (P, V, 2) grey lines behind the particles, such as rings around the modes.
         log_ratio: (T, N) log-ratios of the first lane's steps: a panel with their running sum.
         off: (N, 2) -> (N,), true outside of every mode. The particles that end there, where the
             time is least, are crosses in every frame, so that they can be traced back.
@@ -101,6 +103,8 @@ def trajectories(
         label = "drag the handle: the ring is its estimate" if probed else colored
         panel = scene.panel(span, span, title=lane.name, x_label=label)
         backdrop.draw(panel)
+        if outlines is not None:
+            panel.lines(outlines, color=colors.NEUTRAL, width=1.5, alpha=0.8)
         panel.points(
             lane.path[held],
             values=order / max(1, len(order) - 1),

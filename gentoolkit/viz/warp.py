@@ -15,13 +15,13 @@ from torch import Tensor
 from gentoolkit.core import Chain
 from gentoolkit.core.chain import Target
 from gentoolkit.viz import colors
-from gentoolkit.viz.arrays import Range, as_array, as_range, as_times, at_least
+from gentoolkit.viz.arrays import Range, as_array, as_range, as_times, at_least, positive
 from gentoolkit.viz.arrays import extent as extent_of
 from gentoolkit.viz.contour import level_of, outline
 from gentoolkit.viz.panel import INK, Panel
 from gentoolkit.viz.particles import account_panel, density_over, number
 from gentoolkit.viz.scene import Scene
-from gentoolkit.viz.sheet import Sheet, densities, layers_of, like, mix, push_sheet
+from gentoolkit.viz.sheet import PIECES, Sheet, densities, layers_of, like, mix, push_sheet
 from gentoolkit.viz.sheet import between as weights_between
 from gentoolkit.viz.size import LARGEST, small
 
@@ -36,10 +36,12 @@ def warp(
     n: int = 400,
     extent: Sequence[float] = (-4.0, 4.0),
     lines: int = _LINES,
+    pieces: int = PIECES,
     between: int = 6,
     grid: int = _GRID,
     target: Target | None = None,
     density: bool = True,
+    decades: float | None = None,
     mark: Sequence[float] | None = None,
 ) -> Scene:
     """Show a chain of bijections bend the plane, layer by layer.
@@ -55,10 +57,14 @@ def warp(
         n: number of particles.
         extent: (lowest, highest) of both coordinates.
         lines: grid lines in each direction.
+        pieces: of a grid line between two crossings. Each is drawn straight, so take more where
+            the chain bends strongly: with few, lines seem to cross that do not.
         between: frames between two layers; fewer in a deep chain, so that the scene stays small.
         grid: cells of the density along each side.
         target: a log-density whose 50 and 90 % regions are outlined over the flow's density.
         density: False leaves the density out, for layers that are slow or unable to invert.
+        decades: colour by the logarithm of the density, down to so many powers of ten below the
+            brightest place; a linear scale if None, on which thin bridges cannot be seen.
         mark: a place (2,) to mark in the first panel, such as the centre of a layer.
 
     Returns:
@@ -72,12 +78,13 @@ def warp(
     Reference: Rezende and Mohamed 2015 (arXiv 1505.05770).
     """
     span = as_range(extent, "extent")
-    for name, value, least in (("n", n, 1), ("lines", lines, 2), ("grid", grid, 8)):
+    sizes = (("n", n, 1), ("lines", lines, 2), ("pieces", pieces, 1), ("grid", grid, 8))
+    for name, value, least in sizes:
         at_least(value, name, least)
     at_least(between, "between", 0)
     names = [type(layer).__name__ for layer in layers_of(chain)]
     depth = len(names)
-    sheet = _with_one_to_follow(push_sheet(chain, span, lines, n), span)
+    sheet = _with_one_to_follow(push_sheet(chain, span, lines, n, pieces), span)
     per_frame = 4 * sheet.lines[0].size // 2 + 9 * n + (grid * grid if density else 0)
     room = (LARGEST // per_frame - 1) // depth - 1
     share = weights_between(depth + 1, depth * (min(between, max(room, 0)) + 1) + 1)
@@ -91,7 +98,8 @@ def warp(
         panel.points([list(mark)], color=INK, size=11, alpha=1.0)
         panel.points([list(mark)], color="#FFFFFF", size=5, alpha=1.0)
     if density:
-        _density_panel(scene, span, mix(share, densities(chain, span, grid)), target, chain)
+        heat = mix(share, densities(chain, span, grid))
+        _density_panel(scene, span, heat, target, chain, decades)
     elif target is not None:
         panel = scene.panel(span, span, title="target: 50 and 90 % regions")
         _outline(panel, span, density_over(target, span, grid, like(chain.source)))
@@ -123,6 +131,7 @@ def warp_training(
     steps: object = None,
     n: int = 400,
     extent: Sequence[float] = (-4.0, 4.0),
+    pieces: int = PIECES,
     target: Target | None = None,
 ) -> Scene:
     """Show how training bends the sheet: one frame for each snapshot, at full depth.
@@ -135,6 +144,7 @@ def warp_training(
         steps: (S,) increasing training steps of the snapshots; 0, 1, ... if None.
         n: number of particles; the same draws from the source for every snapshot.
         extent: (lowest, highest) of both coordinates.
+        pieces: as for ``warp``.
         target: a log-density whose 50 and 90 % regions are outlined over the flow's density.
 
     Returns:
@@ -147,9 +157,10 @@ def warp_training(
     """
     span, count = as_range(extent, "extent"), len(snapshots)
     at_least(n, "n", 1)
+    at_least(pieces, "pieces", 1)
     loss = as_array(losses, "losses, one per snapshot,", (count,))
     at = as_times(np.arange(count) if steps is None else steps, "steps of snapshots")
-    sheets = [push_sheet(chain, span, _LINES, n) for chain in snapshots]
+    sheets = [push_sheet(chain, span, _LINES, n, pieces) for chain in snapshots]
     notes = [f"Step {t:g}: loss {number(v)}." for t, v in zip(at, loss, strict=True)]
     scene = Scene(count, alt=alt, fps=8.0, times=at, time_label="step", notes=notes)
     bent, points, log_det = (
@@ -174,6 +185,7 @@ def warp_time(
     extent: Sequence[float] = (-4.0, 4.0),
     field: tuple[object, object] | None = None,
     density: object | None = None,
+    decades: float | None = None,
     target: Target | None = None,
 ) -> Scene:
     """Show a continuous flow: the scrubber is time.
@@ -188,6 +200,7 @@ def warp_time(
             brings the arrows to a length that fits the picture.
         density: (F, G, G) density of the flow at each time at the centres of a grid's cells, row 0
             the lowest, if it is to be drawn.
+        decades: as for ``warp``.
         target: a log-density whose 50 and 90 % regions are outlined over the flow's density.
 
     Returns:
@@ -216,7 +229,7 @@ def warp_time(
         panel.arrows(places, shown, color=colors.PUSH, width=1.6)
     if density is not None:
         heat = as_array(density, "density", (len(at), "G", "G"))
-        _heat_panel(scene, span, heat, target, torch.zeros(1, 2))
+        _heat_panel(scene, span, heat, target, torch.zeros(1, 2), decades)
     elif target is not None:
         raise ValueError(
             "a target is outlined over the flow's density; got no density; pass density as well"
@@ -238,8 +251,7 @@ def _sheet_panel(
 
 def _color_points(panel: Panel, points: np.ndarray, log_det: np.ndarray) -> None:
     """Draw particles coloured by their log |det|, with a scale at the foot of the panel."""
-    # A few extreme particles must not wash out the others.
-    bound = float(np.quantile(np.abs(log_det), 0.995)) or 0.5
+    bound, beyond = _bound(np.abs(log_det))
     limits = (-bound, bound)
     panel.points(points, values=log_det, size=5.5, alpha=0.9, limits=limits, colormap="balance")
     low, side = panel.x[0], panel.x[1] - panel.x[0]
@@ -247,25 +259,54 @@ def _color_points(panel: Panel, points: np.ndarray, log_det: np.ndarray) -> None
     foot = low + 0.045 * side
     bar = np.stack([low + side * (0.5 + 0.16 * scale), np.full(9, foot)], axis=1)
     panel.points(bar, values=bound * scale, size=12, alpha=1.0, limits=limits, colormap="balance")
-    panel.text(low + 0.30 * side, foot, number(-bound), anchor="right")
-    panel.text(low + 0.70 * side, foot, f"+{number(bound)}", anchor="left")
+    less, more = ("≤ ", "≥ ") if beyond else ("", "")
+    panel.text(low + 0.30 * side, foot, less + number(-bound), anchor="right")
+    panel.text(low + 0.70 * side, foot, f"{more}+{number(bound)}", anchor="left")
+
+
+def _bound(size: np.ndarray) -> tuple[float, bool]:
+    """Return where the scale of colours ends, and whether some particles lie beyond.
+
+    A few extreme particles must not wash out the others: if the largest is more than half as large
+    again as all but one in two hundred of the frame that has the largest, the scale ends there.
+    """
+    usual, most = float(np.quantile(size, 0.995, axis=-1).max()), float(size.max())
+    beyond = most > 1.5 * usual
+    return (usual if beyond else most) or 0.5, beyond
 
 
 def _density_panel(
-    scene: Scene, span: Range, heat: np.ndarray, target: Target | None, chain: Chain
+    scene: Scene,
+    span: Range,
+    heat: np.ndarray,
+    target: Target | None,
+    chain: Chain,
+    decades: float | None = None,
 ) -> None:
-    _heat_panel(scene, span, heat, target, like(chain.source))
+    _heat_panel(scene, span, heat, target, like(chain.source), decades)
 
 
 def _heat_panel(
-    scene: Scene, span: Range, heat: np.ndarray, target: Target | None, sample: Tensor
+    scene: Scene,
+    span: Range,
+    heat: np.ndarray,
+    target: Target | None,
+    sample: Tensor,
+    decades: float | None = None,
 ) -> None:
     """Add a density (F, G, G) as heat, one scale for all frames, and the target's outlines."""
     top = float(heat.max())
     top = top if 0 < top < np.inf else 1.0
-    title = "density" if target is None else "density, target outlined"
-    panel = scene.panel(span, span, title=title, x_label=f"brightest: {top:.2g}")
-    panel.heat(np.minimum(heat, top), limits=(0.0, top))
+    title, foot, low = "density", f"brightest: {top:.2g}", 0.0
+    shown, high = np.minimum(heat, top), top
+    if decades is not None:
+        low, high = -positive(decades, "decades"), 0.0
+        shown = np.log10(np.maximum(shown / top, 10.0**low))
+        title = "log-density"
+        foot = f"brightest: {top:.2g}, darkest: {top * 10.0**low:.1g} or less"
+    title = title if target is None else f"{title}, target outlined"
+    panel = scene.panel(span, span, title=title, x_label=foot)
+    panel.heat(shown, limits=(low, high))
     if target is not None:
         _outline(panel, span, density_over(target, span, heat.shape[1], sample))
 

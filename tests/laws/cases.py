@@ -7,6 +7,7 @@ CONDITIONALS: see `tests/laws/kinds.py` for what an entry is.
 from types import ModuleType
 from typing import Any
 
+from tests.adversarial import cases as adversarial
 from tests.core import cases as core
 from tests.diffusion import cases as diffusion
 from tests.flows import cases as flows
@@ -25,6 +26,7 @@ FAMILIES: tuple[ModuleType, ...] = (
     diffusion,
     jumps,
     gflownet,
+    adversarial,
     targets,
 )
 

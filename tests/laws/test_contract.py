@@ -12,7 +12,7 @@ from gentoolkit.core import Model, Unsupported
 from gentoolkit.train import fit
 from tests.laws.cases import CONDITIONALS, DENSITIES, MODELS, STEPS
 
-FAMILIES = ("vi", "flows", "stochastic", "diffusion", "jumps", "gflownet")
+FAMILIES = ("vi", "flows", "stochastic", "diffusion", "jumps", "gflownet", "adversarial")
 BOTH = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 EVERY = pytest.mark.parametrize("name", [*MODELS, *CONDITIONALS])
 
@@ -181,9 +181,13 @@ def test_all_tensors_follow_the_model(name):
 
 
 def _doubled(x):
-    """Return a tensor, or a dataclass of tensors, with real numbers in float64."""
+    """Return a tensor, or a dataclass or named tuple of them, with numbers in double precision."""
     if is_dataclass(x) and not isinstance(x, type):
         return replace(x, **{f.name: _doubled(getattr(x, f.name)) for f in fields(x)})
+    if isinstance(x, tuple):
+        return type(x)(*map(_doubled, x))
+    if isinstance(x, Tensor) and x.is_complex():
+        return x.to(torch.complex128)
     return x.double() if isinstance(x, Tensor) and x.is_floating_point() else x
 
 

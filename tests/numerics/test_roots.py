@@ -118,3 +118,15 @@ def test_what_does_not_converge_says_so():
         fixed_point(torch.cos, torch.zeros(1), 0.0, 5)
     with pytest.raises(ValueError, match="iterations must be at least 1"):
         fixed_point(torch.cos, torch.zeros(1), 1e-3, 0)
+
+
+def test_a_root_that_is_found_is_left_alone():
+    """Catches arrived roots that rounding sends back into bisection until all arrive at once."""
+    c, calls = torch.linspace(-30, 30, 5000, dtype=torch.float64), []
+
+    def f(a):
+        calls.append(1)
+        return a + a.exp() - c, 1 + a.exp()
+
+    increasing_root(f, c.clamp(max=0) - 2.0, c.clamp(min=0) + 2.0, 1e-12)
+    assert len(calls) < 40

@@ -200,3 +200,21 @@ def test_autocast_changes_nothing():
         with torch.autocast("cpu", torch.bfloat16):
             result = move(x, spline_knots(raw, BOUND))
         assert torch.equal(result[0], expected[0]) and torch.equal(result[1], expected[1])
+
+
+def test_free_ends_take_their_slopes_from_the_numbers():
+    """Catches end slopes that stay 1, which no density on a closed interval could raise."""
+    raw = torch.randn(7, 3 * 5 + 1)
+    knots = spline_knots(raw, 1.0, free_ends=True)
+    assert knots.shape == (7, 3, 6)
+    assert float((knots[:, 2, [0, -1]] - 1).abs().min()) > 1e-3
+    x = torch.linspace(-1, 1, 41).expand(7, -1)
+    each = knots[:, None].expand(-1, 41, -1, -1)
+    y, log_slope = spline(x, each)
+    torch.testing.assert_close(y[:, [0, -1]], x[:, [0, -1]])
+    torch.testing.assert_close(log_slope[:, 0].exp(), knots[:, 2, 0])
+    torch.testing.assert_close(spline_inverse(y, each)[0], x, rtol=0, atol=1e-10)
+    zero = spline_knots(torch.zeros(1, 16), 1.0, free_ends=True)
+    torch.testing.assert_close(zero[0, 2], torch.ones(6))
+    with pytest.raises(ValueError, match="3K . 1 numbers"):
+        spline_knots(torch.zeros(1, 14), 1.0, free_ends=True)

@@ -165,20 +165,20 @@ def test_the_training_loss_is_that_of_the_velocity():
 
 
 def test_the_flows_on_moons_are_near_the_entropy_and_the_coarse_one_cheats():
-    """Catches weights of other sizes or another solver, and a stiff flow that was mended.
+    """Catches weights of other sizes or another solver, and a coarse flow that was mended.
 
     The entropy of the moons is 2.17 nats; no density has a lower loss, a coarse solver can.
     """
     x = two_moons(2000, generator=torch.Generator().manual_seed(3))
-    continuous, stiff = (in_time(64, steps).to(x) for steps in (8, 5))
+    continuous, coarse = (in_time(64, steps).to(x) for steps in (8, 5))
     residual = residual_flow(2, 10, (16, 16), lipschitz=0.9).to(x)
     losses = []
-    for name, flow in (("continuous", continuous), ("residual", residual), ("stiff", stiff)):
+    for name, flow in (("continuous", continuous), ("residual", residual), ("coarse", coarse)):
         load_weights(flow, f"moons_{name}")
         with torch.no_grad():
             losses.append(-float(flow.log_prob(x).mean()))
     assert 2.12 < losses[0] < 2.3 and 2.12 < losses[1] < 2.3
     assert losses[2] < 2.05
-    exact = Flow([ContinuousFlow(stiff.layers[0].velocity, None, FixedStep(rk4, 40))], 2)
+    exact = Flow([ContinuousFlow(coarse.layers[0].velocity, None, FixedStep(rk4, 40))], 2)
     with torch.no_grad():
         assert -float(exact.log_prob(x).mean()) > 2.3

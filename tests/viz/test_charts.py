@@ -41,6 +41,25 @@ def test_the_panel_draws_its_lines_at_the_numbers():
     assert area == pytest.approx(1.0, abs=1e-4)
 
 
+def test_a_whole_list_of_weights_has_no_error():
+    """Catches an exact sum that is called an estimate, or drawn with a band."""
+    log_w = torch.tensor([0.0, 1.0, 2.0])
+    chart = log_weight_panel(log_w, symbol="log p(x)", whole=True)
+    exact = float(log_w.logsumexp(0)) - np.log(3)
+    drawn = {t["name"]: t["x"][0] for t in _json(chart)["data"] if t.get("mode") == "lines"}
+    assert drawn["log p(x), log of the mean"] == pytest.approx(exact)
+    assert all(t.get("fill") != "toself" for t in _json(chart)["data"])
+    assert "sampled" not in chart.alt and "±" not in chart.alt and f"{exact:.3f}" in chart.alt
+
+
+def test_an_exact_value_of_something_else_is_named():
+    """Catches the data's density labelled as the model's exact one."""
+    chart = log_weight_panel(torch.randn(50), exact=0.5, exact_is="log p0(x) of the data")
+    names = {t.get("name") for t in _json(chart)["data"]}
+    assert "log p0(x) of the data" in names and "log Z, exact" not in names
+    assert "log p0(x) of the data = 0.500" in chart.alt and "exact" not in chart.alt
+
+
 def test_several_panels_share_one_axis():
     """Catches panels whose bins differ, so that spreads cannot be compared by eye."""
     chart = log_weight_panel({"a": torch.randn(50), "b": 3 * torch.randn(50)})
@@ -94,6 +113,13 @@ def test_whiskers_say_what_they_are():
     assert "error_y" not in figure["data"][0]
     assert figure["data"][1]["error_y"]["array"] == [0.1, 0.2]
     assert figure["layout"]["annotations"][0]["text"] == "whiskers: one deviation of 3 seeds"
+    lengths = np.array([[0.3, 0.1], [0.2, 0.4]])  # below, then above
+    whisker = _json(curves({"a": [1.0, 2.0]}, errors={"a": lengths}, alt="a line with whiskers"))
+    told = whisker["data"][0]["error_y"]
+    assert (told["arrayminus"], told["array"]) == ([0.3, 0.1], [0.2, 0.4])
+    assert told["symmetric"] is False
+    with pytest.raises(ValueError, match="shape"):
+        curves({"a": [1.0, 2.0]}, errors={"a": np.ones((3, 2))}, alt="a line with whiskers")
     with pytest.raises(ValueError, match="got \\['c'\\]; name curves"):
         curves({"a": [1.0]}, errors={"c": [1.0]}, alt="a line that does not exist here")
 

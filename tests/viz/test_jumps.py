@@ -320,6 +320,19 @@ def test_the_scenes_stay_small_and_a_knob_may_be_dragged():
     assert min(spent) < 0.05
 
 
+def test_a_particle_that_jumped_twice_has_no_streak_across_the_square():
+    """Catches a diagonal line, which reads as a jump that no edge allows."""
+    times = np.array([0.2, 0.6, 1.0])
+    states = np.array([[0, 0], [1, 4], [1, 4]])  # the second one changed both of its letters
+    scene = jump_landscape(
+        GRAPH, states, times, noised(times), pull_rates=joint(LOPSIDED),
+        push_rates=reverse(noised(times)),
+    )  # fmt: skip
+    found = [read(scene, layer["xy"])[1] for layer in layers(scene, "lines")[-2:]]
+    shown = np.array([(streaks <= 3).all((1, 2)) for streaks in found])  # the rest is outside
+    assert shown.any(0).tolist() == [True, False]
+
+
 LAW = noised(np.array([0.5, 0.3]))
 STATES = np.zeros((2, 3))
 

@@ -169,6 +169,17 @@ def beyond(x: Tensor) -> Tensor:
     return x[:, 0] > 0.55
 
 
+def test_outlines_lie_in_every_lane():
+    """Catches rings that only the first lane has, or that hide the particles."""
+    square = torch.tensor([[[0.0, 0.0], [0.5, 0.0], [0.5, 0.5], [0.0, 0.0]]])
+    scene = trajectories([lane("a"), lane("b")], outlines=square, extent=(-1, 1), alt=ALT)
+    for panel in (0, 1):
+        drawn = read(scene, layers(scene, "lines", panel)[0]["xy"])
+        assert np.abs(drawn.reshape(-1, 4, 2)[0] - square[0].numpy()).max() < 1e-3
+        kinds = [layer["kind"] for layer in scene.spec["panels"][panel]["layers"]]
+        assert kinds.index("lines") < kinds.index("points")
+
+
 def test_crosses_mark_where_the_data_end_lies_outside():
     """Bug: judged at the noise, where everything lies outside, or the negation."""
     push, pull = lane("push"), lane("pull", rising=True)

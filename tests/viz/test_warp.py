@@ -11,7 +11,7 @@ from torch import Tensor
 from gentoolkit.core import Bijection, Chain, FunctionKernel, Gaussian, standard_normal
 from gentoolkit.viz import Scene
 from gentoolkit.viz.contour import level_of, outline
-from gentoolkit.viz.warp import LARGEST, warp, warp_time, warp_training
+from gentoolkit.viz.warp import LARGEST, _bound, warp, warp_time, warp_training
 from tests.viz.kinds import unpack
 from tests.viz.refused import refused
 
@@ -227,6 +227,16 @@ def test_the_regions_hold_their_mass():
             level_of(np.ones((2, 2)), bad)
 
 
+def test_the_scale_of_colours_reaches_the_particles_of_every_frame():
+    """Bug: frames without stretch shorten the scale, and the last one leaves it."""
+    still, grown = np.zeros((9, 400)), np.linspace(0.5, 1.7, 400)
+    assert _bound(np.vstack([still, grown])) == (1.7, False)
+    grown[-1] = 30.0
+    usual, beyond = _bound(np.vstack([still, grown]))
+    assert 1.6 < usual < 1.8 and beyond
+    assert _bound(np.zeros((2, 5))) == (0.5, False)
+
+
 def test_training_shows_each_snapshot_at_full_depth():
     """Bug: every frame the last snapshot, particles drawn anew, or the density of a part."""
     scales = (0.5, 1.0, 2.0)
@@ -292,6 +302,23 @@ def test_a_flow_in_time_shows_its_density_beside_the_target():
     assert len(layers(scene, "lines")) >= 4  # two regions, each with a dark edge
 
 
+def test_a_thin_bridge_is_seen_on_the_logarithmic_scale():
+    """Bug: a bridge a thousand times fainter than the modes drawn as empty."""
+    data, heat = spiral(), np.full((12, 16, 16), 1e-9)
+    heat[:, 2, 2], heat[:, 8, 8] = 0.5, 0.5e-3
+    shades = []
+    for decades in (None, 4.0):
+        scene = warp_time(**data, alt=ALT, density=heat, decades=decades)
+        (layer,) = layers(scene, "heat")
+        shades.append(read(scene, layer["values"])[:, [2, 8, 4], [2, 8, 4]])
+    np.testing.assert_array_equal(shades[0], [[255, 0, 0]] * 12)
+    np.testing.assert_allclose(shades[1], [[255, 64, 0]] * 12, atol=1)  # three decades of four
+    scene = warp(chain(), alt=ALT, n=9, decades=3.0)
+    (layer,) = layers(scene, "heat")
+    assert read(scene, layer["values"]).max() == 255
+    assert any("or less" in panel["x_label"] for panel in scene.spec["panels"])
+
+
 def test_accounts_survive_far_outside_of_the_panel():
     """Bug: a number that is read out after it was clipped to the picture's window."""
     scene = Scene(3, alt=ALT)
@@ -324,9 +351,11 @@ PAIR = [chain(dtype=torch.float32)] * 2
         (lambda: warp(Chain(standard_normal(3), [Bend()]), alt=ALT), ValueError, "plane"),
         (lambda: warp(chain(), alt=ALT, n=0), ValueError, "n must be"),
         (lambda: warp(chain(), alt=ALT, lines=1), ValueError, "lines must be"),
+        (lambda: warp(chain(), alt=ALT, pieces=0), ValueError, "pieces must be"),
         (lambda: warp(chain(), alt=ALT, between=-1), ValueError, "between must be"),
         (lambda: warp(chain(), alt=ALT, grid=2), ValueError, "grid must be"),
         (lambda: warp(chain(), alt=ALT, extent=(1, -1)), ValueError, "extent"),
+        (lambda: warp(chain(), alt=ALT, decades=-1.0), ValueError, "decades"),
         (lambda: warp(chain(), alt="short"), ValueError, "alt must"),
         (lambda: warp(chain(), alt=ALT, grid=900), ValueError, "too large"),
         (
@@ -395,3 +424,17 @@ def test_a_place_can_be_marked():
     assert read(scene, particles["xy"]).shape == (3, 5, 2)
     for layer in (ring, dot):
         np.testing.assert_allclose(read(scene, layer["xy"]), [[0.8, 0.4]], atol=1e-3)
+
+
+def test_more_pieces_follow_a_bend_more_closely():
+    """Catches grid lines so coarse that they seem to cross, although the map is invertible."""
+    away, bend = [], Chain(standard_normal(2, dtype=torch.float64), [Bend()])
+    for pieces in (1, 12):
+        scene = warp(bend, alt=ALT, n=3, between=0, lines=3, extent=(-2, 2), pieces=pieces)
+        lines = read(scene, layers(scene, "lines", 0)[0]["xy"])[-1]
+        assert lines.shape == (6, 2 * pieces + 1, 2)
+        across = lines[3:, :, 0]  # along x, whose sinh is bent
+        middle = 0.5 * (across[:, 1:] + across[:, :-1])
+        flat = np.sinh(0.5 * (np.arcsinh(across[:, 1:]) + np.arcsinh(across[:, :-1])))
+        away.append(float(np.abs(middle - flat).max()))
+    assert away[1] < 0.02 * away[0]

@@ -69,14 +69,20 @@ ex05_2 = Exercise(
 )
 
 
-def twist(z: Tensor) -> Tensor:
-    """Keep N(0, I) in the plane, (B, 2) -> (B, 2), with a determinant that varies."""
-    u = 0.5 * torch.erf(z / math.sqrt(2.0))  # uniform on a square of side 1 around 0
-    share = (u.square().sum(1) / 0.499**2).clamp(max=1 - 1e-12)
-    angle = 4.0 * torch.exp(1.0 - 1.0 / (1.0 - share))  # 0 from the rim on
+def twist(z: Tensor, middle: float = -0.25, rim: float = 0.249) -> Tensor:
+    """Keep N(0, I) in the plane, (B, 2) -> (B, 2), with a determinant that varies by more than 1.
+
+    Turns the rings of a disc in one quarter of the unit square: it reaches far from the origin.
+    """
+    u = 0.5 * torch.erf(z / math.sqrt(2.0)) - middle  # uniform on a square
+    share = u.square().sum(1) / rim**2
+    inside = share < 1.0
+    share = share.where(inside, torch.zeros_like(share))
+    angle = 4.0 * torch.exp(1.0 - 1.0 / (1.0 - share))  # 0 at the rim
     c, s = angle.cos(), angle.sin()
     turned = torch.stack([c * u[:, 0] - s * u[:, 1], s * u[:, 0] + c * u[:, 1]], dim=1)
-    return math.sqrt(2.0) * torch.erfinv(2.0 * turned)
+    safe = turned.where(inside[:, None], torch.zeros_like(turned)) + middle
+    return (math.sqrt(2.0) * torch.erfinv(2.0 * safe)).where(inside[:, None], z)
 
 
 def _twist_fault(answer: Callable[..., object], z: Tensor) -> str | None:
@@ -114,18 +120,24 @@ def _twist_fault(answer: Callable[..., object], z: Tensor) -> str | None:
             f"the law is kept, but log|det| varies by {spread:.2g} only: your map turns or stays, "
             "and a turn keeps every volume. Turn somewhere else than in z itself."
         )
+    if spread < 1.0:
+        return (
+            f"the law is kept, and log|det| varies by {spread:.2g}: more than 1 is asked for. "
+            "Rings around the middle of the square hardly change the distance from the origin."
+        )
 
 
 ex05_3 = Exercise(
     twist,
-    "Whatever keeps the law has log|det| = log N(z) - log N(y): |y| must differ from |z|.",
-    "The distribution function turns each coordinate of z into a uniform number. A turn "
-    "keeps a uniform law, but the square has corners.",
-    "Turn u = Phi(z) - 1/2 by an angle that falls to 0 at the rim of the disc |u| < 1/2, "
-    "then map back: torch.erf and torch.erfinv do both ways.",
-    why="In u the law is uniform and a turn keeps it and every volume. Mapped back, |y| is not "
-    "|z|, so volume changes from place to place while the law stays. Only E log|det| is the "
-    "same for all such maps.",
+    "Whatever keeps the law has log|det| = log N(z) - log N(y): |y| must differ much from |z|.",
+    "The distribution function turns each coordinate of z into a uniform number. Turning the "
+    "rings of any disc inside the square keeps the uniform law, wherever the disc lies.",
+    "Which discs of the square hold places near the origin of the plane and places far from it? "
+    "Let the angle fall to 0 at the rim; torch.erf and torch.erfinv go to the square and back.",
+    why="In the square the law is uniform, and turning rings keeps it and every area. A disc in "
+    "one quarter of the square reaches from near the middle to the sides, which lie far out in the "
+    "plane. So a turn exchanges near and far places, and log|det| changes by about one nat either "
+    "way. Only E log|det| is the same for all such maps.",
     cases=lambda: [(torch.randn(400, 2),)],
     fault=_twist_fault,
     right="the law is kept, and log|det| varies: the same density, another determinant.",
@@ -137,6 +149,7 @@ ex05_3 = Exercise(
         (lambda z: z[:, :1].expand(-1, 2)): "the map is not invertible",
         (lambda z: z * torch.tensor([2.0, 0.5])): "the law of y is not the Gaussian",
         (lambda z: twist(z.abs())): "several z reach one y",
+        (lambda z: twist(z, 0.0, 0.499)): "more than 1 is asked for",
         (lambda z: ndtri(ndtr(z) * torch.tensor([2.0, 0.5]) % 1.0)): "one gets 0.250",
         (lambda z: 2.0 * z): "one number other than 0",
     },

@@ -244,9 +244,10 @@ ex07_5 = Open(
     "and which number does the integral over a grid give?",
     answer="The loss at 1 step falls, and with enough training it falls below the entropy of the "
     "moons, about 2.17 nats, which no density can do. With 20 steps the same velocity has a higher "
-    "loss, and its end points move by a visible distance. The network has learned to "
-    "bring down the trace at the few places where the solver looks, and to pay for it in between: "
-    "it relies on the solver's error. The reported density then does not integrate to one, and is "
-    "no density. I would report the loss of the fine solver, after checking that doubling the "
-    "steps once more leaves it where it is; or train with more steps or a penalty on curved paths.",
+    "loss, and its end points move by a visible distance. The network has learned "
+    "to make the sum low that the solver forms from a few places, and not the integral of the "
+    "trace: it relies on the solver's error. The reported density then does not integrate to one, "
+    "and is no density. I would report the loss of the fine solver, after checking that doubling "
+    "the steps once more leaves it where it is; or train with more steps, or a penalty on curved "
+    "paths.",
 )

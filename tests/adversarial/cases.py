@@ -1,0 +1,1 @@
+"""What the shared laws run on: nothing. Critics and translators have no chain and no density."""
