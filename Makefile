@@ -124,8 +124,10 @@ weights: $(VENV)/.test
 	$(BIN)/python -m tools.train_moons $(ARGS)
 	$(BIN)/python -m tools.train_filling $(ARGS)
 	$(BIN)/python -m tools.train_flows $(ARGS)
+	$(BIN)/python -m tools.train_domains $(ARGS)
 	$(BIN)/python -m tools.train_stochastic $(ARGS)
 	$(BIN)/python -m tools.train_vae $(ARGS)
+	$(BIN)/python -m tools.train_tree $(ARGS)
 	$(BIN)/python -m tools.train_chains $(ARGS)
 
 format: $(VENV)/.test

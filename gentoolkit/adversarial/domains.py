@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 from gentoolkit.adversarial.critic import Critic
@@ -74,7 +75,8 @@ class DomainCritics(nn.Module):
                 another shape than one number a row.
         """
         a, b = _rows(batch)
-        fake_a, fake_b = translators.to_a(b).detach(), translators.to_b(a).detach()
+        with torch.no_grad():
+            fake_a, fake_b = translators.to_a(b), translators.to_b(a)
         game = self.game
         return game.critic(self.a(a), self.a(fake_a)) + game.critic(self.b(b), self.b(fake_b))
 

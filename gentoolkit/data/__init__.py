@@ -5,9 +5,10 @@ Nothing is downloaded: digits of 28 x 28 pixels, words, tunes, molecules and gra
 
 from gentoolkit.data.chorales import Chorales, Tune, bars, chorales, note
 from gentoolkit.data.digits import Digits, batches, digits
+from gentoolkit.data.domains import Blobs, bent, blobs, small_mnist
 from gentoolkit.data.graphs import graphs
 from gentoolkit.data.mnist import mnist
-from gentoolkit.data.molecules import Molecules, molecules
+from gentoolkit.data.molecules import Molecules, molecules, molecules_by_size
 from gentoolkit.data.toys import (
     TOYS,
     checkerboard,

@@ -1,10 +1,12 @@
 """Small molecules: which atoms, and where."""
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from gentoolkit.data.real import lines
 
@@ -52,3 +54,99 @@ def molecules() -> Molecules:
         where = torch.tensor(row["positions"], dtype=torch.float64)
         positions[i, :n] = (where - where.mean(0)).to(positions)
     return Molecules([row["name"] for row in rows], numbers, positions)
+
+
+def molecules_by_size(elements: Sequence[int], sizes: Iterable[int]) -> dict[int, Tensor]:
+    """Return the molecules made of some elements, by size: positions, then one-hot types.
+
+    Arguments:
+        elements: K atomic numbers; a type is the number of a place in this list.
+        sizes: numbers of atoms that are wanted.
+
+    Returns:
+        For each size A with a molecule, (B, A, 3 + K).
+    """
+    found: dict[int, list[Tensor]] = {size: [] for size in sizes}
+    everything, order = molecules(), list(elements)
+    for numbers, place, size in zip(
+        everything.numbers, everything.positions, everything.sizes.tolist(), strict=True
+    ):
+        atoms = numbers[:size].tolist()
+        if size in found and set(atoms) <= set(order):
+            kind = one_hot(torch.tensor([order.index(a) for a in atoms]), len(order))
+            where = place[:size] - place[:size].mean(0)
+            found[size].append(torch.cat([where, kind.to(place)], 1))
+    return {size: torch.stack(rows) for size, rows in found.items() if rows}
+
+
+RADII = {1: 0.31, 6: 0.76, 7: 0.71, 8: 0.66}
+"""Covalent radii in angstrom of H, C, N, O (Cordero et al. 2008)."""
+VALENCES = {1: 1, 6: 4, 7: 3, 8: 2}
+"""How many neighbours an atom of H, C, N, O has at most, in the molecules of this set."""
+
+
+def bonds(numbers: Tensor, positions: Tensor, stretch: float = 1.25) -> Tensor:
+    """Return which atoms are bonded, judged by distance alone, (B, A, A), True or False.
+
+        d_ij < stretch (r_i + r_j)
+
+    Arguments:
+        numbers: atomic numbers of H, C, N and O, (B, A).
+        positions: in angstrom, (B, A, 3).
+        stretch: how much longer than the sum of the covalent radii a bond may be.
+
+    Raises:
+        ValueError: an element without a radius.
+    """
+    gap, sums = _pairs(numbers, positions)
+    return gap < stretch * sums
+
+
+def plausible(numbers: Tensor, positions: Tensor) -> dict[str, Tensor]:
+    """Return what distances and valences say of molecules of one size, each (B,), True or False.
+
+    `apart`: no two atoms are nearer than 0.7 of a bond. `joined`: the bonds hold all atoms
+    together. `valences`: no atom has more neighbours than its valence, and none has none. `all`:
+    these three. Bond orders, charges and strain are not looked at: a necessary test, no proof.
+
+    Arguments:
+        numbers: atomic numbers of H, C, N and O, (B, A).
+        positions: in angstrom, (B, A, 3).
+
+    Raises:
+        ValueError: an element without a radius.
+    """
+    bonded = bonds(numbers, positions)
+    gap, sums = _pairs(numbers, positions)
+    most = _table(VALENCES, numbers)
+    count = bonded.sum(2)
+    reach = bonded.double() + torch.eye(numbers.shape[1], dtype=torch.float64)
+    joined = torch.linalg.matrix_power(reach, max(1, numbers.shape[1] - 1)).gt(0).all(2).all(1)
+    found = {
+        "apart": (gap > 0.7 * sums).all(2).all(1),
+        "joined": joined,
+        "valences": ((count >= 1) & (count <= most)).all(1),
+    }
+    return found | {"all": found["apart"] & found["joined"] & found["valences"]}
+
+
+def _pairs(numbers: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """Return distances, infinite from an atom to itself, and sums of radii, (B, A, A)."""
+    radius = _table(RADII, numbers)
+    gap = torch.cdist(positions.double(), positions.double())
+    own = torch.eye(numbers.shape[1], dtype=torch.bool)
+    return gap.masked_fill(own, torch.inf), radius[:, :, None] + radius[:, None]
+
+
+def _table(values: dict[int, float], numbers: Tensor) -> Tensor:
+    known = torch.tensor(sorted(values))
+    if not bool(torch.isin(numbers, known).all()):
+        strange = sorted(set(numbers.flatten().tolist()) - set(values))
+        raise ValueError(
+            f"atoms must be of H, C, N or O; got atomic numbers {strange}; leave such molecules "
+            "out, and empty places too"
+        )
+    row = torch.zeros(int(known.max()) + 1, dtype=torch.float64)
+    for number, value in values.items():
+        row[number] = value
+    return row[numbers]

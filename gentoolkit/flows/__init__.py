@@ -39,6 +39,14 @@ from gentoolkit.flows.marginals import (
     StudentMarginal,
 )
 from gentoolkit.flows.mixture import FlowMixture
+from gentoolkit.flows.molecules import ArgmaxTypes, MoleculeFlow
+from gentoolkit.flows.particles import (
+    ParticleFlow,
+    ParticleLayer,
+    ParticleVelocity,
+    ZeroMeanGaussian,
+    particle_flow,
+)
 from gentoolkit.flows.residual import (
     ExactLogDet,
     LipschitzMLP,

@@ -47,7 +47,8 @@ class ContinuousFlow(Layer):
     The round trip closes, and the log-determinant is that of the map, to the solver's error.
 
     Arguments:
-        velocity: from states (B, D) and a time () to (B, D); with a context, (B, C) comes third.
+        velocity: from states (B, *event) and a time () to (B, *event); with a context, (B, C)
+            comes third.
         trace: `ExactTrace` or `Hutchinson`; exact if left out.
         solver: `FixedStep`, `Adaptive`, or anything with their `solve`.
         time: how long the points travel.
@@ -75,7 +76,7 @@ class ContinuousFlow(Layer):
 
     def exact(self) -> "ContinuousFlow":
         """Return the same map, with the same parameters, whose trace is exact."""
-        return ContinuousFlow(self.velocity, ExactTrace(), self.solver, self.time, self.context)
+        return type(self)(self.velocity, ExactTrace(), self.solver, self.time, self.context)
 
     def transform(
         self, x: Tensor, context: Tensor | None = None, generator: Generator | None = None
@@ -96,28 +97,32 @@ class ContinuousFlow(Layer):
         context: Tensor | None = None,
         generator: Generator | None = None,
     ) -> Iterator[tuple[float, Tensor, Tensor]]:
-        """Yield time, states (B, D) and running log-determinants (B,) at `steps` + 1 times.
+        """Yield time, states (B, *event) and running log-determinants (B,) at `steps` + 1 times.
 
         Between two of these times the layer's own solver works.
 
         Arguments:
-            x: states at time 0, (B, D).
+            x: states at time 0, (B, *event).
             steps: into how many parts the time is cut.
             context: (B, context), or None.
             generator: source of randomness of an estimated trace.
         """
         f = self._field(x, context, generator)
-        log_det = x.new_zeros(x.shape[0])
+        event, state = x.shape, (x.flatten(1), x.new_zeros(x.shape[0]))
         times = torch.linspace(0.0, self.time, validate.positive_count("steps", steps) + 1).tolist()
-        yield times[0], x, log_det
+        yield times[0], x, state[1]
         for start, end in zip(times[:-1], times[1:], strict=True):
-            x, log_det = self.solver.solve(f, (x, log_det), start, end, self._depends(context))
-            yield end, x, log_det
+            state = self.solver.solve(f, state, start, end, self._depends(context))
+            yield end, state[0].reshape(event), state[1]
 
     def _field(self, x: Tensor, context: Tensor | None, generator: Generator | None) -> Field:
-        rate = self.trace.draw(x, generator)
-        extra = () if context is None else (context,)
-        return lambda t, state: rate(lambda at: self.velocity(at, t, *extra), state[0])
+        rate = self.trace.draw(x.flatten(1), generator)
+        extra, event = () if context is None else (context,), x.shape
+
+        def velocity(t: Tensor, rows: Tensor) -> Tensor:
+            return self.velocity(rows.reshape(event), t, *extra).flatten(1)
+
+        return lambda t, state: rate(lambda rows: velocity(t, rows), state[0])
 
     def _depends(self, context: Tensor | None) -> list[Tensor]:
         """Return all that an adjoint must differentiate in: it sees nothing else."""
@@ -132,9 +137,9 @@ class ContinuousFlow(Layer):
         t1: float,
     ) -> tuple[Tensor, Tensor]:
         f = self._field(x, context, generator)
-        start = (x, x.new_zeros(x.shape[0]))
+        start = (x.flatten(1), x.new_zeros(x.shape[0]))
         end, change = self.solver.solve(f, start, t0, t1, self._depends(context))
-        return end, change if t1 > t0 else -change
+        return end.reshape(x.shape), change if t1 > t0 else -change
 
 
 def continuous_flow(

@@ -19,6 +19,12 @@ from gentoolkit.numerics.divergence import (
 )
 from gentoolkit.numerics.lattice import gauge_transform, loops, plaquettes
 from gentoolkit.numerics.ode import FixedStep, Solver, euler, heun, path, rk4
+from gentoolkit.numerics.particles import (
+    ZERO_MEAN,
+    checked_zero_mean,
+    distances,
+    without_mean,
+)
 from gentoolkit.numerics.quantile import (
     lower_normal_quantile,
     lower_student_quantile,

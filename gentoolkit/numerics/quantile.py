@@ -92,7 +92,8 @@ def _log_beta(degrees: float) -> float:
 
 def _log_tail(log_phi: Tensor, degrees: float) -> tuple[Tensor, Tensor]:
     """Return the log tail probability at an angle, and its derivative along the angle's log."""
-    nodes, weights = (torch.tensor(v).to(log_phi) for v in _jacobi(degrees))
+    nodes, weights = (torch.tensor(v, dtype=log_phi.dtype) for v in _jacobi(degrees))
+    nodes, weights = nodes.to(log_phi.device), weights.to(log_phi.device)
     phi = log_phi.exp()
     mean = ((phi[..., None] * nodes / pi).sinc().pow(degrees - 1.0) * weights).sum(-1)
     value = degrees * log_phi + mean.log() - _log_beta(degrees)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tests.benchmarks import diffusion, flows, gflownet, jumps, laws, stochastic, vae
+from tests.benchmarks import diffusion, flows, gauge, gflownet, jumps, laws, stochastic, vae
 from tests.benchmarks.timing import Race, report, time_race
 from tests.claims.claim import table
 from tests.page import DOCS, renew
@@ -84,6 +84,7 @@ SUITES = {
     "laws": Suite(laws.races),
     "vae": Suite(vae.races),
     "flows": Suite(flows.races, flow_tables),
+    "gauge": Suite(gauge.races),
     "diffusion": Suite(diffusion.races, diffusion_tables),
     "jumps": Suite(jumps.races, jump_tables),
     "stochastic": Suite(stochastic.races, stochastic_tables),

@@ -22,14 +22,17 @@ from tests.claims import (
     s09_ddim,
     s13_cavi_gibbs,
     s14_high_order,
+    s15_tree,
     s17_mcd,
     s19_layers,
     s20_jumps,
     s21_boosting,
     s22_self_normalizing,
     s23_copula,
+    s24_symmetry,
     s25_clamp,
     s26_alignflow,
+    s27_gauge,
 )
 from tests.claims.claim import Claim, table
 from tests.page import DOCS, renew
@@ -48,6 +51,7 @@ CLAIMS: dict[str, Callable[[], Claim]] = {
     "S09": s09_ddim.run,
     "S13": s13_cavi_gibbs.run,
     "S14": s14_high_order.run,
+    "S15": s15_tree.run,
     "S17": s17_mcd.run,
     "S17-steps": s17_mcd.run_step_sizes,
     "S19": s19_layers.run,
@@ -55,7 +59,11 @@ CLAIMS: dict[str, Callable[[], Claim]] = {
     "S21": s21_boosting.run,
     "S22": s22_self_normalizing.run,
     "S23": s23_copula.run,
+    "S24": s24_symmetry.run,
     "S25": s25_clamp.run,
+    "S27": s27_gauge.run,
+    "S27-betas": s27_gauge.run_betas,
+    "S27-su3": s27_gauge.run_su3,
     "S26": s26_alignflow.run,
 }
 

@@ -4,127 +4,104 @@ Three blobs in the plane, and an unpaired second set that a curved map has moved
 used to score alone. Four ways to learn the translation, from one start, with the same critics.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import process_time
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator
 
-from gentoolkit.adversarial import CycleGAN, cycle_loss, domain_critics
-from gentoolkit.data import batches
-from gentoolkit.flows import AlignFlow, Unpaired, align_flow
+from gentoolkit.adversarial import CycleGAN, domain_critics
+from gentoolkit.data import bent, blobs
+from gentoolkit.data.domains import CENTRES
+from gentoolkit.flows import AlignFlow
 from gentoolkit.metrics import energy_distance
-from gentoolkit.train import Player, fit
+from gentoolkit.train import fit
 from tests.claims.claim import Claim
+from tools.train_domains import (
+    BATCH,
+    BETAS,
+    CYCLE,
+    RATE,
+    ROWS,
+    STEPS,
+    Arm,
+    Race,
+    flows,
+    plane_data,
+    side_by_side,
+)
 
-SEEDS, STEPS, LONG, BATCH, RATE, BETAS = range(3), 500, 1750, 128, 1e-3, (0.5, 0.99)
-ROWS, FEW, CYCLE, LAMBDA = 400, 60, 10.0, 0.1
-WEIGHTS, SPREAD = (0.5, 0.3, 0.2), (0.35, 0.25)
-CENTRES = ((-2.0, 0.0), (1.5, 1.5), (1.0, -1.8))
-
-
-@dataclass(frozen=True)
-class Blobs:
-    """Points, and the number of the blob that each was drawn from."""
-
-    x: Tensor
-    blob: Tensor
-
-
-def blobs(n: int, generator: Generator) -> Blobs:
-    """Draw domain A: three Gaussian blobs of unequal weight, (n, 2)."""
-    blob = torch.multinomial(torch.tensor(WEIGHTS), n, replacement=True, generator=generator)
-    noise = torch.randn(n, 2, generator=generator) * torch.tensor(SPREAD)
-    return Blobs(torch.tensor(CENTRES)[blob] + noise, blob)
-
-
-def partner(x: Tensor) -> Tensor:
-    """Return the true partner in B of each row: turned, stretched, shifted, and bent."""
-    turn = torch.tensor(0.5)
-    c, s = turn.cos(), turn.sin()
-    u = x[:, 0] * c - x[:, 1] * s, x[:, 0] * s + x[:, 1] * c
-    u, v = 1.3 * u[0] + 0.5, 0.8 * u[1] - 0.3
-    return torch.stack([u + 0.25 * (1.5 * v).sin(), v], 1)
-
-
-def unpaired(a: Tensor, b: Tensor, steps: int, generator: Generator) -> Iterator[Unpaired]:
-    """Yield batches of both domains, shuffled apart."""
-    size = min(BATCH, len(a))
-    both = (batches(x, size, steps, generator=generator) for x in (a, b))
-    yield from map(Unpaired._make, zip(*both, strict=True))
+SEEDS, LONG, FEW, LAMBDA = range(3), 1750, 60, 0.1
+FLOWS = {
+    "MLE": Arm(flows, 0.0, 1.0),
+    "adversarial": Arm(flows, 1.0, 0.0),
+    "hybrid": Arm(flows, 1.0, LAMBDA),
+}
+RIVAL = Arm(lambda: CycleGAN(2), 1.0, CYCLE)
 
 
 @dataclass(frozen=True)
-class Trained:
-    """How well one arm translates rows that it has not seen."""
+class Scored:
+    """How well one training translates rows that it has not seen."""
 
     error: float
     distance: float
     cycle: float
     right: float
     nll: float | None
-    seconds: float
 
 
-def arm(
-    name: str,
-) -> tuple[AlignFlow | CycleGAN, Callable[[AlignFlow | CycleGAN, Unpaired], Tensor]]:
-    """Return a pair of translators at its start, and what it minimises beside the critics' part."""
-    if name == "CycleGAN":
-        return CycleGAN(2), lambda pair, batch: CYCLE * cycle_loss(pair, batch)
-    weight = {"MLE": 1.0, "adversarial": 0.0, "hybrid": LAMBDA}[name]
-    pair = align_flow(2)
-    if not weight:
-        return pair, lambda pair, batch: batch[0].new_zeros(())
-    return pair, lambda pair, batch: weight * pair.loss(batch)
+def race(
+    arms: Sequence[Arm],
+    at: Sequence[int] = (STEPS,),
+    rows: int = ROWS,
+    seeds: Sequence[int] = SEEDS,
+) -> list[list[list[Scored]]]:
+    """Train every arm from every seed, and score all after each number of steps in `at`.
+
+    Returns:
+        The scores by number of steps, by arm, and by seed.
+    """
+    runs = [(arm, seed) for arm in arms for seed in seeds]
+    run = Race([arm for arm, _ in runs], [seed for _, seed in runs], lambda: domain_critics(2))
+    data = side_by_side([plane_data(seed, rows, at[-1]) for _, seed in runs])
+    told = []
+    for record in fit(run, data, players=run.players(), progress=False):
+        if record.step in at:
+            scores = [score(pair, seed) for pair, (_, seed) in zip(run.pairs(), runs, strict=True)]
+            told.append([scores[k : k + len(seeds)] for k in range(0, len(runs), len(seeds))])
+    return told
 
 
-def train(name: str, seed: int, steps: int = STEPS, rows: int = ROWS) -> Trained:
-    """Train one arm on `rows` rows of each domain, and score 2,000 others."""
-    generator = Generator().manual_seed(seed)
-    a, b = blobs(rows, generator).x, partner(blobs(rows, generator).x)
-    torch.manual_seed(seed)  # of the nets' first weights
-    pair, beside = arm(name)
-    critics = domain_critics(2)
-
-    def generators(batch: Unpaired) -> Tensor:
-        told = beside(pair, batch)
-        return told if name == "MLE" else told + critics.fool(pair, batch)
-
-    moves = Player(generators, torch.optim.Adam(pair.parameters(), RATE, BETAS))
-    judges = Player(
-        lambda batch: critics.loss(pair, batch),
-        torch.optim.Adam(critics.parameters(), RATE, BETAS),
-    )
-    players = [moves] if name == "MLE" else [judges, moves]
-    begun = process_time()
-    data = unpaired(a, b, steps, generator)
-    for _ in fit(nn.ModuleList([pair, critics]), data, players=players, progress=False):
-        pass
-    seconds = process_time() - begun
-    return score(pair, seed, seconds)
+def seconds(arm: Arm, steps: int = 20) -> float:
+    """CPU time of one step of one training alone."""
+    run = Race([arm], [0], lambda: domain_critics(2))
+    data = side_by_side([plane_data(0, ROWS, steps + 1)])
+    begun = 0.0
+    for record in fit(run, data, players=run.players(), progress=False):
+        begun = process_time() if record.step == 1 else begun  # the first one warms up
+    return (process_time() - begun) / steps
 
 
 @torch.no_grad()
-def score(pair: AlignFlow | CycleGAN, seed: int, seconds: float) -> Trained:
+def score(pair: AlignFlow | CycleGAN, seed: int) -> Scored:
     """Score a pair of translators on rows of its own seed."""
     generator = Generator().manual_seed(1000 + seed)
-    test, other = blobs(2000, generator), partner(blobs(2000, generator).x)
-    moved, truth = pair.to_b(test.x), partner(test.x)
-    centres = partner(torch.tensor(CENTRES))
+    test, other = blobs(2000, generator=generator), bent(blobs(2000, generator=generator).x)
+    moved, truth = pair.to_b(test.x), bent(test.x)
+    centres = bent(torch.tensor(CENTRES))
     right = torch.cdist(moved, centres).argmin(1) == test.blob
-    return Trained(
+    return Scored(
         float((moved - truth).square().sum(1).mean()),
         float(energy_distance(moved, other)),
         float((pair.to_a(moved) - test.x).abs().mean()),
         float(right.double().mean()),
         float(-pair.b.log_prob(other).mean()) if isinstance(pair, AlignFlow) else None,
-        seconds,
     )
 
 
-def row(name: str, runs: list[Trained]) -> list[str]:
+def row(name: str, runs: list[Scored]) -> list[str]:
     """Return one line of the table."""
     likely = [f"{r.nll:.2f}" for r in runs if r.nll is not None]
     return [
@@ -134,28 +111,27 @@ def row(name: str, runs: list[Trained]) -> list[str]:
         f"{max(r.cycle for r in runs):.0e}",
         " ".join(f"{r.right:.2f}" for r in runs),
         " ".join(likely) or "none",
-        f"{sum(r.seconds for r in runs) / len(runs):.0f}",
     ]
 
 
 def run() -> Claim:
     """Train every arm at equal steps, CycleGAN at about equal time, and both on few rows."""
-    arms = {
-        name: [train(name, s) for s in SEEDS]
-        for name in ("MLE", "adversarial", "hybrid", "CycleGAN")
-    }
-    longer = [train("CycleGAN", s, steps=LONG) for s in SEEDS]
-    few = {name: [train(name, s, rows=FEW) for s in SEEDS] for name in ("adversarial", "CycleGAN")}
+    (scores,) = race([*FLOWS.values()])
+    (rival,), (longer,) = race([RIVAL], (STEPS, LONG))
+    arms = {**dict(zip(FLOWS, scores, strict=True)), "CycleGAN": rival}
+    ((few_flows,),) = race([FLOWS["adversarial"]], rows=FEW)
+    ((few_rival,),) = race([RIVAL], rows=FEW)
+    few = {"adversarial": few_flows, "CycleGAN": few_rival}
+    ratio = seconds(FLOWS["adversarial"]) / seconds(RIVAL)
     rows = [row(f"{name}, {STEPS} steps", runs) for name, runs in arms.items()]
     rows.append(row(f"CycleGAN, {LONG} steps", longer))
     rows += [row(f"{name}, {FEW} rows", runs) for name, runs in few.items()]
 
-    def wins(ours: list[Trained], theirs: list[Trained]) -> int:
+    def wins(ours: list[Scored], theirs: list[Scored]) -> int:
         return sum(x.error < y.error for x, y in zip(ours, theirs, strict=True))
 
-    rival = arms["CycleGAN"]
-    flows = [r for name in ("MLE", "adversarial", "hybrid") for r in arms[name]]
-    cycles = max(r.cycle for r in flows), min(r.cycle for r in rival)
+    exact = [r for name in FLOWS for r in arms[name]]
+    cycles = max(r.cycle for r in exact), min(r.cycle for r in rival)
     alone, both = wins(arms["adversarial"], rival), wins(arms["hybrid"], rival)
     gaps = [
         h.nll - m.nll for h, m in zip(arms["hybrid"], arms["MLE"], strict=True) if h.nll and m.nll
@@ -169,7 +145,7 @@ def run() -> Claim:
             f"{BATCH}, Adam {RATE:g} betas {BETAS}, hybrid weight {LAMBDA}, cycle weight "
             f"{CYCLE:g}, seeds {SEEDS[0]}..{SEEDS[-1]}; 2,000 test rows with their true partners"
         ),
-        header=["arm", "squared error", "energy distance", "cycle", "right blob", "NLL of B", "s"],
+        header=["arm", "squared error", "energy distance", "cycle", "right blob", "NLL of B"],
         rows=rows,
         conditions=[
             (
@@ -184,8 +160,9 @@ def run() -> Claim:
             ),
         ],
         costs=[
-            f"CycleGAN at {LONG} steps, about the time of the flows, is below the adversarial "
-            f"flows in {wins(longer, arms['adversarial'])} of {len(SEEDS)}",
+            f"a step of the adversarial flows costs {ratio:.1f} of CycleGAN's; CycleGAN at {LONG} "
+            f"steps is below the adversarial flows at {STEPS} in "
+            f"{wins(longer, arms['adversarial'])} of {len(SEEDS)}",
             f"with {FEW} rows the adversarial flows are below CycleGAN in "
             f"{wins(few['adversarial'], few['CycleGAN'])} of {len(SEEDS)}",
             "likelihood alone pairs worst: right blob "

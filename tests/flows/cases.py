@@ -9,6 +9,7 @@ from gentoolkit.flows import (
     AffineAutoregressive,
     AffineCoupling,
     Aggregation,
+    ArgmaxTypes,
     ContinuousFlow,
     ConvCoupling,
     CopulaSource,
@@ -26,6 +27,7 @@ from gentoolkit.flows import (
     LeakySoftplus,
     LipschitzMLP,
     LULinear,
+    MoleculeFlow,
     NormalMarginal,
     Permute,
     PlainCoupling,
@@ -43,18 +45,21 @@ from gentoolkit.flows import (
     Translation,
     Unpaired,
     Velocity,
+    ZeroMeanGaussian,
     align_flow,
     flow_tree,
     gauge_flow,
     glow,
     iaf,
     maf,
+    particle_flow,
     real_nvp,
     residual_flow,
     self_normalizing_flow,
     spline_flow,
 )
-from gentoolkit.numerics import FixedStep, haar
+from gentoolkit.numerics import FixedStep, haar, rk4, without_mean
+from tests.flows.subspace import InCoordinates
 from tests.laws.kinds import Bijections, Densities, Models, Steps, perturbed
 
 
@@ -75,7 +80,27 @@ def _level(dtype: torch.dtype) -> Aggregation:
     return step
 
 
+def particles(steps: int = 3, features: int = 0, scale: float = 0.2) -> torch.nn.Module:
+    """A flow of three particles in the plane."""
+    torch.manual_seed(6)
+    solver = FixedStep(rk4, steps)
+    return perturbed(particle_flow(3, 2, features, 6, solver=solver), scale)
+
+
+def centred(n: int, features: int = 0, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """States of three particles in the plane, with mean position zero."""
+    return without_mean(2 * torch.randn(n, 3, 2 + features, dtype=dtype), 2)
+
+
+def typed(n: int) -> torch.Tensor:
+    """Three particles of two types."""
+    kind = torch.nn.functional.one_hot(torch.randint(2, (n, 3)), 2)
+    return torch.cat([centred(n), kind.to(torch.get_default_dtype())], -1)
+
+
 STEPS: Steps = {
+    "particle layer": lambda d: (particles(40).layers[0].to(d), centred(16, dtype=d)),
+    "argmax types": lambda d: (perturbed(ArgmaxTypes(2, 2)).to(d), centred(16, 2, d)),
     "level of a tree": lambda d: (_level(d), torch.randn(16, 2, 2, dtype=d)),
     "self-normal layer": lambda d: (self_normal(d), torch.randn(16, 3, dtype=d)),
     "gaussian twist": lambda d: (GaussianTwist(4.0), torch.randn(16, 3, dtype=d)),
@@ -96,6 +121,7 @@ for _name, (_make, _n, _places) in GROUP.items():
     )
 
 BIJECTIONS: Bijections = {
+    "particle layer": lambda: (particles(100, scale=0.1).layers[0], centred(3)),
     "self-normal layer": lambda: (self_normal(torch.float64), torch.randn(6, 3)),
     "gaussian twist": lambda: (GaussianTwist(4.0), torch.randn(6, 3)),
 }
@@ -167,6 +193,7 @@ def _maf_on_copula() -> Flow:
 
 
 DENSITIES: Densities = {
+    "zero-mean gaussian": lambda: InCoordinates(ZeroMeanGaussian(3, 2)),
     "independent source": lambda: _source("independent"),
     "gaussian copula": lambda: _source("gaussian"),
     "student copula": lambda: _source("student"),
@@ -175,6 +202,8 @@ DENSITIES: Densities = {
 }
 
 MODELS: Models = {
+    "particle flow": lambda: (particles(20, 1, 0.1), centred(7, 1)),
+    "molecule flow": lambda: (MoleculeFlow(particles(20, 2, 0.1)), typed(7)),
     "mixture of flows": lambda: (_mixture(), torch.randn(7, 2)),
     "maf on a copula": lambda: (perturbed(_maf_on_copula()), torch.randn(7, 2)),
     "align flow": lambda: (

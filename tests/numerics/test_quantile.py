@@ -59,3 +59,14 @@ def test_degrees_that_are_none_are_refused(degrees):
     """Catches NaN nodes that become NaN densities."""
     with pytest.raises(ValueError, match="degrees must be positive"):
         student_log_tail(FAR, degrees)
+
+
+@pytest.mark.parametrize("degrees", DEGREES)
+def test_the_default_precision_does_not_reach_the_tail(degrees):
+    """Catches nodes that are made in float32 where that is the default: lessons, not tests."""
+    torch.set_default_dtype(torch.float32)
+    expected = torch.tensor(scipy.stats.t.logcdf(FAR.numpy(), degrees))
+    tail = student_log_tail(FAR, degrees)
+    torch.testing.assert_close(tail, expected, rtol=1e-12, atol=1e-12)
+    back = lower_student_quantile(tail, degrees)
+    torch.testing.assert_close(back, FAR, rtol=1e-11, atol=1e-11)
