@@ -59,8 +59,8 @@ CLAIMS: dict[str, Callable[[], Claim]] = {
     "S23": s23_copula.run,
     "S24": s24_symmetry.run,
     "S25": s25_clamp.run,
-    "S27": s27_gauge.run,
     "S26": s26_alignflow.run,
+    "S27": s27_gauge.run,
 }
 
 PAGE = DOCS / "claims.md"
