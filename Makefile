@@ -127,6 +127,7 @@ weights: $(VENV)/.test
 	$(BIN)/python -m tools.train_domains $(ARGS)
 	$(BIN)/python -m tools.train_stochastic $(ARGS)
 	$(BIN)/python -m tools.train_vae $(ARGS)
+	$(BIN)/python -m tools.train_tree $(ARGS)
 	$(BIN)/python -m tools.train_chains $(ARGS)
 
 format: $(VENV)/.test

@@ -15,10 +15,9 @@ from pathlib import Path
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Generator, Tensor, nn
-from torch.nn.functional import one_hot
 
 from gentoolkit.core import ess
-from gentoolkit.data import molecules
+from gentoolkit.data import molecules_by_size
 from gentoolkit.data.molecules import plausible
 from gentoolkit.flows import (
     Hutchinson,
@@ -172,17 +171,7 @@ def train_cluster(steps: int = LJ_STEPS, seed: int = SEED) -> ParticleFlow:
 
 def groups() -> dict[int, Tensor]:
     """Return the molecules of H, C, N, O with 3 to 10 atoms, by size: positions, one-hot types."""
-    everything = molecules()
-    index = torch.zeros(max(ELEMENTS) + 1, dtype=torch.long)
-    index[list(ELEMENTS)] = torch.arange(len(ELEMENTS))
-    found: dict[int, list[Tensor]] = {size: [] for size in SIZES}
-    for numbers, place, size in zip(
-        everything.numbers, everything.positions, everything.sizes.tolist(), strict=True
-    ):
-        if size in found and set(numbers[:size].tolist()) <= set(ELEMENTS):
-            kind = one_hot(index[numbers[:size]], len(ELEMENTS)).to(place)
-            found[size].append(torch.cat([without_mean(place[:size]), kind], 1))
-    return {size: torch.stack(rows) for size, rows in found.items()}
+    return molecules_by_size(ELEMENTS, SIZES)
 
 
 def split(everything: dict[int, Tensor]) -> tuple[dict[int, Tensor], dict[int, Tensor]]:

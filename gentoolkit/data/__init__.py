@@ -8,7 +8,7 @@ from gentoolkit.data.digits import Digits, batches, digits
 from gentoolkit.data.domains import Blobs, bent, blobs, small_mnist
 from gentoolkit.data.graphs import graphs
 from gentoolkit.data.mnist import mnist
-from gentoolkit.data.molecules import Molecules, molecules
+from gentoolkit.data.molecules import Molecules, molecules, molecules_by_size
 from gentoolkit.data.toys import (
     TOYS,
     checkerboard,

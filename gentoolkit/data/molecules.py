@@ -1,10 +1,12 @@
 """Small molecules: which atoms, and where."""
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from gentoolkit.data.real import lines
 
@@ -52,6 +54,29 @@ def molecules() -> Molecules:
         where = torch.tensor(row["positions"], dtype=torch.float64)
         positions[i, :n] = (where - where.mean(0)).to(positions)
     return Molecules([row["name"] for row in rows], numbers, positions)
+
+
+def molecules_by_size(elements: Sequence[int], sizes: Iterable[int]) -> dict[int, Tensor]:
+    """Return the molecules made of some elements, by size: positions, then one-hot types.
+
+    Arguments:
+        elements: K atomic numbers; a type is the number of a place in this list.
+        sizes: numbers of atoms that are wanted.
+
+    Returns:
+        For each size A with a molecule, (B, A, 3 + K).
+    """
+    found: dict[int, list[Tensor]] = {size: [] for size in sizes}
+    everything, order = molecules(), list(elements)
+    for numbers, place, size in zip(
+        everything.numbers, everything.positions, everything.sizes.tolist(), strict=True
+    ):
+        atoms = numbers[:size].tolist()
+        if size in found and set(atoms) <= set(order):
+            kind = one_hot(torch.tensor([order.index(a) for a in atoms]), len(order))
+            where = place[:size] - place[:size].mean(0)
+            found[size].append(torch.cat([where, kind.to(place)], 1))
+    return {size: torch.stack(rows) for size, rows in found.items() if rows}
 
 
 RADII = {1: 0.31, 6: 0.76, 7: 0.71, 8: 0.66}

@@ -11,6 +11,7 @@ splines one after the other. Against Haar measure
 """
 
 from collections.abc import Callable, Sequence
+from math import pi
 
 import torch
 from torch import Generator, Tensor, nn
@@ -134,6 +135,8 @@ class EigenangleSpline(nn.Module):
         sign: float = 1.0,
     ) -> tuple[Tensor, Tensor]:
         """Move the eigenangles by curves; `sign` says which side of them the nets read."""
+        if self.n == 2:
+            return self._move_one(u, features, curve, sign)
         theta = su_n.angles(u)
         gap = su_n.gaps(theta)
         left = gap.flip(-1).cumsum(-1).flip(-1)  # what is left of the stick before each break
@@ -155,6 +158,25 @@ class EigenangleSpline(nn.Module):
         angles = su_n.from_gaps(torch.stack([*moved, rest], -1))
         volume = su_n.log_vandermonde(angles) - su_n.log_vandermonde(theta)
         return su_n.rotate(u, theta, angles), log_j + sign * volume
+
+    def _move_one(
+        self,
+        u: Tensor,
+        features: Tensor | None,
+        curve: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+        sign: float,
+    ) -> tuple[Tensor, Tensor]:
+        """Do the same for SU(2), whose one angle needs no order and no stick."""
+        cosine, sine = su_n.cosine_and_sine(u)
+        knots = self._knots(0, [] if features is None else [features])
+        place = torch.atan2(sine, cosine) * (2.0 / pi) - 1.0
+        new, log_slope = curve(place, knots.expand(*place.shape, *knots.shape[-2:]))
+        moved = (new + 1.0) * (pi / 2.0)
+        scale = moved.sin().clamp_min(su_n.DEGENERATE[sine.dtype]) / sine
+        one = torch.eye(2, dtype=u.dtype, device=u.device)
+        shift = moved.cos() - scale * cosine
+        image = scale[..., None, None] * u + shift[..., None, None] * one
+        return image, log_slope + 2.0 * sign * scale.log()
 
 
 class SpectralFlow(Layer):

@@ -333,6 +333,7 @@ def flow_tree(
     noise: float = 0.5,
     spread: float = 0.5,
     hide: float = 0.0,
+    largest: float = 0.5,
     activation: Callable[[], nn.Module] = nn.SiLU,
 ) -> FlowTree:
     """Return a tree whose edges are affine couplings and a linear map beside the parent.
@@ -343,6 +344,8 @@ def flow_tree(
         couplings: of each edge.
         hidden: widths of each coupling's hidden layers.
         noise, spread, hide: see `FlowTree`.
+        largest: bound of a coupling's log-scale. A message is an inverse: where the map down
+            shrinks, the way up blows noise up, and one child drowns out the others.
         activation: makes the nonlinearity of the nets.
 
     Raises:
@@ -354,7 +357,7 @@ def flow_tree(
         masks = [alternating_mask(width, t) for t in turns]
         return [
             LULinear(width),
-            *(AffineCoupling(width, mask, hidden, activation=activation) for mask in masks),
+            *(AffineCoupling(width, mask, hidden, 0, largest, activation) for mask in masks),
         ]
 
     edges = {j: edge() for j, parent in enumerate(parents) if parent is not None}

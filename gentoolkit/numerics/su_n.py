@@ -20,7 +20,7 @@ _COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 _SLACK = {torch.complex64: 1e-4, torch.complex128: 1e-6}
 """How far from the group a matrix may be; in double precision one of single is still welcome."""
 
-_DEGENERATE = {torch.float32: 1e-6, torch.float64: 1e-13}
+DEGENERATE = {torch.float32: 1e-6, torch.float64: 1e-13}
 """Least distance of two eigenvalues that a division is allowed to see."""
 
 
@@ -159,7 +159,9 @@ def angles(u: Tensor) -> Tensor:
         ValueError: N is neither 2 nor 3.
     """
     if u.shape[-1] == 2:
-        theta = _angle(u)
+        # An arccos would lose its digits at both ends.
+        cosine, sine = cosine_and_sine(u)
+        theta = torch.atan2(sine, cosine)
         return torch.stack([theta, -theta], -1)
     if u.shape[-1] == 3:
         return _angles_of_three(trace(u))
@@ -167,6 +169,18 @@ def angles(u: Tensor) -> Tensor:
         f"angles are for SU(2) and SU(3); got matrices of size {u.shape[-1]}; larger groups need "
         "torch.linalg.eigvals"
     )
+
+
+def cosine_and_sine(u: Tensor) -> tuple[Tensor, Tensor]:
+    """Return cos theta and sin theta >= 0 of SU(2) matrices, (..., 2, 2) -> (...) each.
+
+    Half of the trace, and the length of the part that has a direction, which is never quite 0.
+    """
+    (a, b), (c, d) = (row.unbind(-1) for row in u.unbind(-2))
+    diagonal, corner = 0.5 * (a.imag - d.imag), 0.5 * (b - c.conj())
+    square = diagonal.square() + corner.real.square() + corner.imag.square()
+    sine = square.clamp_min(DEGENERATE[square.dtype] ** 2).sqrt()
+    return 0.5 * (a.real + d.real), sine
 
 
 def rotate(u: Tensor, theta: Tensor, moved: Tensor) -> Tensor:
@@ -182,13 +196,14 @@ def rotate(u: Tensor, theta: Tensor, moved: Tensor) -> Tensor:
         theta: their eigenangles, from `angles`, (..., N).
         moved: the new ones, (..., N).
     """
-    n, least = u.shape[-1], _DEGENERATE[theta.dtype]
+    n, least = u.shape[-1], DEGENERATE[theta.dtype]
     one = torch.eye(n, dtype=u.dtype, device=u.device)
     if n == 2:
-        # w[z_1, z_2] = sin moved / sin theta, and sin theta is read off u itself.
-        tilt = u - _mean(u)[..., None, None] * one
-        scale = moved[..., 0].sin() / _length(u)
-        return moved[..., 0].cos()[..., None, None] * one + scale[..., None, None] * tilt
+        # w[z_1, z_2] = sin moved / sin theta, and both parts of theta are read off u itself.
+        cosine, sine = cosine_and_sine(u)
+        scale = moved[..., 0].sin() / sine
+        shift = moved[..., 0].cos() - scale * cosine
+        return scale[..., None, None] * u + shift[..., None, None] * one
     z, w = _circle(theta), _circle(moved)
 
     def over(top: Tensor, i: int, j: int) -> Tensor:
@@ -230,7 +245,7 @@ def log_vandermonde(theta: Tensor) -> Tensor:
     n = theta.shape[-1]
     j, k = torch.triu_indices(n, n, 1, device=theta.device)
     half = 0.5 * (theta[..., j] - theta[..., k])
-    least = _DEGENERATE[theta.dtype]
+    least = DEGENERATE[theta.dtype]
     return 2.0 * (2.0 * half.sin().abs()).clamp_min(least).log().sum(-1)
 
 
@@ -282,24 +297,6 @@ def _circle(theta: Tensor) -> Tensor:
     return torch.complex(theta.cos(), theta.sin())
 
 
-def _mean(u: Tensor) -> Tensor:
-    """Return Re tr u / 2 of 2 x 2 matrices: cos theta."""
-    return 0.5 * (u[..., 0, 0].real + u[..., 1, 1].real)
-
-
-def _length(u: Tensor) -> Tensor:
-    """Return sin theta >= 0 of SU(2) matrices, never quite 0: the length of their vector part."""
-    diagonal = 0.5 * (u[..., 0, 0].imag - u[..., 1, 1].imag)
-    corner = 0.5 * (u[..., 0, 1] - u[..., 1, 0].conj())
-    square = diagonal.square() + corner.real.square() + corner.imag.square()
-    return square.clamp_min(_DEGENERATE[square.dtype] ** 2).sqrt()
-
-
-def _angle(u: Tensor) -> Tensor:
-    """Return theta in [0, pi] of SU(2) matrices; an arccos would lose its digits at both ends."""
-    return torch.atan2(_length(u), _mean(u))
-
-
 def _angles_of_three(t: Tensor) -> Tensor:
     """Return the eigenangles of SU(3) matrices from their traces, with the right gradient.
 
@@ -319,7 +316,7 @@ def _angles_of_three(t: Tensor) -> Tensor:
             ],
             -1,
         ).mul(-2.0)
-        least = _DEGENERATE[torch.float32] ** 2
+        least = DEGENERATE[torch.float32] ** 2
         slope = torch.where(slope.abs() < least, torch.full_like(slope, least), slope)
         real = (0.5 * theta).sin() / slope
         imaginary = (0.5 * theta).cos() / slope

@@ -12,7 +12,8 @@ from gentoolkit.core.chain import Source, draw, log_density
 from gentoolkit.viz.arrays import Range
 from gentoolkit.viz.particles import cells
 
-_EACH = 3  # pieces of a grid line between two crossings: enough to look bent
+PIECES = 3
+"""Pieces of a grid line between two crossings: enough to look bent where a layer is gentle."""
 
 
 @dataclass(frozen=True)
@@ -61,15 +62,15 @@ def like(source: Source) -> Tensor:
         return draw(source, 1)
 
 
-def grid_lines(extent: Range, lines: int) -> np.ndarray:
+def grid_lines(extent: Range, lines: int, pieces: int = PIECES) -> np.ndarray:
     """Draw a square grid of so many lines in each direction, as (2 lines, V, 2) vertices."""
     places = np.linspace(*extent, lines)
-    along = np.linspace(*extent, _EACH * (lines - 1) + 1)
+    along = np.linspace(*extent, pieces * (lines - 1) + 1)
     across, up = np.meshgrid(places, along, indexing="ij")
     return np.concatenate([np.stack([across, up], axis=2), np.stack([up, across], axis=2)])
 
 
-def push_sheet(chain: Chain, extent: Range, lines: int, n: int) -> Sheet:
+def push_sheet(chain: Chain, extent: Range, lines: int, n: int, pieces: int = PIECES) -> Sheet:
     """Push a grid and `n` particles of the source through a chain, layer by layer.
 
     The particles are the same ones for every chain with this source.
@@ -85,7 +86,7 @@ def push_sheet(chain: Chain, extent: Range, lines: int, n: int) -> Sheet:
                 f"a sheet lies in the plane; got samples of shape {tuple(points.shape)} from the "
                 f"source; pass a Chain whose source draws ({n}, 2) numbers"
             )
-        grid = grid_lines(extent, lines)
+        grid = grid_lines(extent, lines, pieces)
         state = torch.cat([torch.as_tensor(grid.reshape(-1, 2)).to(points), points])
         split = len(state) - n
         states, log_dets = [state], [state.new_zeros(n)]

@@ -21,7 +21,7 @@ from gentoolkit.viz.contour import level_of, outline
 from gentoolkit.viz.panel import INK, Panel
 from gentoolkit.viz.particles import account_panel, density_over, number
 from gentoolkit.viz.scene import Scene
-from gentoolkit.viz.sheet import Sheet, densities, layers_of, like, mix, push_sheet
+from gentoolkit.viz.sheet import PIECES, Sheet, densities, layers_of, like, mix, push_sheet
 from gentoolkit.viz.sheet import between as weights_between
 from gentoolkit.viz.size import LARGEST, small
 
@@ -36,6 +36,7 @@ def warp(
     n: int = 400,
     extent: Sequence[float] = (-4.0, 4.0),
     lines: int = _LINES,
+    pieces: int = PIECES,
     between: int = 6,
     grid: int = _GRID,
     target: Target | None = None,
@@ -56,6 +57,8 @@ def warp(
         n: number of particles.
         extent: (lowest, highest) of both coordinates.
         lines: grid lines in each direction.
+        pieces: of a grid line between two crossings. Each is drawn straight, so take more where
+            the chain bends strongly: with few, lines seem to cross that do not.
         between: frames between two layers; fewer in a deep chain, so that the scene stays small.
         grid: cells of the density along each side.
         target: a log-density whose 50 and 90 % regions are outlined over the flow's density.
@@ -75,12 +78,13 @@ def warp(
     Reference: Rezende and Mohamed 2015 (arXiv 1505.05770).
     """
     span = as_range(extent, "extent")
-    for name, value, least in (("n", n, 1), ("lines", lines, 2), ("grid", grid, 8)):
+    sizes = (("n", n, 1), ("lines", lines, 2), ("pieces", pieces, 1), ("grid", grid, 8))
+    for name, value, least in sizes:
         at_least(value, name, least)
     at_least(between, "between", 0)
     names = [type(layer).__name__ for layer in layers_of(chain)]
     depth = len(names)
-    sheet = _with_one_to_follow(push_sheet(chain, span, lines, n), span)
+    sheet = _with_one_to_follow(push_sheet(chain, span, lines, n, pieces), span)
     per_frame = 4 * sheet.lines[0].size // 2 + 9 * n + (grid * grid if density else 0)
     room = (LARGEST // per_frame - 1) // depth - 1
     share = weights_between(depth + 1, depth * (min(between, max(room, 0)) + 1) + 1)
@@ -127,6 +131,7 @@ def warp_training(
     steps: object = None,
     n: int = 400,
     extent: Sequence[float] = (-4.0, 4.0),
+    pieces: int = PIECES,
     target: Target | None = None,
 ) -> Scene:
     """Show how training bends the sheet: one frame for each snapshot, at full depth.
@@ -139,6 +144,7 @@ def warp_training(
         steps: (S,) increasing training steps of the snapshots; 0, 1, ... if None.
         n: number of particles; the same draws from the source for every snapshot.
         extent: (lowest, highest) of both coordinates.
+        pieces: as for ``warp``.
         target: a log-density whose 50 and 90 % regions are outlined over the flow's density.
 
     Returns:
@@ -151,9 +157,10 @@ def warp_training(
     """
     span, count = as_range(extent, "extent"), len(snapshots)
     at_least(n, "n", 1)
+    at_least(pieces, "pieces", 1)
     loss = as_array(losses, "losses, one per snapshot,", (count,))
     at = as_times(np.arange(count) if steps is None else steps, "steps of snapshots")
-    sheets = [push_sheet(chain, span, _LINES, n) for chain in snapshots]
+    sheets = [push_sheet(chain, span, _LINES, n, pieces) for chain in snapshots]
     notes = [f"Step {t:g}: loss {number(v)}." for t, v in zip(at, loss, strict=True)]
     scene = Scene(count, alt=alt, fps=8.0, times=at, time_label="step", notes=notes)
     bent, points, log_det = (

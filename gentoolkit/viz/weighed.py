@@ -174,7 +174,7 @@ def ledger(
     room = 0.12
     panel = account_panel(
         scene, at, log_w, title="log w, stopped here", label="layer", name="log w, stopped here",
-        inside=(0.1, 0.99), across=(0, count), mark=log_z, room=room,
+        inside=(0.1, 0.99), across=(0, count * 1.06), mark=log_z, room=room,
     )  # fmt: skip
     # Tile k hangs over the stretch in which layer k acts; the layer just done stands filled.
     low, top = panel.y

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gentoolkit.data import molecules
+from gentoolkit.data import molecules, molecules_by_size
 from gentoolkit.data.molecules import bonds, plausible
 
 WATER = torch.tensor([[8, 1, 1]])
@@ -51,3 +51,13 @@ def test_other_elements_are_refused():
     for strange in (9, 0, 92):
         with pytest.raises(ValueError, match=f"got atomic numbers .{strange}"):
             bonds(torch.tensor([[strange, 1]]), torch.zeros(1, 2, 3))
+
+
+def test_molecules_come_by_size_with_their_types():
+    """Catches types that number the elements otherwise, and a mean position that is not zero."""
+    groups = molecules_by_size((1, 8), (3, 4))
+    assert set(groups) == {3, 4} and groups[3].shape[1:] == (3, 5)
+    assert groups[4][..., 3:].sum(-1).eq(1).all()
+    assert max(float(rows[..., :3].mean(1).abs().max()) for rows in groups.values()) < 1e-6
+    oxygens = groups[3][..., 4].sum(1).tolist()
+    assert sorted(oxygens) == [1.0, 3.0], "water and ozone"

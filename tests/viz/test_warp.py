@@ -351,6 +351,7 @@ PAIR = [chain(dtype=torch.float32)] * 2
         (lambda: warp(Chain(standard_normal(3), [Bend()]), alt=ALT), ValueError, "plane"),
         (lambda: warp(chain(), alt=ALT, n=0), ValueError, "n must be"),
         (lambda: warp(chain(), alt=ALT, lines=1), ValueError, "lines must be"),
+        (lambda: warp(chain(), alt=ALT, pieces=0), ValueError, "pieces must be"),
         (lambda: warp(chain(), alt=ALT, between=-1), ValueError, "between must be"),
         (lambda: warp(chain(), alt=ALT, grid=2), ValueError, "grid must be"),
         (lambda: warp(chain(), alt=ALT, extent=(1, -1)), ValueError, "extent"),
@@ -423,3 +424,17 @@ def test_a_place_can_be_marked():
     assert read(scene, particles["xy"]).shape == (3, 5, 2)
     for layer in (ring, dot):
         np.testing.assert_allclose(read(scene, layer["xy"]), [[0.8, 0.4]], atol=1e-3)
+
+
+def test_more_pieces_follow_a_bend_more_closely():
+    """Catches grid lines so coarse that they seem to cross, although the map is invertible."""
+    away, bend = [], Chain(standard_normal(2, dtype=torch.float64), [Bend()])
+    for pieces in (1, 12):
+        scene = warp(bend, alt=ALT, n=3, between=0, lines=3, extent=(-2, 2), pieces=pieces)
+        lines = read(scene, layers(scene, "lines", 0)[0]["xy"])[-1]
+        assert lines.shape == (6, 2 * pieces + 1, 2)
+        across = lines[3:, :, 0]  # along x, whose sinh is bent
+        middle = 0.5 * (across[:, 1:] + across[:, :-1])
+        flat = np.sinh(0.5 * (np.arcsinh(across[:, 1:]) + np.arcsinh(across[:, :-1])))
+        away.append(float(np.abs(middle - flat).max()))
+    assert away[1] < 0.02 * away[0]
