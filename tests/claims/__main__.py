@@ -61,10 +61,10 @@ CLAIMS: dict[str, Callable[[], Claim]] = {
     "S23": s23_copula.run,
     "S24": s24_symmetry.run,
     "S25": s25_clamp.run,
+    "S26": s26_alignflow.run,
     "S27": s27_gauge.run,
     "S27-betas": s27_gauge.run_betas,
     "S27-su3": s27_gauge.run_su3,
-    "S26": s26_alignflow.run,
 }
 
 PAGE = DOCS / "claims.md"

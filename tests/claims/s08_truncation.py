@@ -15,7 +15,7 @@ from gentoolkit.diffusion import PowerCut
 from gentoolkit.nets import ParallelMLP
 from tests.claims.claim import Claim
 
-SEEDS, STEPS, BATCH, RATE = (10, 11, 12), 1200, 256, 3e-3
+SEEDS, STEPS, BATCH, RATE = range(30, 42), 1200, 256, 3e-3
 LOW, HIGH, SHORT = 1e-5, 10.0, 0.02
 MEANS = torch.tensor([-1.2, 0.3, 1.5])
 WEIGHTS, STD = torch.tensor([0.5, 0.3, 0.2]), 0.15
@@ -141,39 +141,40 @@ def run() -> Claim:
     bound, large, w1 = measure(train())
     names = {arm: i for i, arm in enumerate(ARMS)}
     hard, soft, short = names["hard"], names["soft, weight Z"], names["short"]
-    rows = [
-        [
-            arm,
-            str(seed),
-            f"{bound[i, j]:.4f}",
-            f"{large[i, j]:.4f}",
-            f"{w1[i, j]:.4f}",
-        ]
-        for i, arm in enumerate(ARMS)
-        for j, seed in enumerate(SEEDS)
-    ]
+
+    def spread(values: Tensor) -> str:
+        low, high = values.min(), values.max()
+        return f"{values.median():.3f} ({low:.3f} to {high:.3f})"
+
+    n = len(SEEDS)
     fewer = int((w1[soft] < w1[hard]).sum())
     kept = int((bound[soft] <= 1.1 * bound[hard]).sum())
     price = int((bound[short] > 2 * bound[hard]).sum())
     plain = names["soft"]
+    ratio = (w1[soft] / w1[hard]).log().mean().exp()
+    plain_ratio = (w1[plain] / w1[hard]).log().mean().exp()
     return Claim(
         system="S08",
         statement="A cut-off drawn anew for each batch keeps the bound and improves the samples.",
         setting=(
             f"three Gaussians on the line, noise from {LOW:g} to {HIGH:g} with uniform logarithm, "
-            f"9-64-64-1, {STEPS} Adam steps of {BATCH}, seeds {SEEDS[0]}..{SEEDS[-1]}, not used "
-            "when the arms were designed; error of the noise integrated over log noise, its part "
-            "above 1, and W1 of Heun's ODE from exact quantiles"
+            f"9-64-64-1, {STEPS} Adam steps of {BATCH}, {n} seeds not used when the arms were "
+            "designed; error of the noise integrated over log noise, its part above 1, and W1 of "
+            "Heun's ODE from exact quantiles; median (lowest to highest) over seeds"
         ),
-        header=["arm", "seed", "bound", "above 1", "W1"],
-        rows=rows,
+        header=["arm", "bound", "above 1", "W1"],
+        rows=[
+            [arm, spread(bound[i]), spread(large[i]), spread(w1[i])] for i, arm in enumerate(ARMS)
+        ],
         conditions=[
-            (f"soft with weight Z has the lower W1 in {fewer} of {len(SEEDS)}", fewer == 3),
-            (f"its bound is at most 10 % worse than hard's in {kept} of {len(SEEDS)}", kept == 3),
-            (f"short's bound is at least twice hard's in {price} of {len(SEEDS)}", price == 3),
+            (f"soft with weight Z has the lower W1 in {fewer} of {n}", fewer == n),
+            (f"its bound is at most 10 % worse than hard's in {kept} of {n}", kept == n),
+            (f"short's bound is at least twice hard's in {price} of {n}", price == n),
         ],
         costs=[
-            f"without the weight: lower W1 in {int((w1[plain] < w1[hard]).sum())} of 3, bound "
-            f"within 10 % in {int((bound[plain] <= 1.1 * bound[hard]).sum())} of 3"
+            f"W1 over hard's, geometric mean: {ratio:.2f} with the weight, {plain_ratio:.2f} "
+            "without",
+            f"without the weight: lower W1 in {int((w1[plain] < w1[hard]).sum())} of {n}, bound "
+            f"within 10 % in {int((bound[plain] <= 1.1 * bound[hard]).sum())} of {n}",
         ],
     )

@@ -39,6 +39,7 @@ FLOWS = {
     "hybrid": Arm(flows, 1.0, LAMBDA),
 }
 RIVAL = Arm(lambda: CycleGAN(2), 1.0, CYCLE)
+STILL = Arm(lambda: CycleGAN(2, identity=True), 1.0, CYCLE)
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,9 @@ def run() -> Claim:
     """Train every arm at equal steps, CycleGAN at about equal time, and both on few rows."""
     (scores,) = race([*FLOWS.values()])
     (rival,), (longer,) = race([RIVAL], (STEPS, LONG))
+    ((still,),) = race([STILL])
     arms = {**dict(zip(FLOWS, scores, strict=True)), "CycleGAN": rival}
+    arms["CycleGAN from the identity"] = still
     ((few_flows,),) = race([FLOWS["adversarial"]], rows=FEW)
     ((few_rival,),) = race([RIVAL], rows=FEW)
     few = {"adversarial": few_flows, "CycleGAN": few_rival}
