@@ -10,7 +10,17 @@ from dataclasses import dataclass
 
 import torch
 
-from tests.benchmarks import diffusion, flows, gauge, gflownet, jumps, laws, stochastic, vae
+from tests.benchmarks import (
+    diffusion,
+    flows,
+    gauge,
+    gflownet,
+    jumps,
+    laws,
+    particles,
+    stochastic,
+    vae,
+)
 from tests.benchmarks.timing import Race, report, time_race
 from tests.claims.claim import table
 from tests.page import DOCS, renew
@@ -85,6 +95,7 @@ SUITES = {
     "vae": Suite(vae.races),
     "flows": Suite(flows.races, flow_tables),
     "gauge": Suite(gauge.races),
+    "particles": Suite(particles.races),
     "diffusion": Suite(diffusion.races, diffusion_tables),
     "jumps": Suite(jumps.races, jump_tables),
     "stochastic": Suite(stochastic.races, stochastic_tables),
