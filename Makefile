@@ -129,6 +129,7 @@ weights: $(VENV)/.test
 	$(BIN)/python -m tools.train_vae $(ARGS)
 	$(BIN)/python -m tools.train_tree $(ARGS)
 	$(BIN)/python -m tools.train_chains $(ARGS)
+	$(BIN)/python -m tools.train_particles
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .

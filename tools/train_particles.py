@@ -94,7 +94,7 @@ def matched(
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, steps, pct_start=0.05)
     pairs = (draw() for _ in range(steps))
     training = fit(
-        velocity, pairs, loss=lambda pair: matching(velocity, *pair, generator),
+        velocity, pairs, loss=lambda pair: matching(velocity, pair[0], pair[1], generator),
         optimizer=optimizer, schedule=rate, clip=5.0, average=mean, progress=False,
     )  # fmt: skip
     for record in training:

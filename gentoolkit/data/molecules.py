@@ -1,7 +1,7 @@
 """Small molecules: which atoms, and where."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -138,7 +138,7 @@ def _pairs(numbers: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
     return gap.masked_fill(own, torch.inf), radius[:, :, None] + radius[:, None]
 
 
-def _table(values: dict[int, float], numbers: Tensor) -> Tensor:
+def _table(values: Mapping[int, float], numbers: Tensor) -> Tensor:
     known = torch.tensor(sorted(values))
     if not bool(torch.isin(numbers, known).all()):
         strange = sorted(set(numbers.flatten().tolist()) - set(values))
