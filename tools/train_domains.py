@@ -161,7 +161,7 @@ def train_plane(steps: int, seed: int) -> nn.ModuleDict:
     kinds = [Arm(flows, 1.0, weight) for weight in LAMBDAS] + [Arm(flows, 0.0, 1.0)]
     names = [name for name in plane() if name != "cycle"]
     trained: dict[str, nn.Module] = {}
-    for arms in (kinds, [Arm(lambda: CycleGAN(2, identity=True), 1.0, CYCLE)]):
+    for arms in (kinds, [Arm(lambda: CycleGAN(2), 1.0, CYCLE)]):
         race = Race(arms, [seed] * len(arms), lambda: domain_critics(2))
         data = side_by_side([plane_data(seed, ROWS, steps) for _ in arms])
         for _ in fit(race, data, players=race.players()):
@@ -185,7 +185,7 @@ def digit_flows(width: int = WIDTH) -> AlignFlow:
 
 def digit_cycle() -> CycleGAN:
     """Return CycleGAN for digits, untrained."""
-    return CycleGAN(64, (128, 128), identity=True)
+    return CycleGAN(64, (128, 128))
 
 
 def both(width: int = WIDTH) -> nn.ModuleDict:
