@@ -19,6 +19,7 @@ ELSEWHERE: dict[str, set[str]] = {
     "07": {"0.8994", "1.0007", "4.605"},  # 0.9 over 2^(1/1024); 2 log 10
     # A tail and an entropy in closed form, an integral, log(4/3); and the claim's runs.
     "09": {"0.0001", "0.029", "0.034", "0.042", "0.068", "0.073", "0.288", "0.5620", "1.9603"},
+    "10": {"0.319", "0.328"},  # one run with 2,000 roots, other quadrants hidden
     # The claim's runs.
     "12": set("11.713 11.758 11.761 11.959 11.968 11.997 12.008 12.151 12.156".split()),
     "14": {"0.667"},
