@@ -19,11 +19,11 @@ LESSONS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 
 PICTURES = re.compile(r"\b(play|tune)\(")
-CHART = re.compile(r"\bspace_time\(")
+CHART = re.compile(r"\b(space_time|curves)\(")
 # Lessons that open with a picture that stands still: it has no clock to press.
 STILL = {"16_diffusion"}
 # Lessons that open with a chart; their players come after minutes of training.
-CHARTS = {"03_hierarchy"}
+CHARTS = {"03_hierarchy", "20_likelihood"}
 
 
 def beginning(lesson, folder):
