@@ -51,7 +51,6 @@ class LinkCoupling(Layer):
         n: 2 for SU(2), 3 for SU(3).
         direction: 0 or 1, of the links that move.
         offset: which row in four moves, 0 to 3.
-        inputs: numbers that the net reads at each place of a row.
         bins: bins of each spline.
         channels: widths of the convolutions.
 
@@ -64,12 +63,11 @@ class LinkCoupling(Layer):
     def __init__(
         self,
         side: int,
-        n: int,
-        direction: int,
-        offset: int,
-        inputs: int,
-        bins: int,
-        channels: Sequence[int],
+        n: int = 2,
+        direction: int = 0,
+        offset: int = 0,
+        bins: int = 6,
+        channels: Sequence[int] = (12, 12),
     ) -> None:
         super().__init__()
         self.event_shape = torch.Size([2, lattice_side(side), side, n, n])
@@ -84,13 +82,18 @@ class LinkCoupling(Layer):
         rows = torch.arange(offset, side, STRIDE)
         self.register_buffer("rows", rows, persistent=False)
         wide = 3 if len(rows) > 1 else 1
-        widths = [inputs, *channels]
+        widths = [self.inputs(n), *channels]
         layers: list[nn.Module] = []
         for k, (a, b) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
             layers += [nn.SiLU()] if k else []
             layers += [nn.Conv2d(a, b, (3, wide), padding="same", padding_mode="circular")]
         self.net = nn.Sequential(*layers, nn.SiLU())
         self.angles = EigenangleSpline(n, widths[-1], bins)
+
+    @staticmethod
+    @abstractmethod
+    def inputs(n: int) -> int:
+        """Return how many numbers the net reads at each place of a row."""
 
     @abstractmethod
     def reads(self, rows: _Rows) -> Tensor:
@@ -139,29 +142,13 @@ class GaugeCoupling(LinkCoupling):
     The net reads the traces of the squares in the two rows above, which hold no moving link. Starts
     as the identity.
 
-    Arguments:
-        side: L, a multiple of 4.
-        n: 2 for SU(2), 3 for SU(3).
-        direction: 0 or 1, of the links that move.
-        offset: which row in four moves, 0 to 3.
-        bins: bins of each spline.
-        channels: widths of the convolutions.
-
-    Raises:
-        ValueError: the side is not a multiple of 4, or an argument is out of range.
+    Arguments and errors are those of `LinkCoupling`.
     """
 
-    def __init__(
-        self,
-        side: int,
-        n: int = 2,
-        direction: int = 0,
-        offset: int = 0,
-        bins: int = 6,
-        channels: Sequence[int] = (12, 12),
-    ) -> None:
-        inputs = 2 if n == 2 else 4  # traces of SU(2) are real
-        super().__init__(side, n, direction, offset, inputs, bins, channels)
+    @staticmethod
+    def inputs(n: int) -> int:
+        """Return the numbers of two traces; those of SU(2) are real."""
+        return 2 if n == 2 else 4
 
     def reads(self, rows: _Rows) -> Tensor:
         """Return the traces of the squares one and two rows above the moving links."""
@@ -184,29 +171,13 @@ class PlainCoupling(LinkCoupling):
     The net reads the entries of all links that stay. A valid flow, and the rival of
     `GaugeCoupling`: nothing tells it that most of what it reads is a choice of frames.
 
-    Arguments:
-        side: L, a multiple of 4.
-        n: 2 for SU(2), 3 for SU(3).
-        direction: 0 or 1, of the links that move.
-        offset: which row in four moves, 0 to 3.
-        bins: bins of each spline.
-        channels: widths of the convolutions.
-
-    Raises:
-        ValueError: the side is not a multiple of 4, or an argument is out of range.
+    Arguments and errors are those of `LinkCoupling`.
     """
 
-    def __init__(
-        self,
-        side: int,
-        n: int = 2,
-        direction: int = 0,
-        offset: int = 0,
-        bins: int = 6,
-        channels: Sequence[int] = (12, 12),
-    ) -> None:
-        entries = 4 if n == 2 else 2 * n * n
-        super().__init__(side, n, direction, offset, 6 * entries, bins, channels)
+    @staticmethod
+    def inputs(n: int) -> int:
+        """Return the entries of six links; SU(2) has four real ones."""
+        return 6 * (4 if n == 2 else 2 * n * n)
 
     def reads(self, rows: _Rows) -> Tensor:
         """Return the entries of the links of the three rows above, and of those between."""
